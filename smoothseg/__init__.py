@@ -1,0 +1,55 @@
+"""smoothseg: certified semantic segmentation by randomized smoothing.
+
+This module is the plugin author's vocabulary. It imports no torch.
+"""
+
+from __future__ import annotations
+
+from smoothseg.errors import (
+    ConfigError,
+    DataError,
+    NothingCertifiableError,
+    PluginError,
+    RunMismatchError,
+    SmoothsegError,
+    UnknownNameError,
+    UserError,
+    VerificationError,
+    WeightsError,
+)
+from smoothseg.hookspecs import Register, hookimpl
+from smoothseg.protocols import (
+    PROTOCOL_VERSION,
+    Certifier,
+    Dataset,
+    Denoiser,
+    Sample,
+    Segmenter,
+    Trainable,
+    option,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Certifier",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "Denoiser",
+    "NothingCertifiableError",
+    "PluginError",
+    "Register",
+    "RunMismatchError",
+    "Sample",
+    "Segmenter",
+    "SmoothsegError",
+    "Trainable",
+    "UnknownNameError",
+    "UserError",
+    "VerificationError",
+    "WeightsError",
+    "hookimpl",
+    "option",
+]

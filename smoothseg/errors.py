@@ -1,0 +1,85 @@
+"""What can go wrong, as one tree.
+
+    SmoothsegError                something smoothseg can explain in one line (exit code 1)
+    ├── PluginError               a plugin, or what it returned, breaks the contract
+    ├── VerificationError         a stored verdict does not follow from its stored counts
+    └── UserError                 the caller can mend it (exit code 2)
+        ├── ConfigError           an option, a value or a combination of them is not possible
+        │   └── UnknownNameError  no component, class or key has that name
+        ├── DataError             an image, label map, class list or folder cannot be used as it is
+        ├── WeightsError          a weight file is missing, damaged or not the network's
+        ├── NothingCertifiableError  n is too small: no pixel could ever be certified
+        └── RunMismatchError      the run directory belongs to another configuration
+
+Programming mistakes stay `TypeError` and `ValueError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "NothingCertifiableError",
+    "PluginError",
+    "RunMismatchError",
+    "SmoothsegError",
+    "UnknownNameError",
+    "UserError",
+    "VerificationError",
+    "WeightsError",
+]
+
+
+class SmoothsegError(Exception):
+    """Base of every error smoothseg raises on purpose; its message is one line."""
+
+    exit_code = 1
+
+
+class PluginError(SmoothsegError):
+    """A plugin, or a value it returned, breaks the contract; the message names the plugin."""
+
+
+class VerificationError(SmoothsegError):
+    """A stored verdict does not follow from its stored counts."""
+
+
+class UserError(SmoothsegError):
+    """The caller can mend it: a wrong name, value, file or combination."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """An option, a value or a combination of them is not possible."""
+
+
+class UnknownNameError(ConfigError):
+    """No component, class or key has that name."""
+
+    @classmethod
+    def of(cls, what: str, name: str, known: Iterable[str], *, listed: str = "known") -> UnknownNameError:
+        """Return the error for `name`, with every known name and the nearest one as a guess."""
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        guess = f". Did you mean '{near[0]}'?" if near else ""
+        return cls(f"unknown {what} '{name}'; {listed}: {', '.join(names) or 'none'}{guess}")
+
+
+class DataError(UserError):
+    """An image, label map, class list or folder cannot be used as it is; the message names the file."""
+
+
+class WeightsError(UserError):
+    """A weight file is missing, damaged or not the network's; the message names the file or the first keys."""
+
+
+class NothingCertifiableError(UserError):
+    """With this n, tau, alpha and image size no pixel could ever be certified."""
+
+
+class RunMismatchError(UserError):
+    """The run directory belongs to another configuration; the message shows the first difference."""

@@ -1,0 +1,54 @@
+"""The hooks a plugin implements: one a kind of component, and one for commands.
+
+A plugin is a module named by an entry point in the group `smoothseg`. It marks functions of these names
+with `@smoothseg.hookimpl` and calls the `register` it is handed, once a component:
+
+    @smoothseg.hookimpl
+    def register_denoisers(register):
+        register("median", MedianRecipe)
+
+Import torch in `load`, not at module level: every command imports every plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["Register", "hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("smoothseg")
+hookimpl = pluggy.HookimplMarker("smoothseg")
+
+Register = Callable[[str, type[Any]], None]
+"""`register(name, recipe)`: offers the frozen dataclass `recipe` under `name` (lower case, digits, hyphens)."""
+
+
+@hookspec
+def register_denoisers(register: Register) -> None:
+    """Offer denoisers; `recipe.load(device)` returns a `smoothseg.Denoiser`."""
+
+
+@hookspec
+def register_segmenters(register: Register) -> None:
+    """Offer segmenters; `recipe.load(device)` returns a `smoothseg.Segmenter`."""
+
+
+@hookspec
+def register_certifiers(register: Register) -> None:
+    """Offer certifiers; `recipe.load()` returns a `smoothseg.Certifier`."""
+
+
+@hookspec
+def register_datasets(register: Register) -> None:
+    """Offer datasets; `recipe.load()` returns a `smoothseg.Dataset`."""
+
+
+@hookspec
+def register_commands(cli: click.Group) -> None:
+    """Add click commands to `cli`, the `smoothseg` group."""

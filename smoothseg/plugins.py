@@ -1,0 +1,120 @@
+"""Which plugins are there, and what each of them offers or why it is broken."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from smoothseg import hookspecs
+from smoothseg.errors import PluginError, SmoothsegError
+from smoothseg.registry import Registry
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["GROUP", "KINDS", "Plugin", "Plugins", "load", "plugins"]
+
+GROUP = "smoothseg"
+KINDS = ("denoiser", "segmenter", "certifier", "dataset")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugin:
+    """One entry point: its name, the distribution that brings it, and `error` where it could not be used."""
+
+    name: str
+    distribution: str
+    version: str
+    module: Any = None
+    error: str | None = None
+    disabled: bool = False
+
+    @property
+    def owner(self) -> str:
+        """The plugin named with its distribution, for messages."""
+        return f"{self.name} ({self.distribution} {self.version})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugins:
+    """Every plugin found, and one registry a kind of component."""
+
+    plugins: tuple[Plugin, ...]
+    registries: Mapping[str, Registry]
+    manager: pluggy.PluginManager
+
+    def __getitem__(self, kind: str) -> Registry:
+        """Return the registry of 'denoiser', 'segmenter', 'certifier' or 'dataset'."""
+        return self.registries[kind]
+
+    def register_commands(self, cli: click.Group) -> None:
+        """Let every plugin add its commands to `cli`."""
+        self.manager.hook.register_commands(cli=cli)
+
+
+def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str] = ()) -> Plugins:
+    """Load `entry_points` one by one and collect what they offer.
+
+    A plugin that cannot be imported, or whose hooks fail, is skipped with a warning that names its
+    distribution; the others work on. Two plugins that offer the same name raise `PluginError` with both
+    owners, as do two entry points of the same name.
+    """
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    registries = {kind: Registry(kind) for kind in KINDS}
+    off = set(disabled)
+    found: dict[str, Plugin] = {}
+    for point in sorted(entry_points, key=lambda p: (p.name, p.value)):
+        distribution = point.dist.name if point.dist is not None else "unknown distribution"
+        version = point.dist.version if point.dist is not None else "?"
+        plugin = Plugin(point.name, distribution, version, disabled=point.name in off)
+        if point.name in found:
+            raise PluginError(f"two plugins are called '{point.name}': {found[point.name].owner} and {plugin.owner}")
+        found[point.name] = plugin if plugin.disabled else _register(manager, registries, plugin, point.load)
+    return Plugins(tuple(found.values()), registries, manager)
+
+
+@functools.cache
+def plugins() -> Plugins:
+    """Return the installed plugins, without those named in `SMOOTHSEG_DISABLE` (comma-separated)."""
+    names = os.environ.get("SMOOTHSEG_DISABLE", "")
+    return load(metadata.entry_points(group=GROUP), disabled=[name for name in re.split(r"[,\s]+", names) if name])
+
+
+def _register(
+    manager: pluggy.PluginManager, registries: Mapping[str, Registry], plugin: Plugin, load_module: Callable[[], Any]
+) -> Plugin:
+    """Import one plugin and run its hooks; on failure blame it and leave the registries as they were."""
+    offered: list[tuple[Registry, str, type[Any]]] = []
+    try:
+        module = load_module()
+        plugin = dataclasses.replace(plugin, module=module)
+        manager.register(module, name=plugin.name)
+        manager.check_pending()
+        for kind, registry in registries.items():
+            hook = getattr(manager.subset_hook_caller(f"register_{kind}s", _others(manager, module)), "__call__")
+            hook(register=lambda name, recipe, registry=registry: offered.append((registry, name, recipe)))
+        for registry, name, recipe in offered:
+            registry.validate(name, recipe)
+    except Exception as error:  # a third-party plugin may raise anything; none of it may stop the others
+        if manager.has_plugin(plugin.name):
+            manager.unregister(name=plugin.name)
+        first = (str(error).strip() or "no message").splitlines()[0]
+        reason = first if isinstance(error, SmoothsegError) else f"{type(error).__name__}: {first}"
+        warnings.warn(f"plugin {plugin.owner} is broken and was skipped: {reason}", stacklevel=2)
+        return dataclasses.replace(plugin, module=None, error=reason)
+    for registry, name, recipe in offered:
+        registry.register(name, recipe, plugin.owner)
+    return plugin
+
+
+def _others(manager: pluggy.PluginManager, module: Any) -> list[Any]:
+    return [other for other in manager.get_plugins() if other is not module]

@@ -1,0 +1,161 @@
+"""What a denoiser, a segmenter, a certifier and a dataset promise, and the recipes that name them.
+
+A *recipe* is a frozen dataclass with typed fields and defaults. Its fields are the options of the component
+on the command line (`adm:steps=multi,weights=path.safetensors`), in YAML and in Python; `asdict` of it is the
+provenance of a result; its `load` is where torch and weights enter. A *component* is what `load` returns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+    from smoothseg.certificate import Certificate, Verdict
+    from smoothseg.sampling import Draw
+
+__all__ = ["PROTOCOL_VERSION", "Certifier", "Dataset", "Denoiser", "Sample", "Segmenter", "Trainable", "option"]
+
+PROTOCOL_VERSION = 1
+"""Raised when a protocol or hook below changes in a way that a plugin must follow."""
+
+
+def option(default: Any, help: str) -> Any:
+    """Return a dataclass field with `default` and a one-line `help` shown by `smoothseg components`."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample:
+    """One image of a dataset.
+
+    key: unique in its dataset and fit for a file name (letters, digits, `-`, `_`, `.`).
+    image: uint8 (H, W, 3), RGB.
+    labels: uint8 (H, W), class indices or the dataset's `ignore`; None where there is no ground truth.
+    """
+
+    key: str
+    image: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8] | None = None
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Estimates the clean image under Gaussian noise of known standard deviation."""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """sha256 of every weight file in use, by file name; empty without weights."""
+
+    def denoise(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
+        """Return the clean estimate of `noisy`, float32 of the same shape on the same device.
+
+        noisy: (B, 3, H, W) float32, an image in [0, 1] plus noise of standard deviation `sigma`, unclipped;
+            any H and W.
+        sigma: in [0, 1] pixel units. A network that works on [-1, 1] doubles it inside its own plugin.
+        seeds: B integers of up to 128 bits, the only source of randomness for a denoiser that draws
+            (see `smoothseg.noise.standard_normal`).
+
+        Row i of the result depends on row i of `noisy` and on `seeds[i]` alone, whatever B is.
+        """
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Scores every class at every pixel. It always decides; only certifiers abstain."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the label indices; checked against the dataset's."""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """sha256 of every weight file in use, by file name; empty without weights."""
+
+    def segment(self, images: torch.Tensor) -> torch.Tensor:
+        """Return class scores (B, C, h, w), floating point, at any stride; larger means likelier.
+
+        images: (B, 3, H, W) float32, RGB, about [0, 1] and not clipped (noise may lead outside);
+            any H and W. Normalisation, padding and sliding windows are the segmenter's own business.
+
+        Row i of the result depends on row i of `images` alone, whatever B is.
+        """
+
+
+@runtime_checkable
+class Certifier(Protocol):
+    """Decides per pixel between a class and abstention, from votes over noise samples.
+
+    The promise of `certify` is the plugin's to state, for instance "with probability at least 1 - alpha every
+    certified pixel of this image has its class as the smoothed model's, within the radius".
+    """
+
+    def check(self, pixels: int) -> None:
+        """Raise `NothingCertifiableError` if no pixel of an image of so many pixels could ever be certified."""
+
+    def certify(self, draw: Draw) -> Certificate:
+        """Return the certificate of one image.
+
+        draw: `draw(n)` gives the votes of the next n fresh noise samples, never one seen before, so that
+            what is selected on one draw is tested on an independent one. `draw.sigma` is the noise's
+            standard deviation.
+        """
+
+    def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
+        """Return which pixels are certified, and the radius, from the counts alone.
+
+        hits: (H, W), how often the predicted class was seen in `trials` independent samples.
+
+        `certify` uses it, and `smoothseg verify` runs it again on the stored counts.
+        """
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images in a fixed order, with labels where there are any."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the label indices."""
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """An RGB colour (0..255) a class."""
+
+    @property
+    def ignore(self) -> int:
+        """The label, 0..255 and not a class index, of pixels that metrics leave out."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key of every sample, in order, without reading an image."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return sample `index`; raise `DataError` with the file's name if it cannot be used as it is."""
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A segmenter's or denoiser's recipe that `smoothseg train` can train.
+
+    The module `network` returns carries `config`, a mapping of JSON values from which the plugin rebuilds it,
+    and maps
+
+    - for a segmenter: images (B, 3, H, W), RGB about [0, 1], to scores (B, C, h, w) at any stride;
+    - for a denoiser: noisy (B, 3, H, W), [0, 1] units and unclipped, and sigma (B,), to the unclipped
+      estimate (B, 3, H, W) of the clean image.
+
+    `smoothseg.weights.save` stores its state beside `config`; the recipe's `load` takes it back.
+    """
+
+    def network(self, classes: Sequence[str] | None) -> torch.nn.Module:
+        """Return the untrained network; `classes` are the dataset's for a segmenter, None for a denoiser."""
