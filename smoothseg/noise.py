@@ -30,7 +30,9 @@ def seeds(seed: int, key: str, indices: Iterable[int], *, purpose: str) -> list[
     purpose: keeps streams apart that belong to the same sample, such as "noise" and "denoiser".
     """
     return [
-        int.from_bytes(hashlib.blake2b(repr((seed, key, index, purpose)).encode(), digest_size=16).digest(), "little")
+        int.from_bytes(
+            hashlib.blake2b(repr((seed, key, index, purpose)).encode(), digest_size=16).digest(), "little"
+        )
         for index in indices
     ]
 

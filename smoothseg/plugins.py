@@ -77,7 +77,9 @@ def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str]
         version = point.dist.version if point.dist is not None else "?"
         plugin = Plugin(point.name, distribution, version, disabled=point.name in off)
         if point.name in found:
-            raise PluginError(f"two plugins are called '{point.name}': {found[point.name].owner} and {plugin.owner}")
+            raise PluginError(
+                f"two plugins are called '{point.name}': {found[point.name].owner} and {plugin.owner}"
+            )
         found[point.name] = plugin if plugin.disabled else _register(manager, registries, plugin, point.load)
     return Plugins(tuple(found.values()), registries, manager)
 
@@ -86,11 +88,16 @@ def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str]
 def plugins() -> Plugins:
     """Return the installed plugins, without those named in `SMOOTHSEG_DISABLE` (comma-separated)."""
     names = os.environ.get("SMOOTHSEG_DISABLE", "")
-    return load(metadata.entry_points(group=GROUP), disabled=[name for name in re.split(r"[,\s]+", names) if name])
+    return load(
+        metadata.entry_points(group=GROUP), disabled=[name for name in re.split(r"[,\s]+", names) if name]
+    )
 
 
 def _register(
-    manager: pluggy.PluginManager, registries: Mapping[str, Registry], plugin: Plugin, load_module: Callable[[], Any]
+    manager: pluggy.PluginManager,
+    registries: Mapping[str, Registry],
+    plugin: Plugin,
+    load_module: Callable[[], Any],
 ) -> Plugin:
     """Import one plugin and run its hooks; on failure blame it and leave the registries as they were."""
     offered: list[tuple[Registry, str, type[Any]]] = []
@@ -100,7 +107,7 @@ def _register(
         manager.register(module, name=plugin.name)
         manager.check_pending()
         for kind, registry in registries.items():
-            hook = getattr(manager.subset_hook_caller(f"register_{kind}s", _others(manager, module)), "__call__")
+            hook = manager.subset_hook_caller(f"register_{kind}s", _others(manager, module))
             hook(register=lambda name, recipe, registry=registry: offered.append((registry, name, recipe)))
         for registry, name, recipe in offered:
             registry.validate(name, recipe)

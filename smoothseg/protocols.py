@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from smoothseg.certificate import Certificate, Verdict
     from smoothseg.sampling import Draw
 
-__all__ = ["PROTOCOL_VERSION", "Certifier", "Dataset", "Denoiser", "Sample", "Segmenter", "Trainable", "option"]
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Certifier",
+    "Dataset",
+    "Denoiser",
+    "Sample",
+    "Segmenter",
+    "Trainable",
+    "option",
+]
 
 PROTOCOL_VERSION = 1
 """Raised when a protocol or hook below changes in a way that a plugin must follow."""

@@ -45,7 +45,9 @@ class Entry:
         return tuple(
             Field(
                 field.name,
-                field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type)),
+                field.type
+                if isinstance(field.type, str)
+                else getattr(field.type, "__name__", str(field.type)),
                 None if field.default is dataclasses.MISSING else field.default,
                 str(field.metadata.get("help", "")),
             )
@@ -69,9 +71,13 @@ class Registry:
     def validate(self, name: str, recipe: type[Any]) -> None:
         """Raise `PluginError` unless `name` and `recipe` can be registered."""
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise PluginError(f"{self.kind} name {name!r} must be lower-case letters, digits and single hyphens")
+            raise PluginError(
+                f"{self.kind} name {name!r} must be lower-case letters, digits and single hyphens"
+            )
         if not (isinstance(recipe, type) and dataclasses.is_dataclass(recipe)):
-            raise PluginError(f"the recipe of {self.kind} '{name}' must be a frozen dataclass, got {recipe!r}")
+            raise PluginError(
+                f"the recipe of {self.kind} '{name}' must be a frozen dataclass, got {recipe!r}"
+            )
         if not recipe.__dataclass_params__.frozen:  # type: ignore[attr-defined]
             raise PluginError(f"the recipe of {self.kind} '{name}', {recipe.__name__}, must be frozen")
         if not callable(getattr(recipe, "load", None)):

@@ -92,7 +92,9 @@ def load(reference: str, *, package: str) -> Weights:
         state, metadata = _read_safetensors(path)
         stored = json.loads(metadata["smoothseg"]) if "smoothseg" in metadata else {}
         if stored and stored.get("format") != _FORMAT:
-            raise WeightsError(f"{path} has weight format {stored.get('format')}; this version reads {_FORMAT}")
+            raise WeightsError(
+                f"{path} has weight format {stored.get('format')}; this version reads {_FORMAT}"
+            )
         if stored:
             state = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
         classes = stored.get("classes")
@@ -194,6 +196,8 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
             break
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(value, torch.Tensor) for value in content.values()
+    ):
         raise WeightsError(f"{path} holds no state dict: expected a mapping of names to tensors")
     return content

@@ -1,0 +1,61 @@
+"""How often each class was seen at each pixel, added batch by batch."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+__all__ = ["Tally", "Votes"]
+
+
+class Tally(Protocol):
+    """Whatever label maps can be added to; what a certifier may ask a draw to fill instead of `Votes`."""
+
+    def add(self, labels: torch.Tensor) -> None:
+        """Count label maps (B, H, W), each of another noise sample."""
+
+
+class Votes:
+    """Class counts per pixel over n samples.
+
+    counts: (C, H, W) integers on the device; n: the number of samples added. Label maps are not kept.
+    """
+
+    def __init__(
+        self, classes: int, size: tuple[int, int], *, capacity: int, device: torch.device | str = "cpu"
+    ) -> None:
+        """Start with no votes; `capacity` is the number of samples that will be added at most."""
+        dtype = torch.int16 if capacity < 2**15 else torch.int32
+        self.counts = torch.zeros((classes, *size), dtype=dtype, device=device)
+        self.capacity = capacity
+        self.n = 0
+
+    def add(self, labels: torch.Tensor) -> None:
+        """Count label maps (B, H, W) of class indices below C."""
+        if labels.shape[1:] != self.counts.shape[1:]:
+            raise ValueError(
+                f"expected labels (B, {', '.join(map(str, self.counts.shape[1:]))}), got {labels.shape}"
+            )
+        if self.n + len(labels) > self.capacity:
+            raise ValueError(f"{self.n + len(labels)} samples are more than the {self.capacity} announced")
+        for sample in labels:
+            for c, count in enumerate(self.counts):
+                count += sample == c
+        self.n += len(labels)
+
+    def mode(self) -> npt.NDArray[np.int16]:
+        """Return the most frequent class per pixel, (H, W); a tie goes to the lowest class."""
+        best = self.counts[0].clone()
+        index = torch.zeros_like(best, dtype=torch.int16)
+        for c, count in enumerate(self.counts[1:], start=1):
+            index.masked_fill_(count > best, c)
+            best = torch.maximum(best, count)
+        return index.cpu().numpy()
+
+    def hits(self, prediction: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+        """Return how often the class of `prediction` (H, W) was seen per pixel, (H, W)."""
+        index = torch.from_numpy(prediction.astype(np.int64)).to(self.counts.device)
+        return self.counts.gather(0, index[None])[0].to(torch.int32).cpu().numpy()
