@@ -71,8 +71,17 @@ class HRNet(HighResolutionNet):
 
     def scores(self, normalised: torch.Tensor) -> torch.Tensor:
         """Return the scores of images that `normalise` has been applied to."""
-        scores: torch.Tensor = self.last_layer(self.concatenate(self.features(normalised)))
-        return scores
+        # The head starts with a 1x1 convolution of all branches, interpolated to the finest and side by side. The
+        # two commute, so each branch is convolved at its own resolution first: a fraction of the products.
+        branches = self.features(normalised)
+        first, *rest = self.last_layer
+        weights = first.weight.split([branch.shape[1] for branch in branches], dim=1)
+        x = functional.conv2d(branches[0], weights[0], first.bias)
+        for branch, weight in zip(branches[1:], weights[1:], strict=True):
+            x = x + _resized(functional.conv2d(branch, weight), x.shape[-2:])
+        for layer in rest:
+            x = layer(x)
+        return x
 
     def features(self, normalised: torch.Tensor) -> list[torch.Tensor]:
         """Return the four branches after stage 4, finest (1/4 resolution) first."""
@@ -89,11 +98,6 @@ class HRNet(HighResolutionNet):
             for module in stage:
                 branches = _exchange(module, branches)
         return branches
-
-    def concatenate(self, branches: list[torch.Tensor]) -> torch.Tensor:
-        """Return all branches, brought to the size of the first, side by side in their channels."""
-        size = branches[0].shape[-2:]
-        return torch.cat([branches[0], *(_resized(branch, size) for branch in branches[1:])], dim=1)
 
 
 _EXPANSION = {"BASIC": 1, "BOTTLENECK": 4}
