@@ -105,6 +105,10 @@ class Certifier(Protocol):
     certified pixel of this image has its class as the smoothed model's, within the radius".
     """
 
+    @property
+    def samples(self) -> int:
+        """How many noise samples `certify` draws at most for an image; used to estimate time."""
+
     def check(self, pixels: int) -> None:
         """Raise `NothingCertifiableError` if no pixel of an image of so many pixels could ever be certified."""
 
