@@ -1,0 +1,36 @@
+"""The moving average of a network's weights, which is what a training run gives."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+__all__ = ["Average"]
+
+
+class Average:
+    """Exponential moving average of the parameters and floating-point buffers of a network.
+
+    After t updates the decay is min(decay, (1 + t) / (10 + t)), so that a short run is not held back by its initial
+    weights. Running statistics of batch normalisation are averaged like the weights they belong to; integer
+    buffers are copied.
+    """
+
+    def __init__(self, network: torch.nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, network: torch.nn.Module, updates: int) -> None:
+        """Move towards `network`; `updates` is how often that was done before."""
+        decay = min(self._decay, (1 + updates) / (10 + updates))
+        source = network.state_dict()
+        floating = [
+            (own, source[key]) for key, own in self.network.state_dict().items() if own.is_floating_point()
+        ]
+        if floating:
+            torch._foreach_lerp_([own for own, _ in floating], [new for _, new in floating], 1 - decay)
+        for key, own in self.network.state_dict().items():
+            if not own.is_floating_point():
+                own.copy_(source[key])

@@ -1,0 +1,112 @@
+"""What a run leaves behind so that the same command goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smoothseg.errors import RunMismatchError, WeightsError
+
+__all__ = ["Checkpoint", "Outputs", "check_same"]
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """Where a run writes: a folder gets `model.safetensors` and `MODEL.md`, a file `X.safetensors` gets `X.card.md`."""
+
+    weights: Path
+    card: Path
+    checkpoint: Path
+
+    @classmethod
+    def of(cls, output: Path) -> Outputs:
+        """Return the files of `--output`."""
+        if output.suffix == ".safetensors":
+            return cls(output, output.with_suffix(".card.md"), output.with_suffix(".checkpoint"))
+        return cls(output / "model.safetensors", output / "MODEL.md", output / "checkpoint")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The state after `step` steps.
+
+    configuration: what is trained on what, as plain values. elapsed: seconds spent. loss: its running mean.
+    history: what was measured so far. The rest are state dicts.
+    """
+
+    configuration: Mapping[str, Any]
+    step: int
+    elapsed: float
+    loss: float | None
+    history: list[dict[str, float]]
+    network: Mapping[str, torch.Tensor]
+    average: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write to `path`; a reader sees the file before or the file after, never a part."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content |= {"configuration": json.dumps(self.configuration), "history": json.dumps(self.history)}
+        with temporary.open("wb") as file:
+            torch.save({"format": _FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Return the checkpoint in `path`; raise `WeightsError` if it cannot be read."""
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if content.pop("format") != _FORMAT:
+                raise KeyError("format")
+            content |= {key: json.loads(content[key]) for key in ("configuration", "history")}
+            return cls(**content)
+        except (
+            pickle.UnpicklingError,
+            OSError,
+            RuntimeError,
+            EOFError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise WeightsError(
+                f"{path} is no training checkpoint of this version ({type(error).__name__}); start over with --fresh"
+            ) from None
+
+
+def check_same(there: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Raise `RunMismatchError` with every difference if what is in `path` was trained in another way."""
+    before, after = _flat(there), _flat(now)
+    differences = [
+        f"{key} is {after.get(key, 'not set')}, was {before.get(key, 'not set')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, "not set") != after.get(key, "not set")
+    ]
+    if differences:
+        raise RunMismatchError(
+            f"{path} belongs to another training: {'; '.join(differences)}. "
+            "Choose another --output or start over with --fresh"
+        )
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.loads(json.dumps(value))
+    return flat

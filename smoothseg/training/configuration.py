@@ -1,0 +1,242 @@
+"""Everything that decides what a training run computes, as one frozen value; imports no torch.
+
+A field is an option on the command line (`batch_size` is `--batch-size`) and a key in a YAML recipe. What does not
+change the result, such as the device, the number of threads or where the output goes, is in `Running`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import pydantic
+import yaml
+
+from smoothseg import option
+from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.plugins import plugins
+
+__all__ = [
+    "DenoiserTraining",
+    "Running",
+    "SegmenterTraining",
+    "Training",
+    "configure",
+    "parse_size",
+    "read_yaml",
+]
+
+Spec = str | dict[str, Any]
+"""A component: `"name:key=value,..."` or a mapping with `name` and the options."""
+
+
+def parse_size(value: Any) -> Any:
+    """Return `(height, width)` of the text `"HxW"`; anything else is returned as it is, for the type to judge."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", value)
+        if match is None:
+            raise ValueError(f"a size is HEIGHTxWIDTH such as 192x256, got '{value}'")
+        return int(match[1]), int(match[2])
+    return value
+
+
+Size = Annotated[tuple[pydantic.PositiveInt, pydantic.PositiveInt], pydantic.BeforeValidator(parse_size)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """What the training of a segmenter and of a denoiser have in common.
+
+    The run ends, and its learning rate reaches zero, when progress = max(step / steps, elapsed / minutes) is 1;
+    at least one of the two limits must be given. Time that a run spent before it was interrupted counts.
+
+    Geometry: an image is resized by `image_scale` times a random factor from `scale_range` (antialiased, labels
+    by nearest neighbour) and cropped to `crop`. Where the image would not cover the crop, the factor is raised to
+    the smallest that does; a crop that even the largest factor cannot cover is refused before training.
+    """
+
+    kind: ClassVar[Literal["segmenter", "denoiser"]]
+
+    dataset: Spec = option(dataclasses.MISSING, "images to train on, a dataset NAME:key=value,...")
+    validation: Spec | None = option(None, "images to measure progress on, a dataset")
+    validation_images: pydantic.PositiveInt = option(50, "how many of them, evenly spaced")
+    validation_every: pydantic.PositiveFloat = option(0.1, "share of the run between two validations")
+    steps: pydantic.PositiveInt | None = option(None, "number of optimizer steps")
+    minutes: pydantic.PositiveFloat | None = option(None, "wall-clock budget; the schedule is fitted to it")
+    batch_size: pydantic.PositiveInt = option(8, "crops a step")
+    lr: pydantic.PositiveFloat = option(1e-3, "peak learning rate of AdamW")
+    weight_decay: pydantic.NonNegativeFloat = option(0.01, "AdamW's, on weights of two or more dimensions")
+    warmup: pydantic.NonNegativeInt = option(100, "steps in which the learning rate rises to its peak")
+    clip: pydantic.PositiveFloat = option(1.0, "largest norm of a gradient")
+    ema: Share = option(0.998, "decay of the average of the weights that is kept as the result")
+    image_scale: pydantic.PositiveFloat = option(
+        1.0, "factor from the dataset's images to what the network sees"
+    )
+    crop: Size = option((192, 256), "HEIGHTxWIDTH of what the network sees")
+    scale_range: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat] = option(
+        (0.75, 1.5), "random scaling, log-uniform between LO and HI"
+    )
+    flip: bool = option(True, "mirror half of the crops left to right")
+    jitter: Share = option(0.1, "strength of random gain, contrast and gamma; 0 is none")
+    precision: Literal["fp32", "bf16"] = option("fp32", "bf16 computes under autocast; weights stay float32")
+    seed: pydantic.NonNegativeInt = option(
+        0, "seed of the initial weights, the order of the data and all noise"
+    )
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise ValueError("a training run needs an end: give steps, minutes or both")
+        _check_range("scale_range", self.scale_range)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmenterTraining(Training):
+    """Cross-entropy training of a segmenter, with Gaussian noise if asked for.
+
+    Noise augmentation follows SegCertify (Fischer et al., ICML 2021), which trains its base model with every image
+    of every batch under N(0, 0.25^2) noise, in [0, 1] units and unclipped: `noise_sigma: 0.25`. The noise is drawn
+    at the resolution of the dataset's images and goes through `image_scale` with them, as it does in certification.
+    `noise_range` draws sigma per image instead, and `noise_fraction` leaves the rest of the images clean.
+    """
+
+    kind = "segmenter"
+
+    segmenter: Spec = option(dataclasses.MISSING, "network to train, a segmenter NAME:key=value,...")
+    noise_sigma: pydantic.NonNegativeFloat = option(0.0, "standard deviation of the noise on training images")
+    noise_range: tuple[pydantic.NonNegativeFloat, pydantic.NonNegativeFloat] | None = option(
+        None, "noise uniform between LO and HI per image instead"
+    )
+    noise_fraction: Share = option(1.0, "share of the images that get noise")
+    class_weights: Literal["none", "sqrt-inverse", "inverse"] = option(
+        "none", "weight of a class in the loss, from its share of the training pixels"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise_range is not None:
+            if self.noise_sigma:
+                raise ValueError("give noise_sigma or noise_range, not both")
+            if self.noise_range[0] > self.noise_range[1]:
+                raise ValueError(f"noise_range must be LO <= HI, got {self.noise_range}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DenoiserTraining(Training):
+    """Training of a denoiser on crops under Gaussian noise of log-uniform sigma.
+
+    sigma is that of the noise that reaches the network, in [0, 1] units. `loss` weighs the squared error of the
+    clean estimate: `epsilon` by 1 / sigma^2, which is the plain error of the predicted noise
+    (estimate - clean) / sigma of diffusion training; `x0` by 1 / sigma. A good denoiser's squared error grows about
+    like sigma on photographs, so with `x0` every octave of sigma has a like share in the loss, where `epsilon`
+    spends itself on the faint noise that hardly hurts a segmenter.
+
+    `noise` is `white`, or `resized`: white at the dataset's resolution and then resized by `image_scale`, which
+    correlates neighbours, scaled to the stated sigma: what a denoiser meets that is fed with resized noisy images.
+    """
+
+    kind = "denoiser"
+
+    denoiser: Spec = option(dataclasses.MISSING, "network to train, a denoiser NAME:key=value,...")
+    sigma_range: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat] = option(
+        (0.03, 1.2), "noise, log-uniform between LO and HI"
+    )
+    loss: Literal["x0", "epsilon"] = option(
+        "x0", "error of the clean image over sqrt(sigma), or of the noise"
+    )
+    noise: Literal["white", "resized"] = option("white", "white, or correlated by resizing with image_scale")
+    batch_size: pydantic.PositiveInt = option(16, "crops a step")
+    lr: pydantic.PositiveFloat = option(5e-4, "peak learning rate of AdamW")
+    crop: Size = option((64, 64), "HEIGHTxWIDTH of what the network sees")
+    jitter: Share = option(0.0, "strength of random gain, contrast and gamma; 0 is none")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_range("sigma_range", self.sigma_range)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Running:
+    """How and where to run; none of it changes the result beyond rounding."""
+
+    output: Path = option(
+        dataclasses.MISSING, "folder for model.safetensors and MODEL.md, or a .safetensors file"
+    )
+    device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:N")
+    threads: pydantic.PositiveInt | None = option(
+        None,
+        "CPU threads of the network; 1 where others compute too, for threads that wait for each other spin",
+    )
+    workers: pydantic.PositiveInt = option(2, "threads that read images ahead")
+    cache_gb: pydantic.NonNegativeFloat = option(2.0, "decoded images kept in memory, in GB")
+    checkpoint_seconds: pydantic.NonNegativeFloat = option(60.0, "seconds between two checkpoints")
+    fresh: bool = option(False, "start over instead of resuming")
+
+
+Config = TypeVar("Config", Training, SegmenterTraining, DenoiserTraining, Running)
+
+
+def configure(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """Return the validated configuration of `values`, whose keys may have hyphens for underscores.
+
+    Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
+    """
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    given = {key.replace("-", "_"): value for key, value in values.items()}
+    for key in given:
+        if key not in known:
+            raise UnknownNameError.of("training option", key, known, listed="it takes")
+    for name, field in known.items():
+        if name not in given and field.default is dataclasses.MISSING:
+            raise ConfigError(f"training needs --{name.replace('_', '-')}: {field.metadata['help']}")
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(given)
+    except pydantic.ValidationError as error:
+        item = error.errors()[0]
+        where = "-".join(str(piece) for piece in item["loc"][:1]).replace("_", "-")
+        message = item["msg"].removeprefix("Value error, ")
+        shown = f"--{where} {item['input']!r}: " if where else ""
+        raise ConfigError(f"{shown}{message[0].lower()}{message[1:]}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file; raise `ConfigError` with the file's name for anything else."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"{path} must hold a mapping of options to values, got {type(content).__name__}")
+    return content
+
+
+def describe(training: Training) -> dict[str, Any]:
+    """Return the configuration as plain values, components with all their options, file paths as `PATH`."""
+    plain = pydantic.TypeAdapter(type(training)).dump_python(training, mode="json")
+    for field in ("dataset", "validation", training.kind):
+        if plain[field] is not None:
+            registry = plugins()["dataset" if field == "validation" else field]
+            described = registry.describe(registry.recipe(getattr(training, field)))
+            plain[field] = {key: _without_path(value) for key, value in described.items()}
+    return {"task": training.kind, **plain}
+
+
+def _without_path(value: Any) -> Any:
+    """Return `PATH` for text that names a place on this machine: it is no part of what was computed."""
+    if (
+        isinstance(value, str)
+        and value
+        and (os.sep in value or "/" in value or Path(value).expanduser().exists())
+    ):
+        return "PATH"
+    return value
+
+
+def _check_range(name: str, bounds: tuple[float, float]) -> None:
+    if not (0 < bounds[0] <= bounds[1] and math.isfinite(bounds[1])):
+        raise ValueError(f"{name} must be 0 < LO <= HI, got {bounds[0]} {bounds[1]}")
