@@ -1,0 +1,202 @@
+"""Which images a folder holds, in which order, under which keys, and which label map belongs to each.
+
+**Images** are the files with a suffix of `smoothseg.images.SUFFIXES`, in upper or lower case. Files and folders
+whose name begins with a dot are left out, and so is the folder of the labels where it lies inside that of the
+images. Links to folders are not followed.
+
+**Order**: by relative path without suffix, part by part; runs of digits compare by value (`frame2` before
+`frame10`), everything else by code point.
+
+**Key**: the relative path without suffix, its `/` written `__`. Every other character that is not an ASCII
+letter, digit, `-`, `_` or `.` becomes `_`; what is longer than 120 characters is cut there; and whatever was
+changed so gets `-` and the first 12 hexadecimal digits of the sha256 of the relative path without suffix (in
+Unicode's form NFC, so that it is the same on every file system). Two images of one key are an error, never
+renamed.
+
+**Label map**: the file in the folder of the labels with the image's relative path, whatever the suffixes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from smoothseg import ConfigError, DataError, Sample
+from smoothseg.images import SUFFIXES, read_image, read_labels
+from smoothseg_folder import legend
+from smoothseg_folder.legend import Colour, Legend
+
+__all__ = ["Folder", "Item", "key_of", "load", "order"]
+
+_OTHER = re.compile(r"[^A-Za-z0-9._-]")
+_LONGEST = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """An image file, its key, and its label file where there are labels."""
+
+    key: str
+    image: Path
+    labels: Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """Images of any sizes in the order of `items`, with labels for all of them or for none.
+
+    `legend` is empty where neither labels nor a class list were given: the classes are then the segmenter's.
+    """
+
+    items: tuple[Item, ...]
+    legend: Legend
+    ignore: int
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the label indices; empty: any segmenter's will do."""
+        return self.legend.names
+
+    @property
+    def palette(self) -> tuple[Colour, ...]:
+        """An RGB colour a class."""
+        return self.legend.colours
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key of every image, in order."""
+        return tuple(item.key for item in self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return image and labels; raise `DataError` for a file that cannot be used as it is."""
+        item = self.items[index]
+        image = read_image(item.image)
+        if item.labels is None:
+            return Sample(item.key, image)
+        labels = read_labels(
+            item.labels, classes=len(self.classes), ignore=self.ignore, size=image.shape[:2], image=item.image
+        )
+        return Sample(item.key, image, labels)
+
+
+def load(
+    root: str | Path | None,
+    *,
+    images: str = ".",
+    labels: str | None = None,
+    classes: str | None = None,
+    ignore: int = 255,
+    recursive: bool = False,
+) -> Folder:
+    """Return the dataset in `root`; the arguments are those of `FolderRecipe`.
+
+    Every image has a label map and every key is unique when this returns; no file has been decoded.
+    """
+    if root is None:
+        raise DataError("dataset 'folder' needs root=FOLDER, the folder of your images")
+    base = Path(root).expanduser()
+    if labels is not None and classes is None:
+        raise ConfigError("dataset 'folder': labels need a class list, give classes=FILE with a name a line")
+    names = Legend() if classes is None else legend.read(base / Path(classes).expanduser())
+    if not len(names.names) <= ignore <= 255:
+        raise ConfigError(
+            f"dataset 'folder': expected ignore to be no class index and at most 255, that is "
+            f"{len(names.names)}..255, got {ignore}"
+        )
+    image_folder = base / Path(images).expanduser()
+    if labels is None:
+        files, label_files = _files(image_folder, recursive), {}
+    else:
+        label_folder = base / Path(labels).expanduser()
+        if label_folder.resolve() == image_folder.resolve():
+            raise ConfigError(
+                f"dataset 'folder': expected images and labels in two folders, got {image_folder}"
+            )
+        files = _files(image_folder, recursive, without=label_folder)
+        label_files = _by_stem(label_folder, _files(label_folder, recursive))
+    if not files:
+        raise DataError(_no_images(image_folder, recursive))
+
+    items = []
+    seen: dict[str, Path] = {}
+    for relative in sorted(files, key=order):
+        image, key = image_folder / relative, key_of(relative)
+        if key in seen:
+            raise DataError(f"two images have the key '{key}': {seen[key]} and {image}; rename one of them")
+        seen[key] = image
+        label = label_files.get(relative.with_suffix(""))
+        if labels is not None and label is None:
+            raise DataError(
+                f"no label map for the image {image}: expected {label_folder / relative.with_suffix('.png')}"
+            )
+        items.append(Item(key, image, label))
+    return Folder(tuple(items), names, ignore)
+
+
+def order(relative: Path) -> tuple[object, ...]:
+    """Return what relative paths are sorted by: see the top of this module."""
+    parts = tuple(
+        tuple(int(run) if index % 2 else run for index, run in enumerate(re.split(r"([0-9]+)", part)))
+        for part in relative.with_suffix("").parts
+    )
+    return parts, relative.as_posix()  # `a01` and `a1` have equal parts
+
+
+def key_of(relative: Path) -> str:
+    """Return the key of the image with this relative path: see the top of this module."""
+    stem = unicodedata.normalize("NFC", relative.with_suffix("").as_posix())
+    flat = stem.replace("/", "__")
+    key = _OTHER.sub("_", flat)[:_LONGEST]
+    return (
+        key
+        if key == flat
+        else f"{key}-{hashlib.sha256(stem.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
+    )
+
+
+def _files(folder: Path, recursive: bool, without: Path | None = None) -> list[Path]:
+    """Return the image files in `folder`, relative to it, in no order."""
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}")
+    left_out = None if without is None else without.resolve()
+
+    def unreadable(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+
+    found = []
+    for at, folders, names in os.walk(folder, onerror=unreadable):
+        here = Path(at)
+        folders[:] = [
+            name
+            for name in folders
+            if recursive and not name.startswith(".") and (here / name).resolve() != left_out
+        ]
+        found += [
+            (here / name).relative_to(folder)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
+    return found
+
+
+def _by_stem(folder: Path, files: list[Path]) -> dict[Path, Path]:
+    by_stem: dict[Path, Path] = {}
+    for relative in sorted(files):
+        stem = relative.with_suffix("")
+        if stem in by_stem:
+            raise DataError(f"two label maps for one image: {by_stem[stem]} and {folder / relative}")
+        by_stem[stem] = folder / relative
+    return by_stem
+
+
+def _no_images(folder: Path, recursive: bool) -> str:
+    deeper = 0 if recursive else len(_files(folder, recursive=True))
+    hint = f"; {deeper} in its subfolders, which recursive=true takes" if deeper else ""
+    return f"no images in {folder}: expected files with the suffix {', '.join(SUFFIXES)}{hint}"

@@ -1,0 +1,164 @@
+"""Which classes a class list names, and the colour of each.
+
+The list is a file in one of two forms. **Text** (any suffix but the following): a class a line, `name` or
+`name r g b`; empty lines and lines that begin with `#` are left out; names may hold spaces, and one that
+ends in a number of its own needs the other form.
+
+    road 128 64 128
+    traffic light 250 170 30
+
+**YAML or JSON** (`.yaml`, `.yml`, `.json`): a list of names, or a mapping from name to `[r, g, b]`, or a list of
+such mappings.
+
+    - road: [128, 64, 128]
+    - traffic light: [250, 170, 30]
+
+The order is the order of the label indices. Colours are 0..255 and given for all classes or for none, in which
+case `palette` makes them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from smoothseg import DataError
+
+__all__ = ["Colour", "Legend", "palette", "read"]
+
+Colour = tuple[int, int, int]
+
+_LARGEST = 255
+_LINE = re.compile(r"(?P<name>\S.*?)(?P<numbers>(\s+-?[0-9]+)*)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Legend:
+    """Class names in the order of the label indices, and an RGB colour (0..255) for each."""
+
+    names: tuple[str, ...] = ()
+    colours: tuple[Colour, ...] = ()
+
+
+def read(path: Path) -> Legend:
+    """Return the classes in the file `path`; raise `DataError` with its name for what is not a class list."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: the class list cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected a class list in UTF-8: {error}") from error
+    form = _structured if path.suffix.lower() in {".yaml", ".yml", ".json"} else _lines
+    entries = list(form(path, text))
+    if not 1 <= len(entries) <= _LARGEST:
+        raise DataError(f"{path}: expected 1 to {_LARGEST} classes, got {len(entries)}")
+    first: dict[str, int] = {}
+    for index, (name, _) in enumerate(entries):
+        if name in first:
+            raise DataError(f"{path}: the class '{name}' is listed twice, as {first[name]} and as {index}")
+        first[name] = index
+    coloured = [colour for _, colour in entries if colour is not None]
+    if not coloured:
+        coloured = list(palette(len(entries)))
+    elif len(coloured) != len(entries):
+        bare = next(name for name, colour in entries if colour is None)
+        raise DataError(f"{path}: expected a colour for every class or for none, got none for '{bare}'")
+    return Legend(tuple(first), tuple(coloured))
+
+
+@functools.cache
+def palette(count: int) -> tuple[Colour, ...]:
+    """Return `count` RGB colours (0..255), all different, far from each other and from black and white.
+
+    Each colour is the one farthest from all before it, of a lattice of 9 levels a channel, in a distance that
+    weighs green and blue more than red; a shorter palette is the beginning of a longer one. Black and white
+    stay free for ignored and abstaining pixels. count: 0..727.
+    """
+    levels = np.linspace(0, 255, 9).round().astype(np.int64)
+    lattice = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    if not 0 <= count <= len(lattice) - 2:
+        raise ValueError(f"expected 0 to {len(lattice) - 2} colours, got {count}")
+    weights = np.array([2, 4, 3])
+
+    def distances(colour: Any) -> Any:
+        return ((lattice - colour) ** 2 * weights).sum(axis=1)
+
+    nearest = np.minimum(distances(lattice[0]), distances(lattice[-1]))
+    colours: list[Colour] = []
+    for _ in range(count):
+        r, g, b = (int(level) for level in lattice[nearest.argmax()])
+        colours.append((r, g, b))
+        nearest = np.minimum(nearest, distances(np.array((r, g, b))))
+    return tuple(colours)
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[str, Colour | None]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _LINE.fullmatch(stripped)
+        values = [int(value) for value in match["numbers"].split()] if match else []
+        if match is None or len(values) not in (0, 3):
+            raise DataError(
+                f"{path}, line {number}: expected 'name' or 'name r g b', got '{stripped}'; "
+                f"a name that ends in a number can be given in YAML"
+            )
+        yield match["name"], _colour(f"{path}, line {number}", match["name"], values) if values else None
+
+
+def _structured(path: Path, text: str) -> Iterator[tuple[str, Colour | None]]:
+    try:
+        if path.suffix.lower() == ".json":
+            content = json.loads(text, object_pairs_hook=_distinct)
+        else:
+            content = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise DataError(f"{path}: not a class list: {' '.join(str(error).split())}") from error
+    if not isinstance(content, list | dict):
+        raise DataError(f"{path}: expected a list of class names, got {type(content).__name__}")
+    for item in content if isinstance(content, list) else [content]:
+        pairs = list(item.items()) if isinstance(item, dict) else [(item, None)]
+        for name, colour in pairs:
+            if not isinstance(name, str) or not name.strip():
+                raise DataError(f"{path}: expected class names, got {name!r}; quote it if it is a name")
+            yield name.strip(), None if colour is None else _colour(str(path), name, colour)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a mapping with one key twice, of which PyYAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        _refuse_repeats([self.construct_object(key, deep=True) for key, _ in node.value])
+        return super().construct_mapping(node, deep=deep)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_repeats([key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _refuse_repeats(keys: list[Any]) -> None:
+    for index, key in enumerate(keys):
+        if key in keys[:index]:
+            raise ValueError(f"'{key}' is listed twice")
+
+
+def _colour(where: str, name: str, value: Any) -> Colour:
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or not all(
+            isinstance(level, int) and not isinstance(level, bool) and 0 <= level <= 255 for level in value
+        )
+    ):
+        raise DataError(f"{where}: expected three integers 0..255 as the colour of '{name}', got {value}")
+    return value[0], value[1], value[2]
