@@ -74,12 +74,12 @@ class HRNet(HighResolutionNet):
         # The head starts with a 1x1 convolution of all branches, interpolated to the finest and side by side. The
         # two commute, so each branch is convolved at its own resolution first: a fraction of the products.
         branches = self.features(normalised)
-        first, *rest = self.last_layer
+        first: Any = self.last_layer[0]
         weights = first.weight.split([branch.shape[1] for branch in branches], dim=1)
         x = functional.conv2d(branches[0], weights[0], first.bias)
         for branch, weight in zip(branches[1:], weights[1:], strict=True):
             x = x + _resized(functional.conv2d(branch, weight), x.shape[-2:])
-        for layer in rest:
+        for layer in self.last_layer[1:]:
             x = layer(x)
         return x
 
