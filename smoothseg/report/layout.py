@@ -1,0 +1,203 @@
+"""Which columns and cells a table of these rows has, before any format draws it.
+
+The wide layout is that of the papers' tables: a line a method, a group of columns a sigma. It needs one radius
+and one number of images for everything that stands side by side. The long layout has a line a (method, sigma)
+and says the radius in each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from smoothseg.metrics import DEFINITIONS, Scores
+from smoothseg.report.rows import Row
+
+__all__ = ["DASH", "Cell", "Group", "Layout", "Line", "comparable", "long", "wide"]
+
+DASH = "–"
+"""Stands where a number is missing."""
+
+_Identity = tuple[str, str, str, str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A value as it is shown; `best` if no other method has a better one at this sigma."""
+
+    text: str
+    best: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Columns under a common heading, which has a line a part and may be empty."""
+
+    heading: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A method's label, and a cell a column of the layout's groups."""
+
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A table without its drawing; `notes` are the footnotes."""
+
+    groups: tuple[Group, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+
+def comparable(rows: Sequence[Row]) -> bool:
+    """Tell whether `wide` can show `rows`: one number of images, one radius a sigma, one clean score a method."""
+    radii: dict[float, set[str]] = {}
+    clean: dict[_Identity, set[Scores]] = {}
+    for row in rows:
+        radii.setdefault(row.sigma, set()).add(_number(row.radius))
+        if row.clean is not None:
+            clean.setdefault(_identity(row), set()).add(row.clean)
+    return (
+        len({row.images for row in rows}) == 1
+        and all(len(values) == 1 for values in radii.values())
+        and all(len(values) == 1 for values in clean.values())
+    )
+
+
+def wide(rows: Sequence[Row], *, timing: bool) -> Layout:
+    """Return a line a method and a column group a sigma; `rows` are `comparable`. `timing` adds the seconds."""
+    labels = _labels(rows)
+    sigmas = sorted({row.sigma for row in rows})
+    at = {(_identity(row), row.sigma): row for row in rows}
+    radius = {row.sigma: _number(row.radius) for row in rows}
+    with_clean = any(row.clean is not None for row in rows)
+    timing = timing and any(row.seconds is not None for row in rows)
+
+    columns: list[list[Cell]] = []
+    groups: list[Group] = []
+    if with_clean:
+        groups.append(Group(("clean",), ("acc", "mIoU")))
+        plain = [next((r.clean for r in rows if r.clean and _identity(r) == i), None) for i in labels]
+        columns += [_cells(_each(plain, "accuracy")), _cells(_each(plain, "mean_iou"))]
+    for sigma in sigmas:
+        groups.append(Group((f"σ {sigma:g}", f"R {radius[sigma]}"), ("acc", "mIoU", "abst")))
+        found = [at.get((i, sigma)) for i in labels]
+        columns += _certified([row.certified if row else None for row in found])
+    if timing:
+        groups.append(Group((), ("s/img",)))
+        times = [[r.seconds for r in rows if _identity(r) == i and r.seconds is not None] for i in labels]
+        columns.append([Cell(_seconds(sum(each) / len(each) if each else None)) for each in times])
+    lines = tuple(
+        Line(label, cells) for label, cells in zip(labels.values(), zip(*columns, strict=True), strict=True)
+    )
+    return Layout(tuple(groups), lines, _notes(rows, with_clean, timing, mean=len(sigmas) > 1))
+
+
+def long(rows: Sequence[Row], *, timing: bool) -> Layout:
+    """Return a line a (method, sigma), methods together and sigmas ascending. `timing` adds the seconds."""
+    labels = _labels(rows)
+    place = {identity: i for i, identity in enumerate(labels)}
+    rows = sorted(rows, key=lambda row: (place[_identity(row)], row.sigma))
+    with_clean = any(row.clean is not None for row in rows)
+    timing = timing and any(row.seconds is not None for row in rows)
+    with_images = len({row.images for row in rows}) > 1
+
+    groups = [Group((), ("σ", "R"))]
+    columns = [[Cell(f"{row.sigma:g}") for row in rows], [Cell(_number(row.radius)) for row in rows]]
+    groups.append(Group(("certified",), ("acc", "mIoU", "abst")))
+    columns += _certified([row.certified for row in rows], sigmas=[row.sigma for row in rows])
+    if with_clean:
+        groups.append(Group(("clean",), ("acc", "mIoU")))
+        plain = [row.clean for row in rows]
+        columns += [_cells(_each(plain, "accuracy")), _cells(_each(plain, "mean_iou"))]
+    if with_images:
+        groups.append(Group((), ("images",)))
+        columns.append([Cell(str(row.images)) for row in rows])
+    if timing:
+        groups.append(Group((), ("s/img",)))
+        columns.append([Cell(_seconds(row.seconds)) for row in rows])
+    lines = tuple(
+        Line(labels[_identity(row)], cells)
+        for row, cells in zip(rows, zip(*columns, strict=True), strict=True)
+    )
+    return Layout(tuple(groups), lines, _notes(rows, with_clean, timing, mean=False))
+
+
+def _identity(row: Row) -> _Identity:
+    return row.method, row.denoiser, row.segmenter, row.certifier, row.scale
+
+
+def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
+    """Return a label a method in order of appearance; methods of one name are told apart by what differs."""
+    seen = {(_identity(row), row.sigma) for row in rows}
+    if len(seen) != len(rows):
+        raise ValueError("expected one row a method and sigma, got several")
+    identities = list(dict.fromkeys(_identity(row) for row in rows))
+    labels = {}
+    for identity in identities:
+        method, denoiser, segmenter, certifier, scale = identity
+        namesakes = [other for other in identities if other[0] == method]
+        said = (method, denoiser, segmenter, certifier, f"scale {scale:g}")
+        differs = [len({other[part] for other in namesakes}) > 1 for part in range(len(said))]
+        extra = [text for text, differ in zip(said, differs, strict=True) if differ]
+        labels[identity] = f"{method} ({', '.join(extra)})" if extra else method
+    return labels
+
+
+def _certified(scores: Sequence[Scores | None], sigmas: Sequence[float] | None = None) -> list[list[Cell]]:
+    # The least abstention is not marked: abstaining little while certifying wrong classes is no merit.
+    within = sigmas or [0.0] * len(scores)
+    return [
+        _cells(_each(scores, "accuracy"), rank_within=within),
+        _cells(_each(scores, "mean_iou"), rank_within=within),
+        _cells(_each(scores, "abstained")),
+    ]
+
+
+def _each(scores: Sequence[Scores | None], metric: str) -> list[float | None]:
+    return [None if one is None else getattr(one, metric) for one in scores]
+
+
+def _cells(values: Sequence[float | None], rank_within: Sequence[float] | None = None) -> list[Cell]:
+    """Return shares as percent; within each value of `rank_within` the highest is marked, ties as shown."""
+    shown = [DASH if value is None else f"{100 * value:.1f}" for value in values]
+    best: dict[float, str] = {}
+    if rank_within is not None:
+        for sigma in set(rank_within):
+            here = [v for v, s in zip(values, rank_within, strict=True) if s == sigma and v is not None]
+            if len(here) > 1:
+                best[sigma] = f"{100 * max(here):.1f}"
+    within = rank_within or [0.0] * len(shown)
+    return [Cell(text, best.get(s) == text) for text, s in zip(shown, within, strict=True)]
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None or math.isnan(value) else f"{value:.3g}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -> tuple[str, ...]:
+    images = {row.images for row in rows}
+    over = f" over {next(iter(images))} images" if len(images) == 1 else ""
+    notes = [
+        f"In percent{over}. σ and the l2 radius R: pixel values in 0..1.",
+        f"acc: {DEFINITIONS['accuracy']}.",
+        f"mIoU: {DEFINITIONS['mean_iou']}.",
+        f"abst: {DEFINITIONS['abstained']}.",
+    ]
+    if with_clean:
+        notes.append("clean: the plain prediction without noise and denoiser, which abstains nowhere.")
+    if timing:
+        notes.append(f"s/img: measured seconds an image{', mean over σ' if mean else ''}.")
+    return tuple(notes)
