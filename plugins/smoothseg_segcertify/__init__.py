@@ -1,1 +1,166 @@
-"""Placeholder."""
+"""Certifiers of SegCertify (Fischer et al., ICML 2021): three corrections for many pixels and two naive baselines."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+import smoothseg
+
+if TYPE_CHECKING:
+    from smoothseg_segcertify.certifiers import FixedTau, NaivePattern, NaivePixel
+
+__all__ = ["BonferroniRecipe", "HolmRecipe", "KFWERRecipe", "NaivePatternRecipe", "NaivePixelRecipe"]
+
+
+@dataclasses.dataclass(frozen=True)
+class HolmRecipe:
+    """SegCertify: every pixel tested against tau, Holm's step-down over the image.
+
+    With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have
+    the predicted class as the smoothed model's, under every perturbation of l2 norm below sigma * PhiInv(tau).
+    Nothing is assumed about how pixels depend on each other. The family is one image, every pixel of it.
+
+    Source: Fischer, Baader and Vechev, "Scalable Certified Segmentation via Randomized Smoothing" (ICML 2021),
+    section 5; Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
+    """
+
+    n0: int = smoothseg.option(10, "noise samples that select the class of each pixel")
+    n: int = smoothseg.option(100, "further noise samples that test the selected class")
+    alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
+    tau: float = smoothseg.option(0.75, "probability the class must exceed; sets the radius")
+
+    def load(self) -> FixedTau:
+        """Return the certifier; raise `ConfigError` for an option out of range."""
+        _check_options(self.n0, self.n, self.alpha, self.tau)
+        from smoothseg_segcertify import certifiers, statistics
+
+        return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, statistics.holm_threshold)
+
+
+@dataclasses.dataclass(frozen=True)
+class BonferroniRecipe:
+    """Every pixel tested against tau at level alpha / pixels.
+
+    With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have
+    the predicted class as the smoothed model's, under every perturbation of l2 norm below sigma * PhiInv(tau).
+    Whatever this certifies, `holm` certifies too, under the same guarantee.
+
+    Source: Fischer, Baader and Vechev (ICML 2021), section 5.
+    """
+
+    n0: int = smoothseg.option(10, "noise samples that select the class of each pixel")
+    n: int = smoothseg.option(100, "further noise samples that test the selected class")
+    alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
+    tau: float = smoothseg.option(0.75, "probability the class must exceed; sets the radius")
+
+    def load(self) -> FixedTau:
+        """Return the certifier; raise `ConfigError` for an option out of range."""
+        _check_options(self.n0, self.n, self.alpha, self.tau)
+        from smoothseg_segcertify import certifiers, statistics
+
+        return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, statistics.bonferroni_threshold)
+
+
+@dataclasses.dataclass(frozen=True)
+class KFWERRecipe:
+    """Every pixel tested against tau, up to k - 1 wrong pixels tolerated (Lehmann and Romano's step-down).
+
+    With probability at least 1 - alpha over the noise samples, at most k - 1 of the certified pixels of the
+    image are wrong: all others have the predicted class as the smoothed model's, under every perturbation of l2
+    norm below sigma * PhiInv(tau). With k = 1 this is `holm`.
+
+    Source: Lehmann and Romano, "Generalizations of the Familywise Error Rate" (Annals of Statistics, 2005),
+    theorem 2.2. The rule SegCertify publishes under this name has larger thresholds, which that theorem does not
+    cover for k > 1.
+    """
+
+    n0: int = smoothseg.option(10, "noise samples that select the class of each pixel")
+    n: int = smoothseg.option(100, "further noise samples that test the selected class")
+    alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
+    tau: float = smoothseg.option(0.75, "probability the class must exceed; sets the radius")
+    k: int = smoothseg.option(5, "number of wrong pixels that must not be reached")
+
+    def load(self) -> FixedTau:
+        """Return the certifier; raise `ConfigError` for an option out of range."""
+        _check_options(self.n0, self.n, self.alpha, self.tau)
+        if self.k < 1:
+            raise smoothseg.ConfigError(f"certifier option k must be at least 1, got {self.k}")
+        import functools
+
+        from smoothseg_segcertify import certifiers, statistics
+
+        threshold = functools.partial(statistics.kfwer_threshold, k=self.k)
+        return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, threshold, k=self.k)
+
+
+@dataclasses.dataclass(frozen=True)
+class NaivePixelRecipe:
+    """Baseline: a lower confidence bound a pixel at level alpha / pixels, and a radius from it.
+
+    With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have
+    the predicted class as the smoothed model's, under every perturbation of l2 norm below
+
+    - their own radius sigma * PhiInv(lower bound), for `radius=own`; a bound of 1/2 certifies a pixel;
+    - the radius of the smallest bound of the image, for `radius=common`; one pixel with a bound below 1/2 makes
+      every pixel abstain;
+    - sigma * PhiInv(tau), for `radius=fixed`; a bound of tau certifies a pixel. This is `bonferroni`.
+
+    Source: Fischer, Baader and Vechev (ICML 2021), section 4; the bound is Clopper and Pearson's, one-sided.
+    """
+
+    n0: int = smoothseg.option(10, "noise samples that select the class of each pixel")
+    n: int = smoothseg.option(100, "further noise samples that bound its probability")
+    alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
+    radius: Literal["own", "common", "fixed"] = smoothseg.option(
+        "own", "own: one a pixel; common: that of the worst pixel; fixed: that of tau"
+    )
+    tau: float = smoothseg.option(0.75, "probability the bound must reach with radius=fixed")
+
+    def load(self) -> NaivePixel:
+        """Return the certifier; raise `ConfigError` for an option out of range."""
+        _check_options(self.n0, self.n, self.alpha, self.tau)
+        from smoothseg_segcertify import certifiers
+
+        return certifiers.NaivePixel(self.n0, self.n, self.alpha, self.radius, self.tau)
+
+
+@dataclasses.dataclass(frozen=True)
+class NaivePatternRecipe:
+    """Baseline: the whole label map as one class; all pixels are certified or none.
+
+    With probability at least 1 - alpha over the noise samples, if the image is certified, the predicted label map
+    is the smoothed model's as a whole, under every perturbation of l2 norm below the certificate's radius.
+
+    Source: Fischer, Baader and Vechev (ICML 2021), section 4, where label maps form one product of classes.
+    """
+
+    n0: int = smoothseg.option(10, "noise samples that select the label map; all distinct ones are kept")
+    n: int = smoothseg.option(100, "further noise samples, compared with the selected label map")
+    alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
+
+    def load(self) -> NaivePattern:
+        """Return the certifier; raise `ConfigError` for an option out of range."""
+        _check_options(self.n0, self.n, self.alpha)
+        from smoothseg_segcertify import certifiers
+
+        return certifiers.NaivePattern(self.n0, self.n, self.alpha)
+
+
+def _check_options(n0: int, n: int, alpha: float, tau: float = 0.5) -> None:
+    for name, value in (("n0", n0), ("n", n)):
+        if value < 1:
+            raise smoothseg.ConfigError(f"certifier option {name} must be at least 1, got {value}")
+    if not 0 < alpha < 1:
+        raise smoothseg.ConfigError(f"certifier option alpha must be between 0 and 1, got {alpha}")
+    if not 0.5 <= tau < 1:
+        raise smoothseg.ConfigError(f"certifier option tau must be at least 0.5 and below 1, got {tau}")
+
+
+@smoothseg.hookimpl
+def register_certifiers(register: smoothseg.Register) -> None:
+    register("holm", HolmRecipe)
+    register("bonferroni", BonferroniRecipe)
+    register("kfwer", KFWERRecipe)
+    register("naive-pixel", NaivePixelRecipe)
+    register("naive-pattern", NaivePatternRecipe)
