@@ -27,8 +27,9 @@ from pathlib import Path
 
 from smoothseg import ConfigError, DataError, Sample
 from smoothseg.images import SUFFIXES, read_image, read_labels
+from smoothseg.palettes import Colour
 from smoothseg_folder import legend
-from smoothseg_folder.legend import Colour, Legend
+from smoothseg_folder.legend import Legend
 
 __all__ = ["Folder", "Item", "key_of", "load", "order"]
 

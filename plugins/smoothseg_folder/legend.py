@@ -14,27 +14,24 @@ such mappings.
     - traffic light: [250, 170, 30]
 
 The order is the order of the label indices. Colours are 0..255 and given for all classes or for none, in which
-case `palette` makes them.
+case `smoothseg.palettes` makes them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from smoothseg import DataError
+from smoothseg.palettes import Colour, palette
 
-__all__ = ["Colour", "Legend", "palette", "read"]
-
-Colour = tuple[int, int, int]
+__all__ = ["Legend", "read"]
 
 _LARGEST = 255
 _LINE = re.compile(r"(?P<name>\S.*?)(?P<numbers>(\s+-?[0-9]+)*)")
@@ -72,32 +69,6 @@ def read(path: Path) -> Legend:
         bare = next(name for name, colour in entries if colour is None)
         raise DataError(f"{path}: expected a colour for every class or for none, got none for '{bare}'")
     return Legend(tuple(first), tuple(coloured))
-
-
-@functools.cache
-def palette(count: int) -> tuple[Colour, ...]:
-    """Return `count` RGB colours (0..255), all different, far from each other and from black and white.
-
-    Each colour is the one farthest from all before it, of a lattice of 9 levels a channel, in a distance that
-    weighs green and blue more than red; a shorter palette is the beginning of a longer one. Black and white
-    stay free for ignored and abstaining pixels. count: 0..727.
-    """
-    levels = np.linspace(0, 255, 9).round().astype(np.int64)
-    lattice = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    if not 0 <= count <= len(lattice) - 2:
-        raise ValueError(f"expected 0 to {len(lattice) - 2} colours, got {count}")
-    weights = np.array([2, 4, 3])
-
-    def distances(colour: Any) -> Any:
-        return ((lattice - colour) ** 2 * weights).sum(axis=1)
-
-    nearest = np.minimum(distances(lattice[0]), distances(lattice[-1]))
-    colours: list[Colour] = []
-    for _ in range(count):
-        r, g, b = (int(level) for level in lattice[nearest.argmax()])
-        colours.append((r, g, b))
-        nearest = np.minimum(nearest, distances(np.array((r, g, b))))
-    return tuple(colours)
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[str, Colour | None]]:

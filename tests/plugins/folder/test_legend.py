@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from smoothseg import DataError
+from smoothseg.palettes import palette
 from smoothseg_folder import legend
 
 
@@ -34,7 +34,7 @@ COLOURS = ((128, 64, 128), (250, 170, 30), (0, 0, 255))
 def test_every_form_gives_the_names_in_order(tmp_path: Path, name: str, text: str) -> None:
     result = read(tmp_path, name, text)
     assert result.names == NAMES
-    assert result.colours == legend.palette(3)
+    assert result.colours == palette(3)
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,3 @@ def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("Fußweg\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"a\.txt: expected a class list in UTF-8"):
         legend.read(tmp_path / "a.txt")
-
-
-def test_generated_colours_are_far_apart_and_far_from_black_and_white() -> None:
-    colours = np.array([(0, 0, 0), (255, 255, 255), *legend.palette(255)])
-    apart = np.abs(colours[:, None] - colours[None]).max(axis=-1) + 999 * np.eye(len(colours), dtype=int)
-    assert apart.min() >= 30
-    assert apart[:22, :22].min() >= 60
-
-
-def test_a_shorter_palette_begins_a_longer_one() -> None:
-    assert legend.palette(0) == ()
-    assert legend.palette(7) == legend.palette(255)[:7]
-    assert len(set(legend.palette(727))) == 727
-    with pytest.raises(ValueError, match="expected 0 to 727 colours, got 728"):
-        legend.palette(728)
