@@ -37,15 +37,17 @@ class Lamp:
     def on(self, albedo: Colour, normal: Triple = (0.0, 0.0, -1.0), gloss: float = 0.0) -> Colour:
         """Return the colour of a surface with this normal; `gloss` mirrors the sky where it faces up."""
         light = self.light
-        up = normal[1]
-        sun = self.sunlit * max(sum(n * s for n, s in zip(normal, light.sun, strict=True)), 0.0)
-        open_sky = 0.55 + 0.4 * up if up >= 0 else 0.55 + 0.35 * up
+        nx, up, nz = normal
+        sx, sy, sz = light.sun
+        sun = self.sunlit * max(nx * sx + up * sy + nz * sz, 0.0)
+        open_sky = 0.55 + (0.4 if up >= 0 else 0.35) * up
         shine = gloss * (0.35 + 0.65 * max(up, 0.0))
-        red, green, blue = (
-            albedo[k] * (light.ambient[k] * open_sky + light.direct[k] * sun) + shine * light.low[k]
-            for k in range(3)
+        ambient, direct, low = light.ambient, light.direct, light.low
+        return (
+            albedo[0] * (ambient[0] * open_sky + direct[0] * sun) + shine * low[0],
+            albedo[1] * (ambient[1] * open_sky + direct[1] * sun) + shine * low[1],
+            albedo[2] * (ambient[2] * open_sky + direct[2] * sun) + shine * low[2],
         )
-        return red, green, blue
 
 
 def _points(rows: Sequence[Sequence[float]]) -> Floats:
@@ -294,34 +296,37 @@ def person(
 ) -> tuple[Solid, tuple[Shadow, ...]]:
     """Return someone walking or standing at (x, z)."""
     tall = float(random.uniform(0.86, 1.08)) * (0.65 if random.random() < 0.1 else 1.0)
-    stride = float(random.uniform(0.0, 0.34)) * tall
+    stride = float(random.uniform(0.0, 0.22)) * tall
     lean = float(random.choice([-1.0, 1.0]))
-    broad = float(random.uniform(0.19, 0.25)) * tall
-    coat = float(random.uniform(0.6, 0.9)) * tall
+    broad = float(random.uniform(0.16, 0.215)) * tall
+    coat = float(random.uniform(0.62, 0.9)) * tall
     hip, shoulder = 0.88 * tall, 1.45 * tall
     normal = (0.0, 0.2, -0.98)
     lit_top, lit_bottom = lamp.on(top, normal), lamp.on(bottom, normal)
+    lit_shoe = lamp.on((0.03, 0.03, 0.03), normal)
     parts = []
     for sign in (-1.0, 1.0):
-        foot = sign * stride + sign * 0.08
-        leg = [(sign * 0.02, hip), (sign * 0.16 * tall, hip), (foot + 0.07, 0.05), (foot - 0.07, 0.05)]
-        parts.append(_billboard(PEDESTRIAN, x, z, leg, lit_bottom if sign > 0 else _scaled(lit_bottom, 0.75)))
-        shoe = [
-            (foot - 0.07, 0.07),
-            (foot + 0.07 + 0.1 * lean, 0.07),
-            (foot + 0.07 + 0.1 * lean, 0.0),
-            (foot - 0.07, 0.0),
-        ]
-        parts.append(_billboard(PEDESTRIAN, x, z, shoe, lamp.on((0.03, 0.03, 0.03), normal)))
+        foot = sign * (stride + 0.07)
+        knee = sign * (0.55 * stride + 0.085) + 0.04 * lean
+        leg = [(sign * 0.08 * tall, hip), (knee, 0.48 * tall), (foot, 0.07)]
+        shade = lit_bottom if sign > 0 else _scaled(lit_bottom, 0.75)
+        parts.append(_billboard(PEDESTRIAN, x, z, leg, shade, 0.15 * tall))
+        toe = foot + 0.14 * lean
+        parts.append(_billboard(PEDESTRIAN, x, z, [(foot - 0.05 * lean, 0.04), (toe, 0.03)], lit_shoe, 0.08))
     for sign in (-1.0, 1.0):
-        swing = -sign * stride * 0.7
-        arm = [
-            (sign * broad, shoulder - 0.04),
-            (sign * broad + sign * 0.07 + swing * 0.5, 1.1 * tall),
-            (sign * broad + swing, 0.8 * tall),
-        ]
-        parts.append(_billboard(PEDESTRIAN, x, z, arm, _scaled(lit_top, 0.8), 0.11 * tall))
-    body = [(-broad, shoulder), (broad, shoulder), (broad * 1.02, coat), (-broad * 1.02, coat)]
+        swing = -sign * stride * 0.5
+        hand = (sign * (broad + 0.02) + swing, 0.82 * tall)
+        elbow = (sign * (broad + 0.03) + swing * 0.4, 1.12 * tall)
+        arm = [(sign * (broad - 0.03), shoulder - 0.05), elbow, hand]
+        parts.append(_billboard(PEDESTRIAN, x, z, arm, _scaled(lit_top, 0.82), 0.1 * tall))
+    body = [
+        (-0.45 * broad, shoulder + 0.06),
+        (0.45 * broad, shoulder + 0.06),
+        (broad, shoulder - 0.03),
+        (0.92 * broad, coat),
+        (-0.92 * broad, coat),
+        (-broad, shoulder - 0.03),
+    ]
     parts.append(_billboard(PEDESTRIAN, x, z, body, lit_top))
     if random.random() < 0.35:
         side = float(random.choice([-1.0, 1.0])) * broad
@@ -348,11 +353,15 @@ def person(
         )
     )
     parts.append(
-        _billboard(PEDESTRIAN, x, z, _disc(0.0, 1.6 * tall, 0.1 * tall, 0.13 * tall), lamp.on(skin, normal))
+        _billboard(PEDESTRIAN, x, z, _disc(0.0, 1.6 * tall, 0.085 * tall, 0.12 * tall), lamp.on(skin, normal))
     )
     parts.append(
         _billboard(
-            PEDESTRIAN, x, z, _disc(-0.02 * lean, 1.65 * tall, 0.11 * tall, 0.1 * tall), lamp.on(hair, normal)
+            PEDESTRIAN,
+            x,
+            z,
+            _disc(-0.02 * lean, 1.645 * tall, 0.095 * tall, 0.09 * tall),
+            lamp.on(hair, normal),
         )
     )
     foot_print = np.array(

@@ -52,6 +52,7 @@ __all__ = ["render"]
 
 _SAMPLES = 2
 _NEAR = 0.4
+_FARTHEST = 600.0
 
 # Position of each label in the order that settles ties: thin and rare classes last, which wins.
 _ORDER = np.array(
@@ -97,6 +98,7 @@ class _View:
     frame: float
     eye: float
     focal: float
+    slope: float
     directions: Floats
     horizon: Floats
 
@@ -106,15 +108,17 @@ class _View:
         columns = np.arange(width, dtype=np.float32) + np.float32(0.5 - width / 2)
         focal = camera.focal * frame
         horizon = height / 2 - 0.5 + camera.horizon * frame * 0.75 + camera.roll * columns
-        return cls(height, width, frame, camera.height, focal, columns / np.float32(focal), horizon)
+        directions = columns / np.float32(focal)
+        return cls(height, width, frame, camera.height, focal, camera.roll, directions, horizon)
 
     def project(self, points: Floats) -> Floats:
         """Return the (n, 2) columns and rows of (n, 3) points ahead of the camera."""
-        across = points[:, 0] / points[:, 2]
-        columns = across * self.focal + (self.width / 2 - 0.5)
-        slope = (self.horizon[-1] - self.horizon[0]) / max(self.width - 1, 1)
-        rows = self.horizon[0] + columns * slope + (self.eye - points[:, 1]) * self.focal / points[:, 2]
-        return np.stack([columns, rows], axis=1)
+        scale = self.focal / points[:, 2]
+        flat = np.empty((len(points), 2), dtype=np.float32)
+        np.multiply(points[:, 0], scale, out=flat[:, 0])
+        flat[:, 0] += self.width / 2 - 0.5
+        flat[:, 1] = (self.eye - points[:, 1]) * scale + flat[:, 0] * self.slope + float(self.horizon[0])
+        return flat
 
 
 class _Canvas:
@@ -485,7 +489,8 @@ def _crown(canvas: _Canvas, view: _View, crown: Crown, scene: Scene) -> None:
     # Bare twigs: the sky shows through, yet the whole crown is a tree.
     twigs = texture.sample(texture.CRACKS, u, v, texel=crown.texel, footprint=scale)
     finer = texture.sample(texture.CRACKS, v + 7.0, u, texel=crown.texel * 0.5, footprint=scale)
-    cover = np.clip(np.float32(crown.density) * (0.25 + twigs + 0.8 * finer), 0.0, 0.95).astype(np.float32)
+    cover = np.float32(crown.density) * (np.float32(0.4) + twigs + finer)
+    cover = np.minimum(cover, np.float32(0.96)) * np.clip(body * 4.0 + 0.5, 0.3, 1.0)
     canvas.label(at, TREE)
     canvas.lay_over(at, colours, cover)
 
@@ -502,19 +507,18 @@ def _solid(canvas: _Canvas, view: _View, solid: Solid, scene: Scene) -> None:
     sheet = Image.new("RGBA", (c1 - c0, r1 - r0), (0, 0, 0, 0))
     pen = ImageDraw.Draw(sheet)
     flat -= np.array([c0, r0], dtype=np.float32)
-    depths = points[:, 2]
+    corners, depths = flat.ravel().tolist(), points[:, 2].tolist()
+    stored = np.sqrt(np.clip([part.colour for part in solid.parts], 0.0, 4.0) * 0.25) * 255.0
     begin = 0
-    for part in solid.parts:
-        count = len(part.points)
-        shape = flat[begin : begin + count].ravel().tolist()
-        red, green, blue = (min(int((max(value, 0.0) * 0.25) ** 0.5 * 255.0), 255) for value in part.colour)
-        fill = (red, green, blue, part.label + 1)
+    for part, (red, green, blue) in zip(solid.parts, stored.astype(np.uint8).tolist(), strict=True):
+        end = begin + len(part.points)
+        shape, fill = corners[2 * begin : 2 * end], (red, green, blue, part.label + 1)
         if part.width:
-            wide = part.width * view.focal / float(depths[begin])
+            wide = part.width * view.focal / depths[begin]
             pen.line(shape, fill=fill, width=max(round(wide), 1))
         else:
             pen.polygon(shape, fill=fill)
-        begin += count
+        begin = end
     drawn = np.asarray(sheet)
     r, c = np.nonzero((drawn[..., 3] > 0) & canvas.colour_open[r0:r1, c0:c1])
     if r.size == 0:
@@ -524,9 +528,185 @@ def _solid(canvas: _Canvas, view: _View, solid: Solid, scene: Scene) -> None:
     colours = decoded * decoded * np.float32(4.0)
     scale = np.float32(solid.depth / view.focal)
     dirt = texture.sample(texture.GRAIN, c * scale + points[0, 0], r * scale, texel=0.04, footprint=scale)
-    colours *= (1.0 + np.float32(0.09) * dirt)[:, None]
+    colours *= (1.0 + np.float32(0.05) * dirt)[:, None]
     at = (r + r0) * view.width + (c + c0)
     canvas.put(at, _hazed(colours, solid.depth, scene.light), chosen[:, 3] - np.uint8(1))
+
+
+def _skyline(canvas: _Canvas, view: _View, line: Skyline, scene: Scene) -> None:
+    x = view.directions * np.float32(line.depth)
+    cell = np.floor(x / line.cell).astype(np.int64) % len(line.heights)
+    heights = line.heights[cell]
+    if line.rough:
+        heights = heights + line.rough * texture.sample(
+            texture.LEAVES, x + line.at[0], np.float32(line.at[1]), texel=line.cell / 12, footprint=0.1
+        )
+    scale = line.depth / view.focal
+    upper = view.horizon - (heights - view.eye) / scale
+    row0 = max(int(upper.min()), 0)
+    row1 = min(int(view.horizon.max()) + 2, view.height)
+    if row0 >= row1:
+        return
+    rows = np.arange(row0, row1, dtype=np.float32)[:, None]
+    r, c = np.nonzero((rows >= upper) & (rows < view.horizon + 1.0) & canvas.colour_open[row0:row1])
+    if r.size == 0:
+        return
+    r += row0
+    y = (view.horizon[c] - r) * np.float32(scale)
+    broad = texture.sample(texture.LEAVES, x[c] + line.at[0], y, texel=0.5, footprint=scale)
+    tone = np.clip(1.0 + 0.25 * broad, 0.2, 2.0)
+    if line.label == BUILDING:
+        tone *= 1.0 + 0.35 * (cell[c] % 3 - 1)
+        tone -= 0.3 * ((np.mod(y, 3.2) < 1.6) & (np.mod(x[c], 2.6) < 1.3))
+    light = np.array(scene.light.ambient, dtype=np.float32) * 0.6 + np.array(scene.light.direct) * 0.2
+    colours = np.array(line.colour, dtype=np.float32) * light * np.maximum(tone, 0.1)[:, None]
+    canvas.put(r * view.width + c, _hazed(colours.astype(np.float32), line.depth, scene.light), line.label)
+
+
+def _ground(canvas: _Canvas, view: _View, scene: Scene) -> None:
+    row0 = max(int(np.ceil(view.horizon.min())), 0) // _SAMPLES * _SAMPLES
+    if row0 >= view.height:
+        return
+    rows = np.arange(row0, view.height, dtype=np.float32)[:, None]
+    r, c = np.nonzero((rows > view.horizon + 0.5) & canvas.colour_open[row0:])
+    if r.size == 0:
+        return
+    street, ground = scene.street, scene.ground
+    at = (r + row0) * view.width + c
+    z = np.float32(view.eye * view.focal) / (r.astype(np.float32) + np.float32(row0) - view.horizon[c])
+    z = np.minimum(z, np.float32(_FARTHEST))
+    u = z * view.directions[c] - street.centre(z)
+    right = u > 0
+    bins = np.minimum(z * np.float32(1 / BIN_LENGTH), BINS - 1).astype(np.int32)
+    from_edge = np.abs(u) - np.float32(street.half)
+    side = right * np.int32(BINS) + bins
+    width = np.where(right, np.float32(street.pavements[1]), np.float32(street.pavements[0]))
+    labels = np.where(from_edge > width, street.beyond.reshape(-1)[side], np.uint8(PAVEMENT))
+    labels[(from_edge <= 0.0) | street.open.reshape(-1)[side]] = ROAD
+    if ground.island is not None:
+        near, far, half = ground.island
+        middle = (near + far) / 2
+        labels[(u / half) ** 2 + ((z - middle) / (far - middle)) ** 2 < 1.0] = PAVEMENT
+    road = labels == ROAD
+
+    # What varies smoothly is worked out once a pixel, and only what has edges at every sample.
+    surface = _Surface.of(view, scene, row0)
+    pixel = (r // _SAMPLES) * (view.width // _SAMPLES) + c // _SAMPLES
+    rough = surface.rough[pixel]
+    tone = np.where(road, surface.road[pixel], surface.pavement[pixel])
+    tone[~road & (from_edge < 0.16) & (from_edge > 0.0)] *= np.float32(ground.kerb)
+    for left, near, wide, long, gain in ground.patches:
+        tone[road & (np.abs(u - left) < wide) & (np.abs(z - near) < long)] *= np.float32(gain)
+    tone = np.clip(tone, 0.15, 2.5)
+    table = np.zeros((12, 3), dtype=np.float32)
+    table[ROAD], table[PAVEMENT], table[TREE] = ground.road, ground.pavement, ground.grass
+    albedo = table[labels] * tone[:, None]
+    grass = np.flatnonzero(labels == TREE)
+    if grass.size:
+        s, t, footprint = u[grass] + ground.at[0], z[grass] + ground.at[1], surface.footprint[pixel[grass]]
+        blades = texture.sample(texture.LEAVES, s, t, texel=0.05, footprint=footprint)
+        blades = blades + texture.sample(texture.BLOTCHES, s, t, texel=0.3, footprint=footprint)
+        albedo[grass] *= np.clip(1.0 + 0.28 * blades, 0.2, 2.0)[:, None]
+    for mark in ground.markings:
+        place = np.flatnonzero(road & (u > mark.left) & (u < mark.right) & (z > mark.near) & (z < mark.far))
+        if mark.dash:
+            place = place[np.mod(z[place] + mark.near, mark.dash + mark.gap) < mark.dash]
+        if mark.across:
+            place = place[np.mod(u[place], 2 * mark.across) < mark.across]
+        worn = 1.0 - np.clip(mark.wear + 0.25 * rough[place], 0.0, 1.0)
+        albedo[place] += (np.array(mark.colour, dtype=np.float32) - albedo[place]) * worn[:, None]
+    colours = np.maximum(albedo, np.float32(0.01)) * surface.fall[pixel]
+    if ground.gloss:
+        shine = np.where(road, surface.shine[pixel], np.float32(0.0))
+        colours += shine[:, None] * np.array(scene.light.low, dtype=np.float32)
+    haze = np.array(scene.light.haze, dtype=np.float32)
+    canvas.put(at, haze + (colours - haze) * surface.clear[pixel][:, None], labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Surface:
+    """What varies smoothly over the ground, flat, one entry a pixel from the horizon's row down.
+
+    rough: noise about 0; road, pavement: tone about 1; fall: light (n, 3); shine: mirrored share of the sky;
+    clear: share of light that haze lets through; footprint: metres a sample covers.
+    """
+
+    rough: Floats
+    road: Floats
+    pavement: Floats
+    fall: Floats
+    shine: Floats
+    clear: Floats
+    footprint: Floats
+
+    @classmethod
+    def of(cls, view: _View, scene: Scene, row0: int) -> _Surface:
+        street, ground, light = scene.street, scene.ground, scene.light
+        rows = np.arange(row0 + 0.5, view.height, _SAMPLES, dtype=np.float32)[:, None]
+        below = np.maximum(rows - view.horizon[::_SAMPLES], np.float32(0.5))
+        z = np.minimum(np.float32(view.eye * view.focal) / below, np.float32(_FARTHEST))
+        x = z * view.directions[::_SAMPLES]
+        u = x - street.centre(z)
+        footprint = z * np.sqrt(z) * np.float32(1.0 / (view.focal * view.eye**0.5))
+        s, t = u + ground.at[0], z + ground.at[1]
+        fine = texture.sample(texture.GRAIN, s, t, texel=0.03, footprint=footprint)
+        broad = texture.sample(texture.BLOTCHES, s, t * 0.4, texel=0.12, footprint=footprint)
+        rough = np.float32(0.6) * fine + broad
+        road = 1.0 + np.float32(ground.road_contrast) * rough
+        road += np.float32(ground.tracks) * np.cos(u * np.float32(2 * np.pi / 1.6))
+        pavement = 1.0 + np.float32(ground.pavement_contrast) * rough
+        if ground.cracks:
+            cracks = texture.sample(texture.CRACKS, s, t, texel=0.07, footprint=footprint)
+            road -= np.float32(ground.cracks) * cracks
+            pavement -= np.float32(0.5 * ground.cracks) * cracks
+        if ground.joint:
+            fade = np.clip(1.4 - footprint * np.float32(2.0 / ground.slab), 0.0, 1.0)
+            across, ahead = s * np.float32(1 / ground.slab), t * np.float32(1 / ground.slab)
+            thin = 0.05 / ground.slab
+            joints = (across - np.floor(across) < thin) | (ahead - np.floor(ahead) < thin)
+            pavement -= np.float32(ground.joint) * fade * joints
+        shaded, occluded = _shadow_maps(view, scene, row0)
+        sunlit = (1.0 - shaded) * _lit(street, light, x, np.float32(0.0), z)
+        # Light from the sky is held off beside walls.
+        width = np.where(u > 0, np.float32(street.pavements[1]), np.float32(street.pavements[0]))
+        free = np.clip((width + np.float32(street.half) - np.abs(u)) * np.float32(0.3), 0.0, 1.0)
+        open_sky = (np.float32(0.72) + np.float32(0.28) * free) * (1.0 - occluded)
+        fall = open_sky[..., None] * np.array(light.ambient, dtype=np.float32)
+        fall += (sunlit * np.float32(light.sun[1]))[..., None] * np.array(light.direct, dtype=np.float32)
+        graze = np.clip(z * np.float32(0.03), 0.0, 1.0) * np.clip(1.0 + 0.5 * broad, 0.0, 2.0)
+        return cls(
+            rough=rough.ravel(),
+            road=road.ravel(),
+            pavement=pavement.ravel(),
+            fall=fall.reshape(-1, 3),
+            shine=(np.float32(ground.gloss) * graze * (1.0 - occluded)).ravel(),
+            clear=np.exp(z * np.float32(-1.0 / light.reach)).ravel(),
+            footprint=footprint.ravel(),
+        )
+
+
+def _shadow_maps(view: _View, scene: Scene, row0: int) -> tuple[Floats, Floats]:
+    """Return, a pixel an entry from sample row `row0`, how much of the sun and of the sky things hold off."""
+    size = (view.width // _SAMPLES, (view.height - row0) // _SAMPLES)
+    cast, contact = Image.new("L", size, 0), Image.new("L", size, 0)
+    pens = ImageDraw.Draw(cast), ImageDraw.Draw(contact)
+    counts = [len(shadow.points) for shadow in scene.shadows]
+    if counts:
+        corners = np.concatenate([shadow.points for shadow in scene.shadows])
+        raised = np.stack([corners[:, 0], np.zeros(len(corners)), np.maximum(corners[:, 1], 0.8)], axis=1)
+        flat = (view.project(raised.astype(np.float32)) - np.array([0.0, row0])) * (1.0 / _SAMPLES)
+        begin = 0
+        for shadow, count in zip(scene.shadows, counts, strict=True):
+            pen = pens[0] if shadow.strength >= 0 else pens[1]
+            pen.polygon(flat[begin : begin + count].ravel().tolist(), fill=int(abs(shadow.strength) * 255))
+            begin += count
+    soft = max(view.frame / 512.0, 0.5)
+    factor = np.float32(1 / 255.0)
+    maps = []
+    for image, sigma in ((cast, 0.6 * soft), (contact, 1.6 * soft)):
+        blurred = ndimage.gaussian_filter(np.asarray(image, dtype=np.float32), sigma, truncate=2.0)
+        maps.append(blurred * factor)
+    return maps[0], maps[1]
 
 
 def _skyline(canvas: _Canvas, view: _View, line: Skyline, scene: Scene) -> None:
@@ -601,7 +781,9 @@ def _ground(canvas: _Canvas, view: _View, scene: Scene) -> None:
         tone -= np.float32(ground.cracks) * cracks * (1.0 - 0.5 * ~road)
     if ground.joint:
         fade = np.clip(1.4 - footprint * np.float32(2.0 / ground.slab), 0.0, 1.0)
-        joints = (np.mod(s, ground.slab) < 0.05) | (np.mod(t, ground.slab) < 0.05)
+        across, ahead = s * np.float32(1 / ground.slab), t * np.float32(1 / ground.slab)
+        thin = 0.05 / ground.slab
+        joints = (across - np.floor(across) < thin) | (ahead - np.floor(ahead) < thin)
         tone -= np.where(road, np.float32(0.0), np.float32(ground.joint) * fade * joints)
     kerb = ~road & (from_edge < 0.16) & (from_edge > 0.0)
     tone[kerb] *= np.float32(ground.kerb)
@@ -631,14 +813,16 @@ def _ground(canvas: _Canvas, view: _View, scene: Scene) -> None:
         albedo[place] += (np.array(mark.colour, dtype=np.float32) - albedo[place]) * worn[:, None]
 
     shaded, occluded = _shadow_maps(view, scene, row0)
-    sunlit = (1.0 - shaded[r, c]) * _lit(street, light, x, np.float32(0.0), z)
+    pixel = (r // _SAMPLES) * shaded.shape[1] + c // _SAMPLES
+    shaded, occluded = shaded.reshape(-1)[pixel], occluded.reshape(-1)[pixel]
+    sunlit = (1.0 - shaded) * _lit(street, light, x, np.float32(0.0), z)
     # Light from the sky is held off beside walls.
     open_sky = np.float32(0.72) + np.float32(0.28) * np.clip((width - from_edge) * np.float32(0.3), 0.0, 1.0)
-    fall = (open_sky * (1.0 - occluded[r, c]))[:, None] * np.array(light.ambient, dtype=np.float32)
+    fall = (open_sky * (1.0 - occluded))[:, None] * np.array(light.ambient, dtype=np.float32)
     fall += (sunlit * np.float32(max(light.sun[1], 0.0)))[:, None] * np.array(light.direct, dtype=np.float32)
     colours = np.maximum(albedo, np.float32(0.01)) * fall
     if ground.gloss:
-        graze = np.float32(ground.gloss) * np.clip(z * np.float32(0.03), 0.0, 1.0) * (1.0 - occluded[r, c])
+        graze = np.float32(ground.gloss) * np.clip(z * np.float32(0.03), 0.0, 1.0) * (1.0 - occluded)
         graze = np.where(road, graze * np.clip(1.0 + 0.5 * broad, 0.0, 2.0), np.float32(0.0))
         colours += graze[:, None] * np.array(light.low, dtype=np.float32)
     canvas.put(at, _hazed(colours.astype(np.float32), z, light), labels)
@@ -665,10 +849,10 @@ def _shadow_maps(view: _View, scene: Scene, row0: int) -> tuple[Floats, Floats]:
 
 
 def _sky(canvas: _Canvas, view: _View, light: Light) -> None:
-    at = np.flatnonzero(canvas.colour_open)
-    if at.size == 0:
+    r, c = np.nonzero(canvas.colour_open)
+    if r.size == 0:
         return
-    r, c = np.divmod(at, view.width)
+    at = r * view.width + c
     lift = np.maximum((view.horizon[c] - r) * np.float32(1 / view.focal), 0.0)
     share = np.clip(lift * np.float32(1.6), 0.0, 1.0)[:, None]
     low, zenith = np.array(light.low, dtype=np.float32), np.array(light.zenith, dtype=np.float32)
