@@ -26,13 +26,19 @@ class HRNetRecipe:
         "w18-small",
         "size of a network to train or of a checkpoint without one: w18-small, w48, ... or a .json file",
     )
+    classes: str | None = smoothseg.option(
+        None,
+        "text file of class names, one a line, for a checkpoint of neither Cityscapes nor Pascal-Context",
+    )
     precision: Literal["float32", "bfloat16"] = smoothseg.option("float32", "arithmetic of the network")
 
     def load(self, device: torch.device | str) -> HRNetSegmenter:
         """Return the segmenter with its weights on `device`; nothing is loaded partially."""
         from smoothseg_hrnet import segmenter
 
-        return segmenter.load(self.weights, width=self.width, precision=self.precision, device=device)
+        return segmenter.load(
+            self.weights, width=self.width, classes=self.classes, precision=self.precision, device=device
+        )
 
     def network(self, classes: Sequence[str] | None) -> HRNet:
         """Return an untrained network of size `width` that scores `classes`."""

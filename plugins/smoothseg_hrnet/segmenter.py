@@ -1,33 +1,51 @@
-"""How a weight file becomes a segmenter: the network it holds, its class names, and the batch it sees."""
+"""How a weight file becomes a segmenter: the network it holds, its class names, and how images go through it."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import final
+from typing import Any, Literal, final
 
 import torch
+from torch import nn
 
-from smoothseg import WeightsError
+from smoothseg import ConfigError, WeightsError
 from smoothseg.weights import Weights, load_state
 from smoothseg.weights import load as load_weights
+from smoothseg_hrnet import class_names, layouts
+from smoothseg_hrnet.config import WIDTHS, named
 from smoothseg_hrnet.network import HRNet, normalise
 
-__all__ = ["HRNetSegmenter", "load"]
+__all__ = ["HRNetSegmenter", "Precision", "load"]
+
+Precision = Literal["float32", "bfloat16"]
 
 _PACKAGE = "smoothseg_hrnet"
 _NETWORK = "hrnet"
+_CLASSIFIER = "last_layer.3.weight"
 
 
 @final
 class HRNetSegmenter:
-    """An HRNetV2 with its weights, in eval mode; see `smoothseg.Segmenter`."""
+    """An HRNetV2 with its weights; see `smoothseg.Segmenter`.
+
+    The network is taken over: put into eval mode, its batch norms folded into the convolutions before them, moved
+    to `device` in `precision`.
+    """
 
     def __init__(
-        self, network: HRNet, *, classes: tuple[str, ...], digests: Mapping[str, str], precision: torch.dtype
+        self,
+        network: HRNet,
+        *,
+        classes: tuple[str, ...],
+        digests: Mapping[str, str],
+        precision: Precision,
+        device: torch.device | str,
     ) -> None:
-        network = network.to(precision).to(memory_format=torch.channels_last)
-        self._network = network.eval().requires_grad_(False)
-        self._precision = precision
+        self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+        _fold_batch_norms(network.eval())
+        network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
+        self._network = network.requires_grad_(False)
         self._classes = classes
         self._digests = dict(digests)
 
@@ -43,28 +61,94 @@ class HRNetSegmenter:
 
     @torch.inference_mode()
     def segment(self, images: torch.Tensor) -> torch.Tensor:
-        """Return scores at a quarter of the resolution; see `smoothseg.Segmenter.segment`."""
-        normalised = normalise(images).to(dtype=self._precision, memory_format=torch.channels_last)
-        return self._network.scores(normalised)
+        """Return float32 scores at a quarter of the resolution; see `smoothseg.Segmenter.segment`."""
+        # One image a pass: convolution libraries choose another algorithm, and round differently, at another batch
+        # size, and the counts of a certificate must not depend on it.
+        return torch.cat([self._scores(images[row : row + 1]) for row in range(len(images))])
+
+    def _scores(self, images: torch.Tensor) -> torch.Tensor:
+        normalised = normalise(images).to(self._dtype).contiguous(memory_format=torch.channels_last)
+        return self._network.scores(normalised).float()
 
 
-def load(reference: str, *, width: str, precision: str, device: torch.device | str) -> HRNetSegmenter:
-    """Return the segmenter of the weight file `reference`, strictly loaded, on `device`."""
+def load(
+    reference: str, *, width: str, classes: str | None, precision: Precision, device: torch.device | str
+) -> HRNetSegmenter:
+    """Return the segmenter of the weight file `reference`, on `device`; the file is loaded strictly.
+
+    width, classes: size and file of class names for a checkpoint that was not written by smoothseg; one that was
+    carries both.
+
+    Raises `WeightsError` if the file is not an HRNet's, or not one of that size, and `ConfigError` if the class
+    names are missing or too many.
+    """
     weights = load_weights(reference, package=_PACKAGE)
-    network, classes = _build(weights, width)
+    if weights.network is None:
+        network, names = _foreign(weights, width, classes)
+    else:
+        network, names = _native(weights, classes)
     return HRNetSegmenter(
-        network.to(device),
-        classes=classes,
+        network,
+        classes=names,
         digests={weights.path.name: weights.digest},
-        precision={"float32": torch.float32, "bfloat16": torch.bfloat16}[precision],
+        precision=precision,
+        device=device,
     )
 
 
-def _build(weights: Weights, width: str) -> tuple[HRNet, tuple[str, ...]]:
+def _native(weights: Weights, classes: str | None) -> tuple[HRNet, tuple[str, ...]]:
     if weights.network != _NETWORK:
-        raise WeightsError(f"{weights.path} holds the network '{weights.network}'; expected '{_NETWORK}'")
+        raise WeightsError(f"{weights.path} holds the network '{weights.network}', expected '{_NETWORK}'")
     if weights.classes is None:
         raise WeightsError(f"{weights.path} does not name its classes")
-    network = HRNet(weights.config)
+    if classes is not None:
+        raise ConfigError(f"{weights.path} names its classes itself; classes={classes} cannot replace them")
+    try:
+        network = HRNet(weights.config)
+    except ConfigError as error:
+        raise WeightsError(f"{weights.path}: {error}") from None
+    if network.config["num_classes"] != len(weights.classes):
+        raise WeightsError(
+            f"{weights.path} scores {network.config['num_classes']} classes but names {len(weights.classes)}"
+        )
     load_state(network, weights)
     return network, weights.classes
+
+
+def _foreign(weights: Weights, width: str, classes: str | None) -> tuple[HRNet, tuple[str, ...]]:
+    weights = dataclasses.replace(weights, state=layouts.renamed(weights.state))
+    if _CLASSIFIER not in weights.state:
+        raise WeightsError(
+            f"{weights.path} holds no HRNetV2 segmenter: there is no {_CLASSIFIER} among {len(weights.state)} keys "
+            f"({', '.join(list(weights.state)[:3])}, ...)"
+        )
+    count = len(weights.state[_CLASSIFIER])
+    network = HRNet(named(width, count))
+    try:
+        load_state(network, weights)
+    except WeightsError as error:
+        fitting = [other for other in WIDTHS if other != width and _fits(named(other, count), weights)]
+        hint = f"; the file is a {fitting[0]}: give width={fitting[0]}" if fitting else ""
+        raise WeightsError(f"{error}, as width={width}{hint}") from None
+    names = class_names.from_count(count) if classes is None else class_names.from_file(classes, count)
+    return network, names
+
+
+def _fits(config: Mapping[str, Any], weights: Weights) -> bool:
+    with torch.device("meta"):
+        own = HRNet(config).state_dict()
+    return {key: tensor.shape for key, tensor in own.items()} == {
+        key: tensor.shape for key, tensor in weights.state.items()
+    }
+
+
+def _fold_batch_norms(module: nn.Module) -> None:
+    # In this network every batch norm stands right behind the convolution that feeds it.
+    before: tuple[str, nn.Module] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and before is not None and isinstance(before[1], nn.Conv2d):
+            setattr(module, before[0], nn.utils.fuse_conv_bn_eval(before[1], child))
+            setattr(module, name, nn.Identity())
+        else:
+            _fold_batch_norms(child)
+        before = (name, child)

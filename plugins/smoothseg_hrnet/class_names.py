@@ -1,0 +1,54 @@
+"""Which class each score belongs to, for checkpoints that do not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smoothseg import ConfigError
+
+__all__ = ["CITYSCAPES", "PASCAL_CONTEXT", "from_count", "from_file"]
+
+# fmt: off
+CITYSCAPES = (
+    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
+    "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle",
+    "bicycle",
+)
+"""The 19 classes of Cityscapes in the order of their train ids."""
+
+PASCAL_CONTEXT = (
+    "aeroplane", "bag", "bed", "bedclothes", "bench", "bicycle", "bird", "boat", "book", "bottle",
+    "building", "bus", "cabinet", "car", "cat", "ceiling", "chair", "cloth", "computer", "cow", "cup",
+    "curtain", "dog", "door", "fence", "floor", "flower", "food", "grass", "ground", "horse", "keyboard",
+    "light", "motorbike", "mountain", "mouse", "person", "plate", "platform", "pottedplant", "road",
+    "rock", "sheep", "shelves", "sidewalk", "sign", "sky", "snow", "sofa", "table", "track", "train",
+    "tree", "truck", "tvmonitor", "wall", "water", "window", "wood",
+)
+"""The 59 classes of Pascal-Context without the background, in the order of their ids."""
+# fmt: on
+
+
+def from_count(count: int) -> tuple[str, ...]:
+    """Return the names of the published checkpoint with `count` classes; `ConfigError` if there is none."""
+    published = {len(names): names for names in (CITYSCAPES, PASCAL_CONTEXT)}
+    if count not in published:
+        raise ConfigError(
+            f"the checkpoint scores {count} classes and does not name them (names are known for "
+            f"{' and '.join(map(str, published))}); give them with classes=FILE, one name a line"
+        )
+    return published[count]
+
+
+def from_file(path: str, count: int) -> tuple[str, ...]:
+    """Return the `count` names in a text file, one a line; `ConfigError` if there are more, fewer or repeated ones."""
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"class names {path} cannot be read: {error}") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) != count:
+        raise ConfigError(f"{path} names {len(names)} classes, but the checkpoint scores {count}")
+    if len(set(names)) != len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"{path} names class '{repeated}' more than once")
+    return names

@@ -1,0 +1,69 @@
+"""How the keys of a checkpoint that was not written by smoothseg become HRNet's.
+
+Three layouts are known, told apart by their prefixes:
+
+- HRNet's own keys, as they are.
+- What the authors' training scripts save (and the noise-trained checkpoints of SegCertify and of the UAI 2023
+  diffusion certification): a wrapper holds the network as `model`, the criterion's class weights, and, where noise is
+  added in training, the `std` (and `mean`) it normalises with.
+- mmsegmentation's `HRNet` backbone with an `FCNHead` on all branches, whose first convolution has no bias.
+
+Keys are renamed, none is dropped but those of the wrapper in the table below; whatever else there is keeps its
+name, so that loading refuses it by that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+__all__ = ["renamed"]
+
+_WRAPPER = "model."
+_WRAPPER_OWN = frozenset({"loss.criterion.weight", "mean", "std"})
+"""Tensors of the training wrapper that are no part of the network: class weights, normalisation."""
+
+_BACKBONE = "backbone."
+_FCN_HEAD = {
+    "decode_head.convs.0.conv.weight": "last_layer.0.weight",
+    "decode_head.convs.0.bn.weight": "last_layer.1.weight",
+    "decode_head.convs.0.bn.bias": "last_layer.1.bias",
+    "decode_head.convs.0.bn.running_mean": "last_layer.1.running_mean",
+    "decode_head.convs.0.bn.running_var": "last_layer.1.running_var",
+    "decode_head.convs.0.bn.num_batches_tracked": "last_layer.1.num_batches_tracked",
+    "decode_head.conv_seg.weight": "last_layer.3.weight",
+    "decode_head.conv_seg.bias": "last_layer.3.bias",
+}
+
+
+def renamed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return `state` under HRNet's keys; tensors are shared, not copied."""
+    if any(key.startswith(_BACKBONE) for key in state):
+        return _from_mmsegmentation(state)
+    if any(key.startswith(_WRAPPER) for key in state):
+        return _from_wrapper(state)
+    return dict(state)
+
+
+def _from_wrapper(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    # A key without the prefix that is not the wrapper's own keeps its name with a mark in front: it must neither
+    # be taken for a key of the network nor overwrite one.
+    return {
+        key.removeprefix(_WRAPPER) if key.startswith(_WRAPPER) else f"(outside model) {key}": tensor
+        for key, tensor in state.items()
+        if key not in _WRAPPER_OWN
+    }
+
+
+def _from_mmsegmentation(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    own = {
+        key.removeprefix(_BACKBONE)
+        if key.startswith(_BACKBONE)
+        else _FCN_HEAD.get(key, f"(outside backbone) {key}"): tensor
+        for key, tensor in state.items()
+    }
+    weight = own.get("last_layer.0.weight")
+    if weight is not None:
+        own["last_layer.0.bias"] = weight.new_zeros(len(weight))
+    return own
