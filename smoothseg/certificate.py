@@ -112,7 +112,7 @@ def save(certificate: Certificate, path: Path) -> None:
 def load(path: Path) -> Certificate:
     """Read a certificate written by `save`; raise `DataError` if the file is not one."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             header = json.loads(file["header"].tobytes())
             if header.pop("schema", None) != SCHEMA:
                 raise DataError(f"{path} has another certificate schema; this version reads {SCHEMA}")

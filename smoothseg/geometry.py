@@ -116,9 +116,9 @@ def labels(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         upper, lower, share = first[rows] - top, second[rows] - top, weight[rows, None]
         best = index = None
         for c in range(classes):
-            plane = source[:, c, upper]
+            plane = source[:, c].index_select(1, upper)
             if height != size[0]:
-                plane = torch.lerp(plane, source[:, c, lower], share)
+                plane = torch.lerp(plane, source[:, c].index_select(1, lower), share)
             if width != size[1]:
                 plane = F.interpolate(plane, size=size[1], mode="linear", align_corners=False)
             if best is None or index is None:

@@ -148,7 +148,7 @@ def test_another_configuration_in_the_output_is_refused_with_the_difference(
         assert isinstance(_interrupted(segmenter_training(), tmp_path, after=1), Stopped)
     with pytest.raises(RunMismatchError, match=r"lr is 0\.5, was 0\.001.*--fresh"):
         train(segmenter_training(lr=0.5), _running(tmp_path))
-    with pytest.raises(RunMismatchError, match="dataset.count is 4, was 5"):
+    with pytest.raises(RunMismatchError, match=r"dataset.count is 4, was 5"):
         train(segmenter_training(dataset="blocks:count=4"), _running(tmp_path))
     assert isinstance(train(segmenter_training(lr=0.5), _running(tmp_path, fresh=True)), Trained)
 

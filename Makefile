@@ -1,0 +1,72 @@
+# Every target makes what it needs: `make demo` and `make test` work from a bare clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+ifeq ($(UV),)
+define install
+$(PYTHON) -m venv $(VENV)
+$(BIN)/python -m pip install --quiet --upgrade pip
+$(BIN)/python -m pip install --quiet --editable '.[$(1)]'
+endef
+else
+define install
+$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+$(UV) pip install --quiet --python $(BIN)/python --editable '.[$(1)]'
+endef
+endif
+
+.PHONY: help demo test test-slow golden check docs bench clean
+
+help:
+	@echo "make demo       install, then certify street scenes with the packaged models"
+	@echo "make test       install what the tests need, then run them"
+	@echo "make test-slow  the tests that take minutes"
+	@echo "make golden     every comparison with the published implementations"
+	@echo "make check      formatting, lint, types, tests: what CI runs"
+	@echo "make docs       build the documentation into site/"
+	@echo "make bench      measure speed (benchmarks/)"
+
+$(VENV)/.installed: pyproject.toml
+	@echo "installing smoothseg into $(VENV)"
+	@$(call install,)
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	@echo "installing smoothseg and its development tools into $(VENV)"
+	@$(call install,dev)
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml
+	@echo "installing smoothseg and its documentation tools into $(VENV)"
+	@$(call install,docs)
+	@touch $@ $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	@$(BIN)/smoothseg certify --config examples/demo.yaml --output runs/demo
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m slow
+
+golden: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m golden
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+docs: $(VENV)/.installed-docs
+	@$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/statistics.py
+	@$(BIN)/python benchmarks/sampling.py
+
+clean:
+	rm -rf $(VENV) site build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,123 @@
+"""`smoothseg certify`: certify a dataset and print the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["certify"]
+
+
+@click.command()
+@click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML file of options."
+)
+@click.option("--dataset", help="Images to certify.  [default: streets:count=4]")
+@click.option("--denoiser", multiple=True, help="Removes the noise; repeat to compare.  [default: adm]")
+@click.option("--segmenter", multiple=True, help="Labels the pixels; repeat to compare.  [default: hrnet]")
+@click.option(
+    "--certifier", multiple=True, help="Votes, tests, abstains; repeat to compare.  [default: holm]"
+)
+@click.option(
+    "--sigma", multiple=True, type=float, help="Noise in [0,1] pixel units; repeatable.  [default: 0.25]"
+)
+@click.option("--scale", type=float, help="Segmenter's input size over the image's.  [default: 0.5]")
+@click.option(
+    "--convention",
+    type=click.Choice(["noise-aware", "paper"]),
+    help="Tell the denoiser the noise left after resizing, or the noise before.  [default: noise-aware]",
+)
+@click.option(
+    "--denoise-at",
+    type=click.Choice(["scale", "full"]),
+    help="Denoise after or before resizing.  [default: scale]",
+)
+@click.option("--images", type=click.IntRange(min=1), help="Certify at most so many images.  [default: all]")
+@click.option("--every", type=click.IntRange(min=1), help="Certify every k-th image.  [default: 1]")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the noise.  [default: 0]")
+@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Noise samples at once; changes the speed, never a count.",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Run directory.  [default: runs/NAME-DIGEST]",
+)
+@click.option("--fresh", is_flag=True, help="Start anew where the directory holds an earlier run.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be used, instead of stopping.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print the result.",
+)
+def certify(
+    config: Path | None,
+    output: Path | None,
+    batch_size: int,
+    fresh: bool,
+    skip_bad: bool,
+    form: str,
+    **options: Any,
+) -> None:
+    """Certify the segmentation of a dataset's images.
+
+    Components are given as NAME or NAME:key=value,key=value; `smoothseg components` lists them. Options on the
+    command line win over those in --config; a denoiser or segmenter given there replaces the file's methods.
+
+    A run is a directory: the same command takes up an interrupted run where it stopped, with the same result.
+
+    \b
+    Examples:
+      smoothseg certify
+      smoothseg certify --denoiser adm --denoiser identity --sigma 0.25 --sigma 0.5
+      smoothseg certify --dataset folder:root=photos --segmenter hrnet:weights=mine.safetensors
+    """
+    from smoothseg.cli.report import show
+    from smoothseg.plan import Plan, read_yaml
+
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+    given = {key: value for key, value in given.items() if value not in (None, [])}
+    values = read_yaml(config) if config is not None else {}
+    if "methods" in values and ("denoiser" in given or "segmenter" in given):
+        del values["methods"]
+    plan = Plan.of({**values, **given})
+
+    import hashlib
+    import json
+
+    from smoothseg import runs
+    from smoothseg.cli.progress import progress
+
+    if output is None:
+        text = json.dumps(plan.describe(), sort_keys=True)
+        name = config.stem if config is not None else str(plan.describe()["dataset"]["name"])
+        output = Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    with progress() as track:
+        track.stage("checking components and images")
+        prepared = runs.prepare(plan, skip_bad=skip_bad)
+        for problem in prepared.skipped.values():
+            track.note(f"skipped: {problem}")
+        track.plan(prepared)
+        result = runs.execute(
+            prepared,
+            output,
+            batch_size=batch_size,
+            fresh=fresh,
+            on_start=track.start,
+            on_samples=track.samples,
+            on_done=track.done,
+        )
+    show(result, form)
+    click.echo(f"\ntables        {output}/table.md, metrics.csv, metrics.json", err=True)
+    click.echo(f"pictures      {output}/pictures", err=True)
+    click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)

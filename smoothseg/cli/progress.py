@@ -1,0 +1,108 @@
+"""Progress of a run: a bar with images a minute and ETA on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from smoothseg.runs import Job, Prepared
+
+__all__ = ["Track", "progress"]
+
+_LINE_EVERY = 15.0
+"""Seconds between two lines where there is no terminal."""
+
+
+class Track:
+    """Counts noise samples: the only unit that all methods and sigmas share."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task: TaskID = self._bar.add_task("", total=None, speed="")
+        self._samples: dict[str, int] = {}
+        self._jobs = self._finished = 0
+        self._drawn = 0
+        self._certified = 0
+        self._counted = 0
+        self._started = self._printed = time.monotonic()
+
+    def stage(self, text: str) -> None:
+        """Say what is being done."""
+        self._bar.update(self._task, description=text)
+        if not self._console.is_terminal:
+            self._console.print(text)
+
+    def note(self, text: str) -> None:
+        """Print a line that stays."""
+        self._bar.console.print(text)
+
+    def plan(self, prepared: Prepared) -> None:
+        """Take the size of the run from `prepared`."""
+        self._samples = {slug: certifier.samples for slug, certifier in prepared.certifiers.items()}
+        self._jobs = len(prepared.jobs)
+        total = sum(self._samples[job.method.slug] for job in prepared.jobs)
+        self._bar.update(self._task, total=total)
+        sizes = f"{len(prepared.keys)} images, {self._jobs} certificates, {total} noise samples"
+        self.stage(f"certifying {sizes}")
+        self._started = time.monotonic()
+
+    def start(self, job: Job) -> None:
+        """Name the certificate that is being made."""
+        self._counted = 0
+        self._bar.update(self._task, description=f"{job.key}  {job.method.name}  sigma {job.sigma:g}")
+
+    def samples(self, count: int) -> None:
+        """Count noise samples just labelled."""
+        self._drawn += count
+        self._counted += count
+        self._advance(count)
+
+    def done(self, job: Job, before: bool) -> None:
+        """Count a finished certificate; `before` says that an earlier run had made it."""
+        self._finished += 1
+        expected = self._samples[job.method.slug]
+        if before:
+            self._advance(expected)
+        else:
+            self._certified += 1
+            self._advance(expected - self._counted)  # a certifier may stop early
+
+    def _advance(self, count: int) -> None:
+        elapsed = time.monotonic() - self._started
+        rate = self._drawn / elapsed if elapsed else 0.0
+        images = self._certified / elapsed if elapsed else 0.0
+        speed = f"{images:.2f} images/s  {rate:.1f} samples/s"
+        self._bar.update(self._task, advance=count, speed=speed)
+        if not self._console.is_terminal and time.monotonic() - self._printed >= _LINE_EVERY:
+            self._printed = time.monotonic()
+            task = self._bar.tasks[0]
+            left = (task.total or 0) - task.completed
+            eta = f"{left / rate:.0f} s" if rate else "?"
+            self._console.print(f"{self._finished}/{self._jobs} certificates  {speed}  ETA {eta}")
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Track]:
+    """Show progress on stderr while the block runs."""
+    track = Track()
+    with track._bar:
+        yield track

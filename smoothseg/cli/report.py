@@ -1,0 +1,42 @@
+"""`smoothseg report`: the tables of a run, again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from smoothseg.report import Row
+
+__all__ = ["report", "show"]
+
+FORMAT_NAMES = ("table", "markdown", "csv", "json")
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--format", "form", type=click.Choice(FORMAT_NAMES), default="table", show_default=True)
+def report(run: Path, form: str) -> None:
+    """Print the results of the run directory RUN.
+
+    They are computed from the run's ledger, also while the run is still going on.
+    """
+    from smoothseg.runs import rows
+
+    show(rows(run), form)
+
+
+def show(result: Sequence[Row], form: str) -> None:
+    """Print rows; the terminal's table is coloured and has the measured seconds an image."""
+    from smoothseg.report import FORMATS, table
+
+    if form == "table":
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        console.print(table(result, width=console.width))
+    else:
+        click.echo(FORMATS[form](result), nl=False)

@@ -1,0 +1,511 @@
+"""A run over a dataset: check everything first, certify image by image, take up again where it stopped.
+
+RUN/
+  config.yaml                                       the resolved configuration; `--config` runs it again
+  run.json                                          what the results depend on, to compare before resuming
+  ledger.jsonl                                      one line a finished certificate, with times
+  certificates/METHOD/sigma-S/KEY.npz               see `certificate.py`
+  pictures/KEY.png                                  noisy, denoised, ground truth, certified
+  metrics.json, metrics.csv, per_class.csv, table.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from smoothseg import certificate as certificates
+from smoothseg import devices, metrics, noise
+from smoothseg.base_model import BaseModel
+from smoothseg.certificate import Certificate, write_atomically
+from smoothseg.errors import ConfigError, DataError, RunMismatchError
+from smoothseg.geometry import Geometry
+from smoothseg.ledger import Ledger
+from smoothseg.palettes import palette
+from smoothseg.plan import Method, Plan
+from smoothseg.plugins import plugins
+from smoothseg.protocols import Certifier, Dataset, Sample
+from smoothseg.registry import settings
+from smoothseg.report import pictures
+from smoothseg.report.formats import FORMATS, per_class
+from smoothseg.report.rows import Row
+from smoothseg.sampling import Draw
+
+__all__ = ["Job", "Prepared", "execute", "prepare", "rows"]
+
+_SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One certificate to make."""
+
+    method: Method
+    sigma: float
+    key: str
+
+    @property
+    def path(self) -> str:
+        """The certificate's path within the run directory."""
+        return f"certificates/{self.method.slug}/sigma-{self.sigma:g}/{self.key}.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A plan whose every component is loaded and every image checked.
+
+    indices, keys: the samples to certify. skipped: what was wrong with each sample left out, by key.
+    models, certifiers: by method slug. samples: the number of noise samples the whole plan draws at most.
+    """
+
+    plan: Plan
+    device: torch.device
+    dataset: Dataset
+    indices: tuple[int, ...]
+    keys: tuple[str, ...]
+    images: Mapping[str, str]
+    skipped: Mapping[str, str]
+    models: Mapping[str, BaseModel]
+    certifiers: Mapping[str, Certifier]
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """Every certificate of the plan, image by image."""
+        return tuple(
+            Job(method, sigma, key)
+            for key in self.keys
+            for method in self.plan.methods
+            for sigma in self.plan.sigma
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return everything the results depend on, as JSON values."""
+        return {
+            "schema": _SCHEMA,
+            "plan": {**self.plan.describe(), "device": self.device.type},
+            "weights": {
+                slug: {**model.denoiser.digests, **model.segmenter.digests}
+                for slug, model in self.models.items()
+            },
+            "classes": {
+                method.name: list(self.models[method.slug].segmenter.classes) for method in self.plan.methods
+            },
+            "images": dict(self.images),
+        }
+
+
+def prepare(plan: Plan, *, skip_bad: bool = False) -> Prepared:
+    """Load every component of `plan` and check every image, before any network runs.
+
+    skip_bad: leave out samples that cannot be used as they are, instead of raising.
+
+    Raises `DataError` for samples that cannot be used, `ConfigError` if a segmenter's classes are not the
+    dataset's, `NothingCertifiableError` if n is too small, and what the recipes raise.
+    """
+    device = devices.device(plan.device)
+    dataset: Dataset = plan.dataset.load()
+    certifiers = {method.slug: method.certifier.load() for method in plan.methods}
+    chosen: list[int] = []
+    images: dict[str, str] = {}
+    sizes: set[tuple[int, int]] = set()
+    bad: dict[str, str] = {}
+    for index in plan.indices(len(dataset)):
+        key = dataset.keys[index]
+        try:
+            sample = dataset[index]
+            _check_sample(sample, dataset)
+        except DataError as error:
+            bad[key] = str(error)
+            continue
+        chosen.append(index)
+        sizes.add((sample.image.shape[0], sample.image.shape[1]))
+        images[key] = _digest(sample.image)
+    if bad and not skip_bad:
+        listed = "; ".join(list(bad.values())[:3]) + ("; ..." if len(bad) > 3 else "")
+        raise DataError(
+            f"{len(bad)} of {len(bad) + len(chosen)} samples cannot be used ({listed}); --skip-bad leaves them out"
+        )
+    if not chosen:
+        raise DataError(f"none of the {len(bad)} samples can be used ({next(iter(bad.values()))})")
+    for certifier in certifiers.values():
+        for height, width in sorted(sizes):
+            certifier.check(height * width)
+    loaded: dict[Any, Any] = {}
+    models = {}
+    for method in plan.methods:
+        for recipe in (method.denoiser, method.segmenter):
+            if recipe not in loaded:
+                loaded[recipe] = recipe.load(device)
+        segmenter = loaded[method.segmenter]
+        if dataset.classes and tuple(segmenter.classes) != tuple(dataset.classes):
+            raise ConfigError(
+                f"the segmenter of '{method.name}' knows the classes {_shown(segmenter.classes)}, "
+                f"the dataset has {_shown(dataset.classes)}"
+            )
+        geometry = Geometry(plan.scale, plan.convention, plan.denoise_at)  # type: ignore[arg-type]
+        models[method.slug] = BaseModel(loaded[method.denoiser], segmenter, geometry)
+    keys = tuple(dataset.keys[index] for index in chosen)
+    return Prepared(plan, device, dataset, tuple(chosen), keys, images, bad, models, certifiers)
+
+
+def execute(
+    prepared: Prepared,
+    directory: Path,
+    *,
+    batch_size: int = 1,
+    fresh: bool = False,
+    on_start: Callable[[Job], None] | None = None,
+    on_samples: Callable[[int], None] | None = None,
+    on_done: Callable[[Job, bool], None] | None = None,
+) -> list[Row]:
+    """Make every certificate of `prepared` in `directory` and return the rows of the result.
+
+    What the ledger says is done is not done again; the result is the same as that of a run that was never
+    interrupted. batch_size: noise samples labelled at once; it changes the speed and the memory, not a count.
+    fresh: remove an earlier run of the directory first. on_start, on_samples, on_done: progress; `on_done` is
+    told whether the certificate was there already.
+
+    Raises `RunMismatchError` if the directory holds a run of another configuration.
+    """
+    _open(prepared, directory, fresh=fresh)
+    ledger = Ledger(directory / "ledger.jsonl")
+    done = {entry["certificate"] for entry in ledger if _intact(directory, entry)}
+    for index, key in zip(prepared.indices, prepared.keys, strict=True):
+        jobs = [job for job in prepared.jobs if job.key == key]
+        missing = [job for job in jobs if job.path not in done]
+        for job in jobs:
+            if job not in missing and on_done is not None:
+                on_done(job, True)
+        undrawn = [
+            (method, path)
+            for method in prepared.plan.methods
+            if not (path := directory / "pictures" / method.slug / f"{key}.png").exists()
+        ]
+        if not missing and not undrawn:
+            continue
+        sample = prepared.dataset[index]
+        if _digest(sample.image) != prepared.images[key]:
+            raise DataError(f"image {key} changed while the run was going on")
+        for job in missing:
+            if on_start is not None:
+                on_start(job)
+            ledger.append(_certify(prepared, job, sample, directory, batch_size, on_samples))
+            if on_done is not None:
+                on_done(job, False)
+        for method, path in undrawn:
+            _draw_picture(
+                prepared, sample, method, [job for job in jobs if job.method is method], directory, path
+            )
+    result = rows(directory)
+    _write_tables(directory, result)
+    return result
+
+
+def rows(directory: Path) -> list[Row]:
+    """Return the rows of the run in `directory`, a (method, sigma) each, from its ledger alone.
+
+    Raises `DataError` if `directory` holds no run.
+    """
+    identity = _read_identity(directory)
+    plan, wanted = identity["plan"], set(identity["images"])
+    found: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
+    for entry in Ledger(directory / "ledger.jsonl"):
+        found.setdefault((entry["method"], entry["sigma"]), {})[entry["key"]] = entry
+    result = []
+    for method in plan["methods"]:
+        for sigma in plan["sigma"]:
+            entries = [
+                entry
+                for key, entry in sorted(found.get((method["name"], sigma), {}).items())
+                if key in wanted
+            ]
+            if entries:
+                result.append(_row(identity, method, sigma, entries))
+    return result
+
+
+def _row(
+    identity: Mapping[str, Any], method: Mapping[str, Any], sigma: float, entries: Sequence[Mapping[str, Any]]
+) -> Row:
+    radii = [entry["radius"] for entry in entries if entry["radius"] is not None]
+    seconds = [entry["seconds"]["total"] for entry in entries]
+    scores = {
+        which: metrics.compute(
+            [metrics.Counts.from_json(entry[which]) for entry in entries], identity["classes"][method["name"]]
+        )
+        for which in ("certified", "clean")
+    }
+    return Row(
+        method=method["name"],
+        denoiser=_spec("denoiser", method),
+        segmenter=_spec("segmenter", method),
+        certifier=_spec("certifier", method),
+        sigma=sigma,
+        radius=min(radii, default=None),
+        scale=identity["plan"]["scale"],
+        images=len(entries),
+        certified=scores["certified"],
+        clean=scores["clean"],
+        seconds=sum(seconds) / len(seconds),
+    )
+
+
+def _spec(kind: str, method: Mapping[str, Any]) -> str:
+    """Return a component of a stored method as the text that names it on the command line."""
+    plain = method[kind]
+    registry = plugins()[kind]
+    known = plain["name"] in registry
+    fields = registry.entry(plain["name"]).fields if known else ()
+    return settings(plain["name"], plain, {field.name: field.default for field in fields})
+
+
+def _certify(
+    prepared: Prepared,
+    job: Job,
+    sample: Sample,
+    directory: Path,
+    batch_size: int,
+    on_samples: Callable[[int], None] | None,
+) -> dict[str, Any]:
+    """Make one certificate, save it, and return its ledger line."""
+    model, certifier = prepared.models[job.method.slug], prepared.certifiers[job.method.slug]
+    sampling = 0.0
+
+    def timed(count: int) -> None:
+        nonlocal sampling
+        sampling = time.perf_counter() - started
+        if on_samples is not None:
+            on_samples(count)
+
+    started = time.perf_counter()
+    draw = Draw(
+        model,
+        sample.image,
+        sample.key,
+        sigma=job.sigma,
+        seed=prepared.plan.seed,
+        batch_size=batch_size,
+        device=prepared.device,
+        progress=timed,
+    )
+    result = certifier.certify(draw)
+    seconds = time.perf_counter() - started
+    result = dataclasses.replace(
+        result,
+        clean=_clean(model, sample, prepared.device),
+        provenance=_provenance(prepared, job, sample, draw.drawn),
+    )
+    path = directory / job.path
+    certificates.save(result, path)
+    return {
+        "method": job.method.name,
+        "sigma": job.sigma,
+        "key": job.key,
+        "certificate": job.path,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "radius": result.radius if np.isfinite(result.radius) else None,
+        "seconds": {"sampling": round(sampling, 4), "total": round(seconds, 4)},
+        **_counted(
+            result, sample, classes=len(model.segmenter.classes), ignore=_ignore(prepared.dataset, model)
+        ),
+    }
+
+
+def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) -> dict[str, Any]:
+    """Return the pixel counts of the certified and of the clean prediction for the ledger."""
+    assert result.clean is not None
+    certified = metrics.update(
+        result.prediction, result.certified, sample.labels, classes=classes, ignore=ignore
+    )
+    clean = metrics.update(result.clean, None, sample.labels, classes=classes, ignore=ignore)
+    return {"certified": certified.to_json(), "clean": clean.to_json()}
+
+
+def _clean(model: BaseModel, sample: Sample, device: torch.device) -> np.ndarray[Any, Any]:
+    image = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).to(device)
+    return model.clean(image[None].float().div_(255.0))[0].cpu().numpy()
+
+
+def _provenance(prepared: Prepared, job: Job, sample: Sample, drawn: int) -> dict[str, Any]:
+    plan, registries = prepared.plan, plugins()
+    model = prepared.models[job.method.slug]
+    height, width = sample.image.shape[:2]
+    return {
+        "image": {"key": sample.key, "sha256": prepared.images[sample.key], "height": height, "width": width},
+        "dataset": registries["dataset"].describe(plan.dataset),
+        "classes": list(model.segmenter.classes),
+        "method": job.method.name,
+        "denoiser": registries["denoiser"].describe(job.method.denoiser),
+        "segmenter": registries["segmenter"].describe(job.method.segmenter),
+        "certifier": registries["certifier"].describe(job.method.certifier),
+        "weights": {**model.denoiser.digests, **model.segmenter.digests},
+        "geometry": {
+            **dataclasses.asdict(model.geometry),
+            "sigma_told": model.geometry.sigma_told(job.sigma, height, width),
+        },
+        "sigma": job.sigma,
+        "seed": plan.seed,
+        "noise": noise.KIND,
+        "samples": drawn,
+        "device": devices.describe(prepared.device),
+        "versions": {
+            "python": platform.python_version(),
+            **{
+                name: metadata.version(name)
+                for name in ("smoothseg", "torch", "numpy", "scipy", "timm", "diffusers")
+            },
+        },
+    }
+
+
+def _ignore(dataset: Dataset, model: BaseModel) -> int:
+    """Return the label that is no class; without labels and classes, any above the segmenter's will do."""
+    return dataset.ignore if dataset.classes else len(model.segmenter.classes)
+
+
+def _draw_picture(
+    prepared: Prepared, sample: Sample, method: Method, jobs: Sequence[Job], directory: Path, path: Path
+) -> None:
+    """Draw the certificates of one image and method, a row a sigma, with the first noise sample of each."""
+    model, dataset = prepared.models[method.slug], prepared.dataset
+    views = []
+    for job in jobs:
+        made = certificates.load(directory / job.path)
+        noisy = noise.batch(
+            sample.image, sample.key, [0], sigma=job.sigma, seed=prepared.plan.seed, device=prepared.device
+        )
+        seeds = noise.seeds(prepared.plan.seed, sample.key, [0], purpose="denoiser")
+        views.append(
+            pictures.View(
+                prediction=made.prediction,
+                certified=made.certified,
+                sigma=job.sigma,
+                radius=made.radius,
+                noisy=_photo(noisy),
+                denoised=_photo(model.denoised(noisy, job.sigma, seeds=seeds)),
+            )
+        )
+    classes = model.segmenter.classes
+    drawn = pictures.panel(
+        views,
+        key=sample.key,
+        method=method.name,
+        classes=classes,
+        palette=dataset.palette if dataset.classes else palette(len(classes)),
+        ignore=_ignore(dataset, model),
+        image=sample.image,
+        labels=sample.labels,
+        clean=made.clean,
+    )
+    buffer = io.BytesIO()
+    drawn.save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def _photo(images: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Return the first of (B, 3, H, W) images as (H, W, 3)."""
+    return images[0].permute(1, 2, 0).float().cpu().numpy()
+
+
+def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> None:
+    """Make `directory` ready for `prepared`: new, emptied, or found to be the same run."""
+    identity = prepared.identity()
+    if fresh and (directory / "run.json").exists():
+        shutil.rmtree(directory)
+    if (directory / "run.json").exists():
+        different = next(_differences(_read_identity(directory), json.loads(json.dumps(identity))), None)
+        if different:
+            raise RunMismatchError(
+                f"{directory} holds a run of another configuration: {different}; "
+                f"choose another --output, or --fresh to start anew"
+            )
+        return
+    if directory.exists() and any(directory.iterdir()):
+        raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / "config.yaml", _yaml(prepared.plan.describe()))
+    write_atomically(directory / "run.json", (json.dumps(identity, indent=1) + "\n").encode())
+
+
+def _read_identity(directory: Path) -> dict[str, Any]:
+    try:
+        identity = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{directory} holds no run (no run.json)") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{directory / 'run.json'} cannot be read: {error}") from None
+    if identity.get("schema") != _SCHEMA:
+        raise DataError(f"{directory} has run schema {identity.get('schema')}; this version reads {_SCHEMA}")
+    return dict(identity)
+
+
+def _differences(there: Any, here: Any, where: str = "") -> Iterator[str]:
+    """Name each place where two JSON values differ, the first ones first."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in [*there, *(key for key in here if key not in there)]:
+            yield from _differences(there.get(key), here.get(key), f"{where}.{key}" if where else str(key))
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        for i, (a, b) in enumerate(zip(there, here, strict=True)):
+            yield from _differences(a, b, f"{where}[{i}]")
+    elif there != here:
+        yield f"{where} is {json.dumps(there)} there and {json.dumps(here)} here"
+
+
+def _intact(directory: Path, entry: Mapping[str, Any]) -> bool:
+    path = directory / entry["certificate"]
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(entry["sha256"])
+
+
+def _write_tables(directory: Path, result: Sequence[Row]) -> None:
+    for name, content in (
+        ("metrics.json", FORMATS["json"](result)),
+        ("metrics.csv", FORMATS["csv"](result)),
+        ("per_class.csv", per_class(result)),
+        ("table.md", FORMATS["markdown"](result)),
+    ):
+        write_atomically(directory / name, content.encode())
+
+
+def _check_sample(sample: Sample, dataset: Dataset) -> None:
+    """Raise `DataError` unless image and labels are what the dataset promises."""
+    image, labels = sample.image, sample.labels
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(f"{sample.key}: expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
+    if labels is None:
+        return
+    if labels.dtype != np.uint8 or labels.shape != image.shape[:2]:
+        raise DataError(
+            f"{sample.key}: expected uint8 labels {image.shape[:2]}, got {labels.dtype} {labels.shape}"
+        )
+    wrong = (labels >= len(dataset.classes)) & (labels != dataset.ignore)
+    if wrong.any():
+        raise DataError(
+            f"{sample.key}: label {int(labels[wrong][0])} at {int(wrong.sum())} pixels is neither one of the "
+            f"{len(dataset.classes)} classes nor {dataset.ignore} (ignore)"
+        )
+
+
+def _digest(image: np.ndarray[Any, Any]) -> str:
+    """Return the sha256 of an image's size and pixels."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def _shown(classes: Sequence[str]) -> str:
+    return f"{', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''} ({len(classes)})"
+
+
+def _yaml(values: Mapping[str, Any]) -> bytes:
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode()

@@ -1,0 +1,71 @@
+"""Toy components under names of their own, and a folder of small images, for tests of runs and commands."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothseg import noise
+from smoothseg.plugins import plugins
+from smoothseg.testing import ThresholdSegmenter
+
+
+class Blur:
+    """A denoiser that draws: adds seeded noise of its own to the noisy image's row means."""
+
+    digests = {"blur.bin": "0" * 64}  # noqa: RUF012
+
+    def denoise(self, noisy, sigma, *, seeds):
+        return 0.5 * (noisy + noisy.mean(dim=3, keepdim=True)) + 0.05 * noise.standard_normal(
+            seeds, noisy.shape[1:]
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class BlurRecipe:
+    """A toy denoiser that draws."""
+
+    def load(self, device):
+        return Blur()
+
+
+@dataclasses.dataclass(frozen=True)
+class ThresholdRecipe:
+    """A toy segmenter."""
+
+    threshold: float = 0.5
+
+    def load(self, device):
+        return ThresholdSegmenter(self.threshold)
+
+
+@pytest.fixture
+def toys():
+    """Register denoiser `toy-blur` and segmenter `toy-threshold` for one test."""
+    registries = plugins()
+    registries["denoiser"].register("toy-blur", BlurRecipe, "tests")
+    registries["segmenter"].register("toy-threshold", ThresholdRecipe, "tests")
+    yield
+    del registries["denoiser"]._entries["toy-blur"]
+    del registries["segmenter"]._entries["toy-threshold"]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three images of two sizes with labels, as the dataset `folder` reads them; returns the root."""
+    root = tmp_path / "photos"
+    generator = np.random.Generator(np.random.Philox(8))
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    for name, size in (("a", (14, 18)), ("b", (11, 21)), ("c", (14, 18))):
+        bright = np.zeros(size, dtype=np.uint8)
+        bright[:, : size[1] // 2] = 1
+        pixels = np.where(bright[..., None] == 1, 215, 40) + generator.integers(-30, 30, (*size, 3))
+        bright[0, :3] = 255
+        Image.fromarray(pixels.astype(np.uint8)).save(root / "images" / f"{name}.png")
+        Image.fromarray(bright).save(root / "labels" / f"{name}.png")
+    (root / "classes.txt").write_text("dark\nbright\n", encoding="utf-8")
+    return root

@@ -1,0 +1,300 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothseg import certificate as certificates
+from smoothseg import runs
+from smoothseg.errors import (
+    ConfigError,
+    DataError,
+    NothingCertifiableError,
+    RunMismatchError,
+    UnknownNameError,
+)
+from smoothseg.plan import Plan
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def options(photos, **changes):
+    return {
+        "dataset": {
+            "name": "folder",
+            "root": str(photos),
+            "images": "images",
+            "labels": "labels",
+            "classes": "classes.txt",
+        },
+        "denoiser": ["identity", "toy-blur"],
+        "segmenter": "toy-threshold",
+        "certifier": "holm:n0=4,n=40,alpha=0.05",
+        "sigma": [0.2, 0.4],
+        "scale": 1.0,
+        "device": "cpu",
+        **changes,
+    }
+
+
+def run(photos, directory, *, batch_size=1, fresh=False, skip_bad=False, stop_after=None, **changes):
+    prepared = runs.prepare(Plan.of(options(photos, **changes)), skip_bad=skip_bad)
+    made = []
+
+    def on_done(job, before):
+        if not before:
+            made.append(job.path)
+        if stop_after is not None and len(made) >= stop_after:
+            raise KeyboardInterrupt
+
+    rows = runs.execute(prepared, directory, batch_size=batch_size, fresh=fresh, on_done=on_done)
+    return rows, made
+
+
+def contents(directory):
+    """Every result file of a run by path; the ledger holds times, so it is left out."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != "ledger.jsonl"
+    }
+
+
+def test_a_run_leaves_everything_it_promises(photos, tmp_path):
+    rows, made = run(photos, tmp_path / "run")
+    assert len(made) == 3 * 2 * 2
+    names = set(contents(tmp_path / "run"))
+    for expected in (
+        "config.yaml",
+        "run.json",
+        "metrics.json",
+        "metrics.csv",
+        "per_class.csv",
+        "table.md",
+        "certificates/identity/sigma-0.2/a.npz",
+        "certificates/toy-blur/sigma-0.4/c.npz",
+        "pictures/toy-blur/b.png",
+    ):
+        assert expected in names
+    assert [(row.method, row.sigma, row.images) for row in rows] == [
+        ("identity", 0.2, 3),
+        ("identity", 0.4, 3),
+        ("toy-blur", 0.2, 3),
+        ("toy-blur", 0.4, 3),
+    ]
+    assert all(row.clean is not None and row.clean.accuracy == 1.0 for row in rows)
+    accuracies = [row.certified.accuracy for row in rows if row.certified is not None]
+    assert accuracies[0] > accuracies[1]
+    assert accuracies[2] > 0.5
+    assert rows[0].radius == pytest.approx(0.2 * 0.6744897501960817)
+
+
+def test_batch_size_does_not_change_a_byte(photos, tmp_path):
+    run(photos, tmp_path / "one", batch_size=1)
+    run(photos, tmp_path / "many", batch_size=7)
+    assert contents(tmp_path / "one") == contents(tmp_path / "many")
+
+
+def test_an_interrupted_run_is_finished_with_the_same_bytes(photos, tmp_path):
+    run(photos, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "cut", stop_after=5)
+    _, made = run(photos, tmp_path / "cut")
+    assert len(made) == 12 - 5
+    assert contents(tmp_path / "whole") == contents(tmp_path / "cut")
+    _, made = run(photos, tmp_path / "cut")
+    assert made == []
+
+
+def test_a_torn_ledger_and_a_damaged_certificate_are_made_good(photos, tmp_path):
+    run(photos, tmp_path / "whole")
+    run(photos, tmp_path / "torn")
+    ledger = tmp_path / "torn" / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes()[:-40])
+    (tmp_path / "torn" / "certificates/identity/sigma-0.2/a.npz").write_bytes(b"damaged")
+    (tmp_path / "torn" / "pictures/identity/a.png").unlink()
+    _, made = run(photos, tmp_path / "torn")
+    assert sorted(made) == ["certificates/identity/sigma-0.2/a.npz", "certificates/toy-blur/sigma-0.4/c.npz"]
+    assert contents(tmp_path / "whole") == contents(tmp_path / "torn")
+
+
+def test_fresh_starts_anew(photos, tmp_path):
+    run(photos, tmp_path / "run")
+    _, made = run(photos, tmp_path / "run", fresh=True, seed=1, sigma=[0.2])
+    assert len(made) == 6
+    assert not (tmp_path / "run" / "certificates/identity/sigma-0.4").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"seed": 7}, "plan.seed is 0 there and 7 here"),
+        ({"sigma": [0.2, 0.5]}, r"plan.sigma\[1\] is 0.4 there and 0.5 here"),
+        ({"certifier": "holm:n0=4,n=40,alpha=0.01"}, "certifier.alpha is 0.05 there and 0.01 here"),
+        ({"images": 2}, "plan.images is null there and 2 here"),
+    ],
+)
+def test_a_directory_of_another_configuration_is_refused_with_the_difference(
+    photos, tmp_path, change, difference
+):
+    run(photos, tmp_path / "run")
+    before = contents(tmp_path / "run")
+    with pytest.raises(RunMismatchError, match=difference):
+        run(photos, tmp_path / "run", **change)
+    assert contents(tmp_path / "run") == before
+
+
+def test_an_image_that_changed_is_noticed(photos, tmp_path):
+    run(photos, tmp_path / "run")
+    Image.fromarray(np.zeros((14, 18, 3), dtype=np.uint8)).save(photos / "images" / "a.png")
+    with pytest.raises(RunMismatchError, match=r"images\.a is"):
+        run(photos, tmp_path / "run")
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(photos, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("chapter 1")
+    for fresh in (False, True):
+        with pytest.raises(RunMismatchError, match="not empty and holds no run"):
+            run(photos, tmp_path / "mine", fresh=fresh)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "chapter 1"
+
+
+def test_certificates_hold_their_provenance_and_verify(photos, tmp_path):
+    run(photos, tmp_path / "run")
+    made = certificates.load(tmp_path / "run/certificates/toy-blur/sigma-0.4/b.npz")
+    provenance = made.provenance
+    assert provenance["image"]["key"] == "b"
+    assert (provenance["image"]["height"], provenance["image"]["width"]) == (11, 21)
+    assert provenance["denoiser"] == {"name": "toy-blur"}
+    assert provenance["segmenter"] == {"name": "toy-threshold", "threshold": 0.5}
+    assert provenance["certifier"]["alpha"] == 0.05
+    assert provenance["weights"] == {"blur.bin": "0" * 64}
+    assert (provenance["sigma"], provenance["seed"], provenance["samples"]) == (0.4, 0, 44)
+    assert provenance["noise"]
+    assert provenance["versions"]["torch"]
+
+
+def test_subset_options_choose_images_and_keep_their_noise(photos, tmp_path):
+    run(photos, tmp_path / "all")
+    _, made = run(photos, tmp_path / "some", every=2, images=2, denoiser="identity", sigma=0.2)
+    assert made == [f"certificates/identity/sigma-0.2/{key}.npz" for key in "ac"]
+    whole, some = (
+        certificates.load(tmp_path / f"{name}/certificates/identity/sigma-0.2/c.npz")
+        for name in ("all", "some")
+    )
+    assert (whole.hits == some.hits).all()
+
+
+def test_bad_images_stop_the_run_before_it_starts_or_are_left_out(photos, tmp_path):
+    (photos / "images" / "b.png").write_bytes((photos / "images" / "b.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"1 of 3 samples cannot be used .*b\.png.*--skip-bad"):
+        run(photos, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    rows, _ = run(photos, tmp_path / "run", skip_bad=True)
+    assert {row.images for row in rows} == {2}
+
+
+def test_too_few_samples_are_refused_before_anything_runs(photos, tmp_path):
+    with pytest.raises(NothingCertifiableError, match=r"smallest n|at least"):
+        run(photos, tmp_path / "run", certifier="holm:n0=4,n=10")
+    assert not (tmp_path / "run").exists()
+
+
+def test_classes_must_agree(photos, tmp_path):
+    (photos / "classes.txt").write_text("night\nday\n", encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"'identity' knows the classes dark, bright \(2\), the dataset has night, day"
+    ):
+        run(photos, tmp_path / "run")
+
+
+def test_images_without_labels_are_certified_too(photos, tmp_path):
+    rows, made = run(photos, tmp_path / "run", dataset=f"folder:root={photos},images=images")
+    assert len(made) == 12
+    assert rows[0].certified is not None
+    assert rows[0].certified.accuracy is None
+    assert rows[0].certified.abstained is not None
+
+
+def test_rows_can_be_read_while_the_run_is_unfinished(photos, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "run", stop_after=3)
+    assert [row.images for row in runs.rows(tmp_path / "run")] == [1, 1, 1]
+    with pytest.raises(DataError, match="holds no run"):
+        runs.rows(tmp_path)
+
+
+def test_metrics_json_has_what_the_rows_have(photos, tmp_path):
+    rows, _ = run(photos, tmp_path / "run")
+    stored = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert [row["certified"]["accuracy"] for row in stored["rows"]] == [
+        row.certified.accuracy for row in rows if row.certified is not None
+    ]
+
+
+def test_a_config_runs_again_as_it_was(photos, tmp_path):
+    from smoothseg.plan import read_yaml
+
+    run(photos, tmp_path / "run")
+    plan = Plan.of(options(photos))
+    assert Plan.of(read_yaml(tmp_path / "run" / "config.yaml")) == plan
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"sigm": 1}, UnknownNameError, r"unknown option 'sigm'.*Did you mean 'sigma'"),
+        ({"sigma": 0}, ConfigError, "sigma must be positive"),
+        ({"sigma": [0.25, 0.25]}, ConfigError, "twice"),
+        ({"sigma": "much"}, ConfigError, "sigma must be a number"),
+        ({"images": 0}, ConfigError, "images must be a whole number of at least 1"),
+        ({"seed": -1}, ConfigError, "seed"),
+        ({"convention": "papers"}, ConfigError, r"Did you mean 'paper'"),
+        ({"denoiser": ["identity", "identity"]}, ConfigError, "same name"),
+        ({"methods": [{"denoiser": "identity"}]}, ConfigError, "needs a name"),
+        ({"methods": [{"name": "x", "denoizer": "identity"}]}, ConfigError, "Did you mean 'denoiser'"),
+        ({"methods": []}, ConfigError, "methods is empty"),
+        ({"device": "gpu"}, ConfigError, "device must be auto"),
+    ],
+)
+def test_impossible_options_are_explained(photos, tmp_path, change, error, message):
+    with pytest.raises(error, match=message):
+        runs.prepare(Plan.of(options(photos, **change)))
+
+
+def test_a_run_killed_outright_is_finished_with_the_same_bytes(photos, tmp_path):
+    config = {
+        **options(photos),
+        "segmenter": "hrnet",
+        "denoiser": "identity",
+        "dataset": "streets:count=2,height=48,width=64",
+        "certifier": "holm:n0=4,n=60,alpha=0.05",
+    }
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config))
+    code = (
+        "import json,sys; from pathlib import Path; from smoothseg import runs; from smoothseg.plan import Plan; "
+        "runs.execute(runs.prepare(Plan.of(json.loads(Path(sys.argv[1]).read_text()))), Path(sys.argv[2]))"
+    )
+
+    def start(directory):
+        return subprocess.Popen([sys.executable, "-c", code, str(file), str(directory)])
+
+    assert start(tmp_path / "whole").wait() == 0
+    process = start(tmp_path / "killed")
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").rglob("*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() != 0
+    assert len(list((tmp_path / "killed").rglob("*.npz"))) < 4
+    assert start(tmp_path / "killed").wait() == 0
+    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
+    assert Path(tmp_path / "killed" / "table.md").exists()
