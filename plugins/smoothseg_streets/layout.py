@@ -123,7 +123,7 @@ class _Builder:
 
     def build(self) -> Scene:
         dice = self.dice
-        self.character = dice.pick(("urban", "mixed", "suburb", "open"), (0.42, 0.26, 0.2, 0.12))
+        self.character = dice.pick(("urban", "mixed", "suburb", "open"), (0.5, 0.24, 0.17, 0.09))
         self.winter = dice.chance(0.4)
         self.left_hand = dice.chance(0.6)
         self.light = self._light()
@@ -775,7 +775,8 @@ class _Builder:
         elif shape == "tall":
             lift, size, z = dice.uniform(0.3, 2.0), dice.uniform(0.8, 1.7), z + 4.0
         elif shape == "blade":
-            posts, lift, size = 0, dice.uniform(2.4, 4.2), dice.uniform(0.7, 1.2)
+            housed = float(self.roofs[side, int(z / BIN_LENGTH)]) > 5.0
+            posts, lift, size = 0 if housed else 1, dice.uniform(2.4, 4.2), dice.uniform(0.7, 1.2)
             inward = max(street.pavements[side] - 0.5, 0.4)
         lamp_x = self._kerb(side, z, inward)
         self.things.append(

@@ -567,13 +567,27 @@ def _ground(canvas: _Canvas, view: _View, scene: Scene) -> None:
     row0 = max(int(np.ceil(view.horizon.min())), 0) // _SAMPLES * _SAMPLES
     if row0 >= view.height:
         return
-    rows = np.arange(row0, view.height, dtype=np.float32)[:, None]
-    r, c = np.nonzero((rows > view.horizon + 0.5) & canvas.colour_open[row0:])
+    # What varies smoothly is worked out once a pixel, and only what has edges at every sample: in bands, which
+    # fit the processor's cache.
+    surface = _Surface.of(view, scene, row0)
+    band = max(16384 // view.width, 1) * _SAMPLES
+    for first in range(row0, view.height, band):
+        _ground_band(
+            canvas, view, scene, surface, row0=row0, first=first, last=min(first + band, view.height)
+        )
+
+
+def _ground_band(
+    canvas: _Canvas, view: _View, scene: Scene, surface: _Surface, *, row0: int, first: int, last: int
+) -> None:
+    rows = np.arange(first, last, dtype=np.float32)[:, None]
+    r, c = np.nonzero((rows > view.horizon + 0.5) & canvas.colour_open[first:last])
     if r.size == 0:
         return
+    r += first
     street, ground = scene.street, scene.ground
-    at = (r + row0) * view.width + c
-    z = np.float32(view.eye * view.focal) / (r.astype(np.float32) + np.float32(row0) - view.horizon[c])
+    at = r * view.width + c
+    z = np.float32(view.eye * view.focal) / (r.astype(np.float32) - view.horizon[c])
     z = np.minimum(z, np.float32(_FARTHEST))
     u = z * view.directions[c] - street.centre(z)
     right = u > 0
@@ -589,9 +603,7 @@ def _ground(canvas: _Canvas, view: _View, scene: Scene) -> None:
         labels[(u / half) ** 2 + ((z - middle) / (far - middle)) ** 2 < 1.0] = PAVEMENT
     road = labels == ROAD
 
-    # What varies smoothly is worked out once a pixel, and only what has edges at every sample.
-    surface = _Surface.of(view, scene, row0)
-    pixel = (r // _SAMPLES) * (view.width // _SAMPLES) + c // _SAMPLES
+    pixel = ((r - row0) // _SAMPLES) * (view.width // _SAMPLES) + c // _SAMPLES
     rough = surface.rough[pixel]
     tone = np.where(road, surface.road[pixel], surface.pavement[pixel])
     tone[~road & (from_edge < 0.16) & (from_edge > 0.0)] *= np.float32(ground.kerb)
