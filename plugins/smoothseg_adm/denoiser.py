@@ -1,0 +1,117 @@
+"""How a noisy image becomes a clean estimate: the noise level's timestep, then one step or the ancestral chain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, final
+
+import torch
+
+from smoothseg import ConfigError, WeightsError, geometry, noise
+from smoothseg.weights import Weights, load_state
+from smoothseg.weights import load as load_weights
+from smoothseg_adm import checkpoint, diffusion, fit
+from smoothseg_adm.architecture import Architecture, named
+from smoothseg_adm.network import ADM
+from smoothseg_adm.schedule import LINEAR
+
+if TYPE_CHECKING:
+    from smoothseg_adm import ADMRecipe
+
+__all__ = ["ADMDenoiser", "load"]
+
+_PACKAGE = "smoothseg_adm"
+_NETWORK = "adm"
+
+
+@final
+class ADMDenoiser:
+    """An ADM with its weights, in eval mode; see `smoothseg.Denoiser`."""
+
+    def __init__(self, network: ADM, recipe: ADMRecipe, *, digests: Mapping[str, str]) -> None:
+        multiple = network.architecture.multiple
+        if recipe.fit == "tile" and recipe.tile % multiple:
+            raise ConfigError(f"tile={recipe.tile} must be a multiple of {multiple} for this network")
+        precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.precision]
+        network = network.to(precision).to(memory_format=torch.channels_last)
+        self._network = network.eval().requires_grad_(False)
+        self._recipe = recipe
+        self._digests = dict(digests)
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """sha256 of the weight file, by its name."""
+        return self._digests
+
+    @torch.inference_mode()
+    def denoise(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
+        """Return the clean estimate, in [0, 1]; see `smoothseg.Denoiser.denoise`.
+
+        The network always sees `rows` images: which kernel a library picks, and with it the last bits of a result,
+        may depend on the size of the batch. What is left over is filled up with copies.
+        """
+        if len(seeds) != len(noisy):
+            raise ValueError(f"expected {len(noisy)} seeds, one a row, got {len(seeds)}")
+        size, native = (noisy.shape[-2], noisy.shape[-1]), self._network.architecture.native
+        inner = (native, native) if self._recipe.fit == "resize" else size
+        left = geometry.sigma_left(sigma, size, inner)
+        result = torch.empty_like(noisy)
+        for begin in range(0, len(noisy), self._recipe.rows):
+            rows = range(begin, min(begin + self._recipe.rows, len(noisy)))
+            filled = [min(begin + i, rows[-1]) for i in range(self._recipe.rows)]
+            estimate = self._estimate(geometry.resize(noisy[filled], inner), left, [seeds[i] for i in filled])
+            result[rows.start : rows.stop] = geometry.resize(estimate, size)[: len(rows)]
+        return result
+
+    def _estimate(self, noisy: torch.Tensor, sigma: float, seeds: Sequence[int]) -> torch.Tensor:
+        """Return the clean estimate of `rows` images at their own size."""
+        rule = self._recipe.timestep
+        timestep = LINEAR.timestep(2 * sigma, rule)
+        level = 2 * sigma if rule == "interpolated" else float(LINEAR.levels[int(timestep)])
+        scaled = (2 * noisy - 1) / math.sqrt(1 + level * level)
+        if self._recipe.steps == "single":
+            return (diffusion.start(scaled, level, self._network_at(scaled, timestep)) + 1) / 2
+
+        def draw(at: int) -> torch.Tensor:
+            own = [noise.seeds(seed, _NETWORK, [at], purpose="ancestral")[0] for seed in seeds]
+            return noise.standard_normal(own, tuple(scaled.shape[1:]), device=scaled.device)
+
+        # the published chain: an image with the noise of timestep t takes its first step from t - 1
+        first = max(math.ceil(timestep) - 1, 0)
+        posterior = LINEAR.posterior(LINEAR.chain(first, self._recipe.respacing))
+        return (diffusion.ancestral(self._network_at, scaled, posterior, draw).clamp(-1, 1) + 1) / 2
+
+    def _network_at(self, scaled: torch.Tensor, timestep: float) -> torch.Tensor:
+        """Return the network's output, float32, for images of any size."""
+        recipe, multiple = self._recipe, self._network.architecture.multiple
+        timesteps = torch.full((len(scaled),), timestep, dtype=torch.float32, device=scaled.device)
+
+        def network(images: torch.Tensor) -> torch.Tensor:
+            return self._network.raw(images, timesteps)
+
+        if recipe.fit == "tile":
+            return fit.tiles(network, scaled, tile=recipe.tile, overlap=recipe.overlap, multiple=multiple)
+        return fit.padded(network, scaled, multiple).float()
+
+
+def load(recipe: ADMRecipe, device: torch.device | str) -> ADMDenoiser:
+    """Return the denoiser of `recipe.weights`, strictly loaded, on `device`."""
+    weights = load_weights(recipe.weights, package=_PACKAGE)
+    network = _build(weights, recipe.architecture).to(device)
+    return ADMDenoiser(network, recipe, digests={weights.path.name: weights.digest})
+
+
+def _build(weights: Weights, architecture: str) -> ADM:
+    """Return the network of `weights`; `architecture` gives the sizes that a foreign checkpoint does not hold."""
+    if weights.network is None:
+        sizes = named(architecture)
+        network = ADM(sizes)
+        state = checkpoint.convert(weights.state, network.unet, sizes, origin=str(weights.path))
+        network.unet.load_state_dict(state, strict=True)
+        return network
+    if weights.network != _NETWORK:
+        raise WeightsError(f"{weights.path} holds the network '{weights.network}'; expected '{_NETWORK}'")
+    network = ADM(Architecture.from_config(weights.config, origin=str(weights.path)))
+    load_state(network, weights)
+    return network
