@@ -148,7 +148,7 @@ def resized(
     box: left, top, right, bottom of the part to take, in pixels of `array`; None takes all.
     """
     method = Image.Resampling.BILINEAR if array.ndim == 3 else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(array).resize((size[1], size[0]), method, box=box))
+    return np.array(Image.fromarray(array).resize((size[1], size[0]), method, box=box))
 
 
 @functools.lru_cache(maxsize=4)

@@ -104,7 +104,7 @@ class SegmenterObjective:
                 images = images + sigma * resized_noise(images.shape, self._training.image_scale, generator)
             if sample.labels is None:
                 raise DataError(f"validation sample '{sample.key}' has no labels")
-            labels = torch.from_numpy(sample.labels).to(torch.int64)
+            labels = torch.tensor(sample.labels, dtype=torch.int64)
             scores = F.interpolate(
                 network(images).float(), size=labels.shape, mode="bilinear", align_corners=False
             )
@@ -222,7 +222,7 @@ def _source(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 def _to_float(images: Pixels, device: torch.device) -> torch.Tensor:
     """Return uint8 (B, H, W, 3) as float32 (B, 3, H, W) in [0, 1], channels last in memory."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
+    tensor = torch.tensor(images, device=device)  # a copy: a dataset's arrays may be read-only
     return tensor.permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
 
 

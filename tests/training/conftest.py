@@ -35,6 +35,8 @@ class Blocks:
             labels[top : top + self._size[0] // 2, left : left + self._size[1] // 2] = label
         image = np.array(self.palette, dtype=np.uint8)[labels]
         labels[:2, :3] = self.ignore
+        image.setflags(write=False)
+        labels.setflags(write=False)
         return Sample(self.keys[index], image, labels if self._labels else None)
 
 

@@ -1,0 +1,107 @@
+"""`smoothseg train`: options, YAML recipes, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from smoothseg import ConfigError, UnknownNameError, weights
+from smoothseg.cli.train import train
+from smoothseg.training import DenoiserTraining, Running, SegmenterTraining, configure, read_yaml
+
+_RECIPES = sorted((Path(__file__).resolve().parents[2] / "examples" / "train").glob("*.yaml"))
+
+
+def _invoke(*arguments):
+    return CliRunner().invoke(train, [str(argument) for argument in arguments])
+
+
+def test_the_command_line_wins_over_the_file(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "segmenter: toy\ncrop: 12x16\nbatch-size: 2\nsteps: 9\nflip: true\nscale_range: [1, 1.2]\n"
+    )
+    result = _invoke(
+        "segmenter", "--config", recipe, "--dataset", "blocks", "--steps", 2, "--no-flip", "--lr", "0.01",
+        "--output", tmp_path / "out", "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    card = weights.load(str(tmp_path / "out" / "model.safetensors"), package="smoothseg").card
+    told = card["recipe"]
+    assert (told["steps"], told["batch_size"], told["crop"], told["lr"]) == (2, 2, [12, 16], 0.01)
+    assert (told["flip"], told["scale_range"]) == (False, [1.0, 1.2])
+    assert "step 1 " in result.output
+    assert "2 (100.0%)" in result.output
+    again = _invoke(
+        "segmenter", "--config", recipe, "--dataset", "blocks", "--steps", 2, "--no-flip", "--lr", "0.01",
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert "already trained" in again.output
+
+
+def test_a_denoiser_trains_from_the_command_line(tmp_path):
+    result = _invoke(
+        "denoiser", "--dataset", "blocks", "--validation", "blocks:count=2", "--denoiser", "toy", "--steps", 2,
+        "--crop", "8x12", "--sigma-range", 0.1, 0.6, "--loss", "epsilon", "--output", tmp_path / "toy.safetensors",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "psnr_sigma0.5" in result.output
+    assert (tmp_path / "toy.card.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("bach_size: 3", UnknownNameError, "Did you mean 'batch_size'"),
+        ("lr: fast", ConfigError, "--lr 'fast'"),
+        ("crop: 12", ConfigError, "--crop 12"),
+        ("crop: 12by16", ConfigError, "HEIGHTxWIDTH"),
+        ("scale_range: [2, 1]", ConfigError, "scale_range must be 0 < LO <= HI"),
+        ("noise_sigma: -1", ConfigError, "--noise-sigma -1"),
+        ("{noise_sigma: 0.25, noise_range: [0, 1]}", ConfigError, "noise_sigma or noise_range, not both"),
+        ("steps: null", ConfigError, "give steps, minutes or both"),
+        ("- a list", ConfigError, "must hold a mapping"),
+        ("a: b: c", ConfigError, "cannot be read as YAML"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(tmp_path, content, error, message):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(content)
+    base = {"dataset": "blocks", "segmenter": "toy", "steps": 2}
+    with pytest.raises(error, match=message) as caught:
+        configure(SegmenterTraining, base | read_yaml(recipe))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["dataset", "segmenter"])
+def test_a_missing_component_is_named(missing):
+    given = {"dataset": "blocks", "segmenter": "toy", "steps": 2}
+    del given[missing]
+    with pytest.raises(ConfigError, match=f"training needs --{missing}"):
+        configure(SegmenterTraining, given)
+
+
+def test_every_option_has_help_and_the_file_takes_the_same_keys():
+    for name, kind in (("segmenter", SegmenterTraining), ("denoiser", DenoiserTraining)):
+        fields = {field.name for field in (*dataclasses.fields(kind), *dataclasses.fields(Running))}
+        options = {option.name: option for option in train.commands[name].params}
+        assert options.keys() == fields | {"config"}
+        assert all(option.help for option in options.values())
+
+
+@pytest.mark.parametrize("path", _RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_that_are_kept_are_valid(path):
+    content = yaml.safe_load(path.read_text())
+    kind = DenoiserTraining if "denoiser" in content else SegmenterTraining
+    configure(kind, {"dataset": "blocks", **content})
+    assert f"examples/train/{path.name}" in path.read_text()
+
+
+def test_there_are_recipes():
+    assert {path.stem for path in _RECIPES} >= {
+        f"{data}-{network}" for data in ("camvid", "streets") for network in ("adm", "hrnet", "hrnet-noise")
+    }
