@@ -334,6 +334,11 @@ def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) 
     return {"certified": certified.to_json(), "clean": clean.to_json()}
 
 
+def _digests(model: BaseModel) -> dict[str, dict[str, str]]:
+    """Return the sha256 of every weight file, by component and file name."""
+    return {"denoiser": dict(model.denoiser.digests), "segmenter": dict(model.segmenter.digests)}
+
+
 def _clean(model: BaseModel, sample: Sample, device: torch.device) -> np.ndarray[Any, Any]:
     image = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).to(device)
     return model.clean(image[None].float().div_(255.0))[0].cpu().numpy()
@@ -351,7 +356,7 @@ def _provenance(prepared: Prepared, job: Job, sample: Sample, drawn: int) -> dic
         "denoiser": registries["denoiser"].describe(job.method.denoiser),
         "segmenter": registries["segmenter"].describe(job.method.segmenter),
         "certifier": registries["certifier"].describe(job.method.certifier),
-        "weights": {**model.denoiser.digests, **model.segmenter.digests},
+        "weights": _digests(model),
         "geometry": {
             **dataclasses.asdict(model.geometry),
             "sigma_told": model.geometry.sigma_told(job.sigma, height, width),

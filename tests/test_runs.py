@@ -175,7 +175,7 @@ def test_certificates_hold_their_provenance_and_verify(photos, tmp_path):
     assert provenance["denoiser"] == {"name": "toy-blur"}
     assert provenance["segmenter"] == {"name": "toy-threshold", "threshold": 0.5}
     assert provenance["certifier"]["alpha"] == 0.05
-    assert provenance["weights"] == {"blur.bin": "0" * 64}
+    assert provenance["weights"] == {"denoiser": {"blur.bin": "0" * 64}, "segmenter": {}}
     assert (provenance["sigma"], provenance["seed"], provenance["samples"]) == (0.4, 0, 44)
     assert provenance["noise"]
     assert provenance["versions"]["torch"]

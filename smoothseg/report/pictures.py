@@ -173,7 +173,9 @@ def _tiles(view: View, palette: Palette, extent: tuple[int, int]) -> list[_Tile]
         # Averaging would show less noise than the network gets: a reduced tile keeps pixels as they are.
         tiles.append(_Tile("noisy input", _photo(view.noisy, extent, Image.Resampling.NEAREST)))
     if view.denoised is not None:
-        tiles.append(_Tile("denoised", _photo(view.denoised, extent, Image.Resampling.LANCZOS)))
+        tiles.append(
+            _Tile("denoised: the segmenter's input", _photo(view.denoised, extent, Image.Resampling.LANCZOS))
+        )
     certified = colourise(view.prediction, palette, abstained=~view.certified)
     tiles.append(_Tile("certified", _map(certified, extent)))
     return tiles
