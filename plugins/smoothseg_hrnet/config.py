@@ -13,7 +13,7 @@ from typing import Any
 
 from smoothseg import ConfigError, UnknownNameError
 
-__all__ = ["WIDTHS", "checked", "named"]
+__all__ = ["WIDTHS", "channels", "checked", "named"]
 
 _FIXED = {"stem_channels": 64, "FINAL_CONV_KERNEL": 1}
 _STAGES = ("STAGE1", "STAGE2", "STAGE3", "STAGE4")
@@ -52,13 +52,13 @@ def _size(width: int, *, first: tuple[int, int], modules: tuple[int, int], block
 
 
 WIDTHS: Mapping[str, Mapping[str, Any]] = {
-    "w48": _size(48, first=(4, 64), modules=(4, 3), blocks=4),
-    "w32": _size(32, first=(4, 64), modules=(4, 3), blocks=4),
-    "w18": _size(18, first=(4, 64), modules=(4, 3), blocks=4),
-    "w18-small-v2": _size(18, first=(2, 64), modules=(3, 2), blocks=2),
     "w18-small": _size(16, first=(1, 32), modules=(1, 1), blocks=2),
+    "w18-small-v2": _size(18, first=(2, 64), modules=(3, 2), blocks=2),
+    "w18": _size(18, first=(4, 64), modules=(4, 3), blocks=4),
+    "w32": _size(32, first=(4, 64), modules=(4, 3), blocks=4),
+    "w48": _size(48, first=(4, 64), modules=(4, 3), blocks=4),
 }
-"""The stages of the published sizes; `w18-small` is their "W18-Small-v1", whose branches are in fact 16 wide."""
+"""The stages of the published sizes, smallest first; `w18-small` is their "W18-Small-v1", in fact 16 channels wide."""
 
 
 def named(width: str, classes: int) -> dict[str, Any]:
@@ -79,6 +79,12 @@ def named(width: str, classes: int) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"HRNet configuration {width} must be a mapping, got {type(content).__name__}")
     return checked({**content, "num_classes": classes})
+
+
+def channels(config: Mapping[str, Any]) -> int:
+    """Return the number of channels of all branches after stage 4, side by side: what the head takes."""
+    stage = config["STAGE4"]
+    return int(sum(stage["NUM_CHANNELS"]) * (4 if stage["BLOCK"] == "BOTTLENECK" else 1))
 
 
 def checked(config: Mapping[str, Any]) -> dict[str, Any]:

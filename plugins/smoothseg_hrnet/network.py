@@ -17,7 +17,7 @@ from timm.models.hrnet import HighResolutionModule, HighResolutionNet
 from torch import nn
 from torch.nn import functional
 
-from smoothseg_hrnet.config import checked
+from smoothseg_hrnet.config import channels, checked
 
 __all__ = ["MEAN", "STD", "HRNet", "normalise"]
 
@@ -54,12 +54,12 @@ class HRNet(HighResolutionNet):
         for module in self.modules():
             if isinstance(module, HighResolutionModule):
                 _drop_upsampling(module)
-        channels = sum(config["STAGE4"]["NUM_CHANNELS"]) * _EXPANSION[config["STAGE4"]["BLOCK"]]
+        width = channels(config)
         self.last_layer = nn.Sequential(
-            nn.Conv2d(channels, channels, kernel_size=1),
-            nn.BatchNorm2d(channels),
+            nn.Conv2d(width, width, kernel_size=1),
+            nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels, config["num_classes"], kernel_size=1),
+            nn.Conv2d(width, config["num_classes"], kernel_size=1),
         )
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -98,9 +98,6 @@ class HRNet(HighResolutionNet):
             for module in stage:
                 branches = _exchange(module, branches)
         return branches
-
-
-_EXPANSION = {"BASIC": 1, "BOTTLENECK": 4}
 
 
 def _timm_stage(stage: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from smoothseg import ConfigError, WeightsError
 from smoothseg.weights import Weights, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_hrnet import class_names, layouts
-from smoothseg_hrnet.config import WIDTHS, named
+from smoothseg_hrnet.config import WIDTHS, channels, named
 from smoothseg_hrnet.network import HRNet, normalise
 
 __all__ = ["HRNetSegmenter", "Precision", "load"]
@@ -127,14 +127,16 @@ def _foreign(weights: Weights, width: str, classes: str | None) -> tuple[HRNet, 
     try:
         load_state(network, weights)
     except WeightsError as error:
-        fitting = [other for other in WIDTHS if other != width and _fits(named(other, count), weights)]
-        hint = f"; the file is a {fitting[0]}: give width={fitting[0]}" if fitting else ""
+        fitting = next((other for other in WIDTHS if _fits(named(other, count), weights)), None)
+        hint = "" if fitting is None else f"; the file is a {fitting}: give width={fitting}"
         raise WeightsError(f"{error}, as width={width}{hint}") from None
     names = class_names.from_count(count) if classes is None else class_names.from_file(classes, count)
     return network, names
 
 
 def _fits(config: Mapping[str, Any], weights: Weights) -> bool:
+    if len(weights.state.get("last_layer.0.weight", ())) != channels(config):
+        return False
     with torch.device("meta"):
         own = HRNet(config).state_dict()
     return {key: tensor.shape for key, tensor in own.items()} == {
