@@ -130,7 +130,10 @@ class Certifier(Protocol):
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Images in a fixed order, with labels where there are any."""
+    """Images in a fixed order, with labels where there are any.
+
+    A dataset may also have a string `licence`: the model card of a network trained on it repeats it.
+    """
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -72,6 +72,11 @@ class CamVid:
         return IGNORE
 
     @property
+    def licence(self) -> str:
+        """What model cards say of the data."""
+        return "CC BY-NC 4.0 (SegNet tutorial, Kendall, Badrinarayanan and Cipolla): no commercial use"
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """The names of the image files without suffix."""
         return tuple(pair.image.stem for pair in self.pairs)
