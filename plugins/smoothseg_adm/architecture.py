@@ -31,6 +31,7 @@ class Architecture:
     resample: `residual` changes resolution in residual blocks, `convolution` in single convolutions.
     patch: the U-Net sees patch x patch pixels as channels, so its finest level is that much smaller (as in
         FFDNet, Zhang et al., TIP 2018); 1 in every published ADM.
+    embedding: sines and cosines of the timestep; None for as many as the finest level has channels.
     learned_variance: three more output channels for the variance of the ancestral step.
     """
 
@@ -42,6 +43,7 @@ class Architecture:
     groups: int = 32
     resample: Literal["residual", "convolution"] = "residual"
     patch: int = 1
+    embedding: int | None = None
     learned_variance: bool = True
 
     def __post_init__(self) -> None:
@@ -61,11 +63,18 @@ class Architecture:
                 )
         if self.native % self.multiple:
             raise ConfigError(f"native={self.native} must be a multiple of {self.multiple}")
+        if self.sinusoids < 2 or self.sinusoids % 2:
+            raise ConfigError(f"embedding={self.sinusoids} must be even and at least 2")
 
     @property
     def multiple(self) -> int:
         """What both sides of an image must be a multiple of."""
         return self.patch << (len(self.widths) - 1)
+
+    @property
+    def sinusoids(self) -> int:
+        """Sines and cosines that make a timestep's embedding."""
+        return self.widths[0] if self.embedding is None else self.embedding
 
     @property
     def outputs(self) -> int:
@@ -96,7 +105,7 @@ class Architecture:
             ) from None
 
     def unet2d(self) -> dict[str, Any]:
-        """Return the arguments with which diffusers' `UNet2DModel` is this U-Net."""
+        """Return the arguments with which diffusers' `UNet2DModel` is this U-Net, but for its number of sinusoids."""
         plain = {"residual": "Resnet{}sampleBlock2D", "convolution": "{}Block2D"}[self.resample]
 
         def kinds(way: str) -> list[str]:
@@ -110,6 +119,7 @@ class Architecture:
             "sample_size": self.native // self.patch,
             "in_channels": 3 * self.patch**2,
             "out_channels": self.outputs * self.patch**2,
+            "time_embedding_dim": 4 * self.sinusoids,
             "freq_shift": 0,
             "flip_sin_to_cos": True,
             "down_block_types": tuple(kinds("Down")),
@@ -133,7 +143,12 @@ PRESETS: Mapping[str, Architecture] = {
         native=256, widths=(256, 256, 512, 512, 1024, 1024), blocks=2, attention=(3, 4, 5), head_width=64
     ),
     "512-uncond": Architecture(
-        native=512, widths=(128, 128, 256, 256, 512, 512, 1024), blocks=2, attention=(4, 5, 6), head_width=64
+        native=512,
+        widths=(128, 256, 256, 512, 512, 1024, 1024),
+        blocks=2,
+        attention=(4, 5, 6),
+        head_width=64,
+        embedding=256,
     ),
     "small": Architecture(
         native=64,

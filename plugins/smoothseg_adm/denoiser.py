@@ -69,7 +69,7 @@ class ADMDenoiser:
         rule = self._recipe.timestep
         timestep = LINEAR.timestep(2 * sigma, rule)
         level = 2 * sigma if rule == "interpolated" else float(LINEAR.levels[int(timestep)])
-        scaled = (2 * noisy - 1) / math.sqrt(1 + level * level)
+        scaled = diffusion.scale(noisy, level)
         if self._recipe.steps == "single":
             return (diffusion.start(scaled, level, self._network_at(scaled, timestep)) + 1) / 2
 

@@ -13,7 +13,12 @@ import torch
 
 from smoothseg_adm.schedule import LINEAR, Posterior
 
-__all__ = ["ancestral", "moments", "start"]
+__all__ = ["ancestral", "moments", "scale", "start"]
+
+
+def scale(noisy: torch.Tensor, level: float | torch.Tensor) -> torch.Tensor:
+    """Return `scaled` for [0, 1] images with noise of standard deviation level / 2, which [-1, 1] doubles."""
+    return (2 * noisy - 1) / (1 + level * level) ** 0.5
 
 
 def start(scaled: torch.Tensor, level: float, output: torch.Tensor) -> torch.Tensor:

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import nn
 
+from smoothseg_adm import diffusion
 from smoothseg_adm.architecture import Architecture
 from smoothseg_adm.fit import padded
 from smoothseg_adm.schedule import LINEAR
@@ -28,8 +30,7 @@ class ADM(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        untyped: Any = UNet2DModel
-        self.unet: nn.Module = untyped(**architecture.unet2d())
+        self.unet = _unet(architecture)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -69,8 +70,19 @@ class ADM(nn.Module):
         """
         timesteps = np.interp(2 * sigma.double().cpu().numpy(), LINEAR.levels, np.arange(len(LINEAR.levels)))
         level = 2 * sigma.float().view(-1, 1, 1, 1)
-        centred = 2 * noisy.float() - 1
         row = torch.from_numpy(timesteps).to(noisy.device, torch.float32)
-        scaled = centred / (1 + level.square()).sqrt()
+        scaled = diffusion.scale(noisy.float(), level)
         noise = padded(lambda images: self.raw(images, row), scaled, self.architecture.multiple)[:, :3]
-        return (centred - level * noise.float() + 1) / 2
+        return noisy.float() - level * noise.float() / 2
+
+
+def _unet(architecture: Architecture) -> nn.Module:
+    model: Any = UNet2DModel
+    unet: nn.Module = model(**architecture.unet2d())
+    if architecture.sinusoids != architecture.widths[0]:
+        # diffusers ties their number to the finest width, which ADM at 512 pixels halves
+        sinusoids: Any = Timesteps
+        embedding: Any = TimestepEmbedding
+        unet.time_proj = sinusoids(architecture.sinusoids, flip_sin_to_cos=True, downscale_freq_shift=0)
+        unet.time_embedding = embedding(architecture.sinusoids, 4 * architecture.sinusoids)
+    return unet
