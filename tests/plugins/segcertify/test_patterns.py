@@ -25,9 +25,16 @@ def test_most_frequent_pattern_wins_over_a_smaller_one():
 
 
 def test_a_tie_goes_to_the_lexicographically_smallest_pattern():
-    # A comes before B although its label 300 is larger than any of B, also in its low byte.
+    # A comes before B although its label 300 is larger than any of B: the first difference decides.
     np.testing.assert_array_equal(tally(C, B, A).mode(), A)
     np.testing.assert_array_equal(tally(B, C, A, C, B).mode(), B)
+
+
+def test_labels_above_255_are_compared_as_numbers():
+    one, many = B.copy(), B.copy()
+    one[1, 0], many[1, 0] = 1, 256
+
+    np.testing.assert_array_equal(tally(many, one).mode(), one)
 
 
 def test_the_type_of_the_labels_does_not_change_the_pattern():
