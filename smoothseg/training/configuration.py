@@ -222,17 +222,13 @@ def describe(training: Training) -> dict[str, Any]:
         if plain[field] is not None:
             registry = plugins()["dataset" if field == "validation" else field]
             described = registry.describe(registry.recipe(getattr(training, field)))
-            plain[field] = {key: _without_path(value) for key, value in described.items()}
+            plain[field] = {key: _without_path(key, value) for key, value in described.items()}
     return {"task": training.kind, **plain}
 
 
-def _without_path(value: Any) -> Any:
+def _without_path(key: str, value: Any) -> Any:
     """Return `PATH` for text that names a place on this machine: it is no part of what was computed."""
-    if (
-        isinstance(value, str)
-        and value
-        and (os.sep in value or "/" in value or Path(value).expanduser().exists())
-    ):
+    if isinstance(value, str) and (key == "root" or "/" in value or os.sep in value):
         return "PATH"
     return value
 

@@ -137,6 +137,8 @@ class _Run:
             self.validation = plugins()["dataset"].recipe(training.validation).load()
         self._check_data()
         self.described = describe(training)
+        # What a run must have in common with what the output holds: the same files may be elsewhere, but not others.
+        self.identity = {**self.described, "images": len(self.dataset)}
 
     def finished(self) -> Trained | None:
         """Return the result if this very training is complete; raise if the output holds another one's."""
@@ -147,7 +149,8 @@ class _Run:
         if outputs.checkpoint.exists() or not outputs.weights.exists():
             return None
         stored = weights.load(str(outputs.weights), package="smoothseg")
-        check_same(stored.card.get("recipe", {}), self.described, outputs.weights)
+        there = {**stored.card.get("recipe", {}), "images": stored.card.get("data", {}).get("images")}
+        check_same(there, self.identity, outputs.weights)
         return Trained(outputs.weights, outputs.card, already=True)
 
     def go(self, listen: Callable[[Event], None], stop: Callable[[], bool]) -> Trained | Stopped:
@@ -157,12 +160,12 @@ class _Run:
         network = self._network()
         average = Average(network, training.ema)
         optimizer = torch.optim.AdamW(
-            _groups(network, training.weight_decay), lr=training.lr, betas=(0.9, 0.99)
+            _groups(network, training.weight_decay), lr=training.lr, betas=(0.9, 0.99), fused=True
         )
         step, before, loss, history = 0, 0.0, None, []
         if self.outputs.checkpoint.exists():
             found = Checkpoint.load(self.outputs.checkpoint)
-            check_same(found.configuration, self.described, self.outputs.checkpoint)
+            check_same(found.configuration, self.identity, self.outputs.checkpoint)
             network.load_state_dict(found.network)
             average.network.load_state_dict(found.average)
             optimizer.load_state_dict(dict(found.optimizer))
@@ -179,7 +182,7 @@ class _Run:
 
         def checkpoint() -> None:
             Checkpoint(
-                self.described, step, elapsed(), loss, history, network.state_dict(), average.network.state_dict(),
+                self.identity, step, elapsed(), loss, history, network.state_dict(), average.network.state_dict(),
                 optimizer.state_dict(),
             ).save(self.outputs.checkpoint)  # fmt: skip
 
@@ -189,7 +192,7 @@ class _Run:
             listen(Measured(step, figures))
 
         progress = self._progress(step, elapsed())
-        measured = len([entry for entry in history if entry["step"] <= step])
+        measured = int(progress / training.validation_every + 1e-9)
         with Batches(samples, training).ahead(step, workers=self.running.workers) as batches:
             while progress < 1:
                 asked = time.monotonic()

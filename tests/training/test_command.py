@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from smoothseg import ConfigError, UnknownNameError, weights
-from smoothseg.cli.train import train
+from smoothseg.cli.train import _stoppable, train
 from smoothseg.training import DenoiserTraining, Running, SegmenterTraining, configure, read_yaml
 
 _RECIPES = sorted((Path(__file__).resolve().parents[2] / "examples" / "train").glob("*.yaml"))
@@ -83,6 +85,47 @@ def test_a_missing_component_is_named(missing):
     del given[missing]
     with pytest.raises(ConfigError, match=f"training needs --{missing}"):
         configure(SegmenterTraining, given)
+
+
+def test_a_terminal_gets_a_progress_bar(tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = _invoke(
+        "denoiser", "--dataset", "blocks", "--validation", "blocks", "--denoiser", "toy", "--steps", 2,
+        "--crop", "8x12", "--output", tmp_path,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "100.0%" in result.output
+    assert "step 2: validation" in result.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_between_steps_and_a_second_one_at_once(number):
+    before = signal.signal(number, lambda *_: (_ for _ in ()).throw(InterruptedError))
+    try:
+        with _stoppable() as stop:
+            assert not stop()
+            signal.raise_signal(number)
+            assert stop()
+            with pytest.raises(InterruptedError):
+                signal.raise_signal(number)
+        with pytest.raises(InterruptedError):
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+
+
+def test_an_interrupted_command_says_how_to_go_on_and_does(tmp_path, monkeypatch):
+    arguments = (
+        "denoiser", "--dataset", "blocks", "--denoiser", "toy", "--steps", 3, "--crop", "8x12", "--output", tmp_path,
+    )  # fmt: skip
+    with monkeypatch.context() as patched:
+        patched.setattr("smoothseg.cli.train._stoppable", lambda: contextlib.nullcontext(lambda: True))
+        stopped = _invoke(*arguments)
+    assert stopped.exit_code == 1
+    assert "stopped after 1 steps; the same command goes on" in stopped.output
+    resumed = _invoke(*arguments)
+    assert "resuming after step 1" in resumed.output
+    assert resumed.exit_code == 0
 
 
 def test_every_option_has_help_and_the_file_takes_the_same_keys():

@@ -152,6 +152,18 @@ def test_another_configuration_in_the_output_is_refused_with_the_difference(
     assert isinstance(train(segmenter_training(lr=0.5), _running(tmp_path, fresh=True)), Trained)
 
 
+def test_data_may_move_but_not_change(segmenter_training, tmp_path):
+    _interrupted(segmenter_training(dataset="blocks:root=/one/place"), tmp_path, after=1)
+    moved = segmenter_training(dataset="blocks:root=elsewhere")
+    assert isinstance(_interrupted(moved, tmp_path, after=1), Stopped)
+    found = Checkpoint.load(tmp_path / "checkpoint")
+    dataclasses.replace(found, configuration=found.configuration | {"images": 4}).save(
+        tmp_path / "checkpoint"
+    )
+    with pytest.raises(RunMismatchError, match="images is 5, was 4"):
+        train(moved, _running(tmp_path))
+
+
 def test_a_damaged_checkpoint_is_named(segmenter_training, tmp_path):
     (tmp_path / "checkpoint").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match=r"checkpoint is no training checkpoint.*--fresh"):
