@@ -27,11 +27,13 @@ __all__ = [
     "Light",
     "Marking",
     "Part",
+    "Point",
     "Scene",
     "Shadow",
     "Skyline",
     "Solid",
     "Street",
+    "Thing",
     "Wall",
 ]
 
@@ -277,6 +279,10 @@ class Skyline:
     at: Point
 
 
+Thing: TypeAlias = Wall | Fence | Crown | Solid | Skyline
+"""Whatever stands in a scene; its `depth` orders it among the others, the nearest first."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Scene:
     """Everything the renderer needs, independent of the image's size."""
@@ -286,5 +292,5 @@ class Scene:
     film: Film
     street: Street
     ground: Ground
-    things: tuple[Wall | Fence | Crown | Solid | Skyline, ...]
+    things: tuple[Thing, ...]
     shadows: tuple[Shadow, ...]
