@@ -112,7 +112,7 @@ class LabelDraw:
     """
 
     def __init__(self, labels: npt.ArrayLike, *, classes: int, sigma: float = 0.25) -> None:
-        self._labels = torch.as_tensor(np.asarray(labels))
+        self._labels = torch.from_numpy(np.array(labels))
         self._classes = classes
         self.sigma = sigma
         self.drawn = 0

@@ -39,6 +39,26 @@ def test_votes_equal_counting_by_hand():
     assert votes.n == 9
 
 
+@pytest.mark.parametrize(
+    ("capacity", "classes", "size"),
+    [
+        (10, 19, (33, 47)),
+        (3000, 19, (7, 90)),
+        (40_000, 59, (5, 30)),
+        (4, 300, (7, 9)),
+        (7, 1, (3, 4)),
+        (5, 3, (2, 70_000)),
+    ],
+)
+def test_mode_is_the_lowest_of_the_most_frequent_classes(capacity, classes, size):
+    votes = Votes(classes, size, capacity=capacity)
+    generator = torch.Generator().manual_seed(0)
+    votes.counts.copy_(torch.randint(0, 4, votes.counts.shape, generator=generator))
+    votes.counts[:, 0, 0] = 0
+    votes.counts[-1, 0, 1] = min(capacity, 30_000)
+    assert (votes.mode() == votes.counts.numpy().argmax(0)).all()
+
+
 def test_more_votes_than_announced_are_refused():
     votes = Votes(2, (1, 1), capacity=2)
     with pytest.raises(ValueError, match="announced"):
