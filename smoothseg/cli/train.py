@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+_COMPONENTS = ("dataset", "validation", "segmenter", "denoiser")
+
 _LINE_SECONDS = 30.0
 """How often a run whose output is not a terminal writes a line."""
 
@@ -56,7 +58,7 @@ def _options(*kinds: type[Any]) -> Callable[[Callable[..., None]], Callable[...,
 def _fields(kind: type[Any]) -> list[tuple[dataclasses.Field[Any], Any]]:
     hints = typing.get_type_hints(kind)
     fields = [(field, _plain(hints[field.name])) for field in dataclasses.fields(kind)]
-    first = ("dataset", "validation", "segmenter", "denoiser", "output")
+    first = (*_COMPONENTS, "output")
     return sorted(fields, key=lambda pair: first.index(pair[0].name) if pair[0].name in first else len(first))
 
 
@@ -81,8 +83,8 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         shown = ("x" if size else " ").join(map(str, default)) if isinstance(default, tuple) else default
         text = f"{text}  [default: {shown}]"
     known: dict[str, Any] = {"default": None, "help": text[0].upper() + text[1:]}
-    if hint is str:
-        return known
+    if field.name in _COMPONENTS:
+        return known | {"metavar": "SPEC"}
     if typing.get_origin(hint) is typing.Literal:
         return known | {"type": click.Choice(typing.get_args(hint))}
     if field.name == "crop":
@@ -93,7 +95,7 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         return known | {"type": hint}
     if hint is Path:
         return known | {"type": click.Path(path_type=Path)}
-    return known | ({} if hint is bool else {"metavar": "SPEC"})
+    return known
 
 
 @train.command()

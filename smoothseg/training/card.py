@@ -29,7 +29,8 @@ def hardware(device: torch.device) -> str:
     """Return the class of the hardware: the GPU's name, or the number of CPU threads in use."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"{torch.get_num_threads()} CPU threads"
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'' if threads == 1 else 's'}"
 
 
 def versions() -> dict[str, str]:

@@ -84,7 +84,7 @@ class Training:
     )
     flip: bool = option(True, "mirror half of the crops left to right")
     jitter: Share = option(0.1, "strength of random gain, contrast and gamma; 0 is none")
-    precision: Literal["fp32", "bf16"] = option("fp32", "bf16 computes under autocast; weights stay float32")
+    precision: Literal["fp32", "bf16"] = option("fp32", "arithmetic; bf16 is autocast, weights stay float32")
     seed: pydantic.NonNegativeInt = option(
         0, "seed of the initial weights, the order of the data and all noise"
     )
@@ -167,7 +167,7 @@ class Running:
     output: Path = option(
         dataclasses.MISSING, "folder for model.safetensors and MODEL.md, or a .safetensors file"
     )
-    device: str = option("auto", "auto (CUDA where there is one), cpu, cuda or cuda:N")
+    device: str = option("auto", "where to train: auto (CUDA where there is one), cpu, cuda or cuda:N")
     threads: pydantic.PositiveInt | None = option(
         None,
         "CPU threads of the network; 1 where others compute too, for threads that wait for each other spin",
