@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -182,16 +183,23 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 
 
 def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+    import numpy as np
     import torch
 
+    # Training checkpoints hold scores as numpy numbers beside the tensors: plain values, no code.
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
+    numbers: list[Any] = [np.float64(0).__reduce__()[0], np.dtype, *kinds]
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(numbers):
+            warnings.simplefilter("ignore")  # of a pickle protocol that torch does not write itself
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{path} needs more than tensors to be read (arbitrary code could run) and was refused"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as a torch file: {str(error).splitlines()[0]}") from None
+        reason = next(iter(str(error).splitlines()), "the file ends too early")
+        raise WeightsError(f"{path} cannot be read as a torch file: {reason}") from None
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
