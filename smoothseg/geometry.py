@@ -19,8 +19,8 @@ from smoothseg.errors import ConfigError
 
 __all__ = ["Geometry", "labels", "resize", "sigma_left"]
 
-_BAND_BYTES = 16 * 2**20
-"""Upper bound on the score values of one class and one band of rows held by `labels`."""
+_BAND_BYTES = 2 * 2**20
+"""Upper bound on the score values of one class and one band of rows in `labels`: few enough to stay in a cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,35 +100,43 @@ def labels(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
     scores: (B, C, h, w), upsampled bilinearly (`align_corners=False`). A tie goes to the lowest class.
 
-    Rows are done in bands and classes one after another, so that beyond `scores` and the result no more than
-    a few bands of one class are held, whatever C, H and W are.
+    Images, bands of rows and classes are done one after another, so that beyond `scores` and the result no more
+    than a few bands of one class are held, whatever B, C, H and W are, and no image's labels depend on the batch.
     """
-    batch, classes, height, width = scores.shape
-    scores = scores.float()
-    dtype = torch.uint8 if classes <= 256 else torch.int16
-    result = torch.empty((batch, *size), dtype=dtype, device=scores.device)
-    band = max(1, min(size[0], _BAND_BYTES // (4 * batch * size[1])))
-    first, second, weight = _rows(height, size[0], scores.device)
-    for start in range(0, size[0], band):
-        rows = slice(start, min(size[0], start + band))
-        top = int(first[rows][0])
-        source = scores[:, :, top : int(second[rows][-1]) + 1]
-        upper, lower, share = first[rows] - top, second[rows] - top, weight[rows, None]
-        best = index = None
-        for c in range(classes):
-            plane = source[:, c].index_select(1, upper)
-            if height != size[0]:
-                plane = torch.lerp(plane, source[:, c].index_select(1, lower), share)
-            if width != size[1]:
-                plane = F.interpolate(plane, size=size[1], mode="linear", align_corners=False)
-            if best is None or index is None:
-                best, index = plane.clone(), torch.zeros_like(result[:, rows])
-                continue
-            index.masked_fill_(plane > best, c)
-            best = torch.maximum(best, plane)
-        assert index is not None
-        result[:, rows] = index
+    dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int16
+    result = torch.empty((len(scores), *size), dtype=dtype, device=scores.device)
+    for image, target in zip(scores, result, strict=True):
+        _label(image.float(), target)
     return result
+
+
+def _label(scores: torch.Tensor, target: torch.Tensor) -> None:
+    """Write the class of largest score (C, h, w) per pixel to `target` (H, W)."""
+    (height, width), (rows, columns) = scores.shape[1:], target.shape
+    # Where every operation is a kernel to launch, fewer and larger ones are the faster way.
+    limit = _BAND_BYTES if scores.device.type == "cpu" else 8 * _BAND_BYTES
+    count = max(1, limit // (4 * columns))
+    first, second, share = _rows(height, rows, scores.device)
+    for start in range(0, rows, count):
+        band = slice(start, min(rows, start + count))
+        top = int(first[band][0])
+        source = scores[:, top : int(second[band][-1]) + 1]
+        upper, lower = first[band] - top, second[band] - top
+        best = index = better = torch.empty(0)
+        for c, score in enumerate(source):
+            plane = score.index_select(0, upper)
+            if height != rows:
+                plane = torch.lerp(plane, score.index_select(0, lower), share[band, None])
+            if width != columns:
+                plane = F.interpolate(plane[None], size=columns, mode="linear", align_corners=False)[0]
+            if c == 0:
+                best, index, better = plane, torch.zeros_like(plane), torch.empty_like(plane)
+                continue
+            # Class indices are kept as floats: operations between tensors of one type are the vectorised ones.
+            torch.gt(plane, best, out=better)
+            torch.maximum(index, better.mul_(c), out=index)
+            torch.maximum(best, plane, out=best)
+        target[band] = index
 
 
 def _rows(length: int, resized: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -136,7 +136,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"configuration {path}{line}: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"configuration {path} must be a mapping of options, got {type(content).__name__}")
     return content
 

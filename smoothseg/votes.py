@@ -44,9 +44,12 @@ class Votes:
             )
         if self.n + len(labels) > self.capacity:
             raise ValueError(f"{self.n + len(labels)} samples are more than the {self.capacity} announced")
-        for sample in labels:
+        same = torch.empty_like(self.counts[0])
+        for sample in labels.to(
+            self.counts.dtype
+        ):  # comparing and adding within one type is several times faster
             for c, count in enumerate(self.counts):
-                count += sample == c
+                count += torch.eq(sample, c, out=same)
         self.n += len(labels)
 
     def mode(self) -> npt.NDArray[np.int16]:

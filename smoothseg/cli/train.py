@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smoothseg.plan import read_yaml
 from smoothseg.training.configuration import (
     DenoiserTraining,
     Running,
     SegmenterTraining,
     Training,
     configure,
-    read_yaml,
 )
 
 if TYPE_CHECKING:

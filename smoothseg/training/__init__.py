@@ -7,7 +7,6 @@ from smoothseg.training.configuration import (
     Running,
     SegmenterTraining,
     configure,
-    read_yaml,
 )
 
-__all__ = ["DenoiserTraining", "Running", "SegmenterTraining", "configure", "read_yaml"]
+__all__ = ["DenoiserTraining", "Running", "SegmenterTraining", "configure"]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pydantic
-import yaml
 
 from smoothseg import option
 from smoothseg.errors import ConfigError, UnknownNameError
@@ -28,7 +27,6 @@ __all__ = [
     "Training",
     "configure",
     "parse_size",
-    "read_yaml",
 ]
 
 Spec = str | dict[str, Any]
@@ -202,17 +200,6 @@ def configure(kind: type[Config], values: Mapping[str, Any]) -> Config:
         message = item["msg"].removeprefix("Value error, ")
         shown = f"--{where} {item['input']!r}: " if where else ""
         raise ConfigError(f"{shown}{message[0].lower()}{message[1:]}") from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file; raise `ConfigError` with the file's name for anything else."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ConfigError(f"{path} must hold a mapping of options to values, got {type(content).__name__}")
-    return content
 
 
 def describe(training: Training) -> dict[str, Any]:

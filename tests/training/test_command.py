@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from smoothseg import ConfigError, UnknownNameError, weights
 from smoothseg.cli.train import _stoppable, train
-from smoothseg.training import DenoiserTraining, Running, SegmenterTraining, configure, read_yaml
+from smoothseg.plan import read_yaml
+from smoothseg.training import DenoiserTraining, Running, SegmenterTraining, configure
 
 _RECIPES = sorted((Path(__file__).resolve().parents[2] / "examples" / "train").glob("*.yaml"))
 
@@ -66,8 +67,8 @@ def test_a_denoiser_trains_from_the_command_line(tmp_path):
         ("noise_sigma: -1", ConfigError, "--noise-sigma -1"),
         ("{noise_sigma: 0.25, noise_range: [0, 1]}", ConfigError, "noise_sigma or noise_range, not both"),
         ("steps: null", ConfigError, "give steps, minutes or both"),
-        ("- a list", ConfigError, "must hold a mapping"),
-        ("a: b: c", ConfigError, "cannot be read as YAML"),
+        ("- a list", ConfigError, "must be a mapping"),
+        ("a: b: c", ConfigError, "line 1"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(tmp_path, content, error, message):
