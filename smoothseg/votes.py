@@ -44,10 +44,10 @@ class Votes:
             )
         if self.n + len(labels) > self.capacity:
             raise ValueError(f"{self.n + len(labels)} samples are more than the {self.capacity} announced")
+        # Within one type, comparing and adding are vectorised: several times faster than adding booleans.
         same = torch.empty_like(self.counts[0])
-        for sample in labels.to(
-            self.counts.dtype
-        ):  # comparing and adding within one type is several times faster
+        for sample in labels:
+            sample = sample.to(self.counts.dtype)
             for c, count in enumerate(self.counts):
                 count += torch.eq(sample, c, out=same)
         self.n += len(labels)
