@@ -106,9 +106,13 @@ def _build(weights: Weights, architecture: str) -> ADM:
     """Return the network of `weights`; `architecture` gives the sizes that a foreign checkpoint does not hold."""
     if weights.network is None:
         sizes = named(architecture)
-        network = ADM(sizes)
+        with torch.device(
+            "meta"
+        ):  # the published sizes need gigabytes and seconds to fill with random numbers
+            network = ADM(sizes)
         state = checkpoint.convert(weights.state, network.unet, sizes, origin=str(weights.path))
-        network.unet.load_state_dict(state, strict=True)
+        state = {key: tensor.float() for key, tensor in state.items()}
+        network.unet.load_state_dict(state, strict=True, assign=True)
         return network
     if weights.network != _NETWORK:
         raise WeightsError(f"{weights.path} holds the network '{weights.network}'; expected '{_NETWORK}'")
