@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+import torch
 import yaml
 from scipy import stats
 
@@ -86,8 +87,10 @@ def workplace(tmp_path, monkeypatch):
     """Run in a folder of its own, whose modules can be imported and are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
+    before, threads = set(sys.modules), torch.get_num_threads()
+    torch.set_num_threads(1)  # images are tiny: threads would mostly wait for each other
     yield tmp_path
+    torch.set_num_threads(threads)
     for name in set(sys.modules) - before:
         origin = getattr(sys.modules[name], "__file__", None)
         if origin and Path(origin).is_relative_to(tmp_path):
