@@ -60,7 +60,7 @@ class Job:
     @property
     def path(self) -> str:
         """The certificate's path within the run directory."""
-        return f"certificates/{self.method.slug}/sigma-{self.sigma:g}/{self.key}.npz"
+        return f"certificates/{self.method.slug}/sigma-{self.sigma}/{self.key}.npz"
 
 
 @dataclasses.dataclass(frozen=True)
