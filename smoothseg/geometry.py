@@ -106,7 +106,7 @@ def labels(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int16
     result = torch.empty((len(scores), *size), dtype=dtype, device=scores.device)
     for image, target in zip(scores, result, strict=True):
-        _label(image.float(), target)
+        _label(image, target)
     return result
 
 
@@ -120,7 +120,7 @@ def _label(scores: torch.Tensor, target: torch.Tensor) -> None:
     for start in range(0, rows, count):
         band = slice(start, min(rows, start + count))
         top = int(first[band][0])
-        source = scores[:, top : int(second[band][-1]) + 1]
+        source = scores[:, top : int(second[band][-1]) + 1].float().contiguous()
         upper, lower = first[band] - top, second[band] - top
         best = index = better = torch.empty(0)
         for c, score in enumerate(source):
