@@ -65,8 +65,8 @@ docs: $(VENV)/.installed-docs
 	@$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed-dev
-	@$(BIN)/python benchmarks/statistics.py
-	@$(BIN)/python benchmarks/sampling.py
+	@$(BIN)/python -m benchmarks.statistics
+	@$(BIN)/python -m benchmarks.sampling
 
 clean:
 	rm -rf $(VENV) site build dist .mypy_cache .ruff_cache .pytest_cache

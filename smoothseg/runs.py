@@ -5,12 +5,13 @@ RUN/
   run.json                                          what the results depend on, to compare before resuming
   ledger.jsonl                                      one line a finished certificate, with times
   certificates/METHOD/sigma-S/KEY.npz               see `certificate.py`
-  pictures/KEY.png                                  noisy, denoised, ground truth, certified
+  pictures/METHOD/KEY.png                           noisy, denoised, ground truth, certified
   metrics.json, metrics.csv, per_class.csv, table.md
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -180,7 +181,22 @@ def execute(
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
-    _open(prepared, directory, fresh=fresh)
+    with _threads(_open(prepared, directory, fresh=fresh)):
+        _work(prepared, directory, batch_size, on_start, on_samples, on_done)
+    result = rows(directory)
+    _write_tables(directory, result)
+    return result
+
+
+def _work(
+    prepared: Prepared,
+    directory: Path,
+    batch_size: int,
+    on_start: Callable[[Job], None] | None,
+    on_samples: Callable[[int], None] | None,
+    on_done: Callable[[Job, bool], None] | None,
+) -> None:
+    """Make every certificate and picture that is not there yet, image by image."""
     ledger = Ledger(directory / "ledger.jsonl")
     done = {entry["certificate"] for entry in ledger if _intact(directory, entry)}
     for index, key in zip(prepared.indices, prepared.keys, strict=True):
@@ -209,9 +225,6 @@ def execute(
             _draw_picture(
                 prepared, sample, method, [job for job in jobs if job.method is method], directory, path
             )
-    result = rows(directory)
-    _write_tables(directory, result)
-    return result
 
 
 def rows(directory: Path) -> list[Row]:
@@ -425,24 +438,48 @@ def _photo(images: torch.Tensor) -> np.ndarray[Any, Any]:
     return images[0].permute(1, 2, 0).float().cpu().numpy()
 
 
-def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> None:
-    """Make `directory` ready for `prepared`: new, emptied, or found to be the same run."""
+def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
+    """Make `directory` ready for `prepared`, new, emptied, or found to be the same run; return its thread count.
+
+    The number of threads can change the last bits of a network's output: a resumed run goes on with the number
+    it was started with.
+    """
     identity = prepared.identity()
     if fresh and (directory / "run.json").exists():
         shutil.rmtree(directory)
     if (directory / "run.json").exists():
-        different = next(_differences(_read_identity(directory), json.loads(json.dumps(identity))), None)
+        stored = _read_identity(directory)
+        threads = int(stored.pop("threads", torch.get_num_threads()))
+        different = next(_differences(stored, json.loads(json.dumps(identity))), None)
         if different:
             raise RunMismatchError(
                 f"{directory} holds a run of another configuration: {different}; "
                 f"choose another --output, or --fresh to start anew"
             )
-        return
-    if directory.exists() and any(directory.iterdir()):
-        raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
-    directory.mkdir(parents=True, exist_ok=True)
+    else:
+        if directory.exists() and any(not _leftover(path) for path in directory.iterdir()):
+            raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
+        threads = torch.get_num_threads()
+        directory.mkdir(parents=True, exist_ok=True)
+        content = json.dumps({**identity, "threads": threads}, indent=1) + "\n"
+        write_atomically(directory / "run.json", content.encode())
     write_atomically(directory / "config.yaml", _yaml(prepared.plan.describe()))
-    write_atomically(directory / "run.json", (json.dumps(identity, indent=1) + "\n").encode())
+    return threads
+
+
+def _leftover(path: Path) -> bool:
+    """Tell whether `path` is what a crash in the middle of `write_atomically` leaves behind."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _read_identity(directory: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from smoothseg import certificate as certificates
@@ -164,6 +165,26 @@ def test_a_folder_that_holds_something_else_is_left_alone(photos, tmp_path):
         with pytest.raises(RunMismatchError, match="not empty and holds no run"):
             run(photos, tmp_path / "mine", fresh=fresh)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "chapter 1"
+
+
+def test_a_run_killed_before_it_began_is_no_obstacle(photos, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.123.tmp").write_text("{")
+    _, made = run(photos, tmp_path / "run", images=1)
+    assert made
+
+
+def test_a_resumed_run_keeps_the_number_of_threads_it_was_started_with(photos, tmp_path):
+    before = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "run", stop_after=1)
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps({**stored, "threads": before + 1}))
+    seen = []
+    prepared = runs.prepare(Plan.of(options(photos)))
+    runs.execute(prepared, tmp_path / "run", on_samples=lambda _: seen.append(torch.get_num_threads()))
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
 
 
 def test_certificates_hold_their_provenance_and_verify(photos, tmp_path):

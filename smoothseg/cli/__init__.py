@@ -50,8 +50,8 @@ def cli() -> None:
 
     \b
     Try first:
-      smoothseg certify                 certify procedural street scenes with the packaged models
-      smoothseg components              denoisers, segmenters, certifiers and datasets, with their options
+      smoothseg certify       certify street scenes with the packaged models
+      smoothseg components    what can be combined, with every option
     """
 
 

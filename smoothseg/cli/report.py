@@ -18,7 +18,14 @@ FORMAT_NAMES = ("table", "markdown", "csv", "json")
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMAT_NAMES), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMAT_NAMES),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
 def report(run: Path, form: str) -> None:
     """Print the results of the run directory RUN.
 
