@@ -8,12 +8,12 @@ ifeq ($(UV),)
 define install
 $(PYTHON) -m venv $(VENV)
 $(BIN)/python -m pip install --quiet --upgrade pip
-$(BIN)/python -m pip install --quiet --editable '.[$(1)]'
+$(BIN)/python -m pip install --quiet --editable '.$(1)'
 endef
 else
 define install
 $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-$(UV) pip install --quiet --python $(BIN)/python --editable '.[$(1)]'
+$(UV) pip install --quiet --python $(BIN)/python --editable '.$(1)'
 endef
 endif
 
@@ -35,12 +35,12 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-dev: pyproject.toml
 	@echo "installing smoothseg and its development tools into $(VENV)"
-	@$(call install,dev)
+	@$(call install,[dev])
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: pyproject.toml
 	@echo "installing smoothseg and its documentation tools into $(VENV)"
-	@$(call install,docs)
+	@$(call install,[docs])
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
