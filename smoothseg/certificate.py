@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg.errors import DataError, PluginError, VerificationError
+from smoothseg.files import write_atomically
 
 if TYPE_CHECKING:
     from smoothseg.protocols import Certifier
@@ -166,14 +166,3 @@ def recertify(certificate: Certificate, certifier: Certifier, described: Mapping
         "recertified_from": certificate.provenance["certifier"],
     }
     return dataclasses.replace(certificate, verdict=verdict, provenance=provenance)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a crash leaves either the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

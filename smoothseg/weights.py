@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothseg.errors import UnknownNameError, WeightsError
+from smoothseg.files import replacing
 
 if TYPE_CHECKING:
     import torch
@@ -162,14 +162,12 @@ def save(
         "classes": None if classes is None else list(classes),
         "card": dict(card or {}),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(
-        {key: stored(tensor) for key, tensor in state.items()},
-        temporary,
-        metadata={"smoothseg": json.dumps(described, sort_keys=True)},
-    )
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(
+            {key: stored(tensor) for key, tensor in state.items()},
+            temporary,
+            metadata={"smoothseg": json.dumps(described, sort_keys=True)},
+        )
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +11,7 @@ import yaml
 import smoothseg
 from smoothseg.protocols import Dataset
 
-__all__ = ["data_card", "hardware", "markdown", "write"]
+__all__ = ["data_card", "hardware", "markdown"]
 
 
 def data_card(dataset: Dataset) -> dict[str, Any]:
@@ -92,11 +90,3 @@ def markdown(card: Mapping[str, Any], *, weights: str) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def write(path: Path, text: str) -> None:
-    """Write `text` to `path`, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from smoothseg.errors import RunMismatchError, WeightsError
+from smoothseg.files import replacing
 
 __all__ = ["Checkpoint", "Outputs", "check_same"]
 
@@ -54,15 +54,10 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write to `path`; a reader sees the file before or the file after, never a part."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content |= {"configuration": json.dumps(self.configuration), "history": json.dumps(self.history)}
-        with temporary.open("wb") as file:
-            torch.save({"format": _FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            torch.save({"format": _FORMAT, **content}, temporary)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:

@@ -18,6 +18,7 @@ import torch
 
 from smoothseg import devices, weights
 from smoothseg.errors import ConfigError, DataError, PluginError
+from smoothseg.files import write_atomically
 from smoothseg.plugins import plugins
 from smoothseg.protocols import Dataset
 from smoothseg.training import card as cards
@@ -297,7 +298,8 @@ class _Run:
             classes=tuple(self.dataset.classes) if self.training.kind == "segmenter" else None,
             card=card,
         )
-        cards.write(self.outputs.card, cards.markdown(card, weights=self.outputs.weights.name))
+        page = cards.markdown(card, weights=self.outputs.weights.name)
+        write_atomically(self.outputs.card, page.encode())
         self.outputs.checkpoint.unlink(missing_ok=True)
         return Trained(self.outputs.weights, self.outputs.card)
 

@@ -1,0 +1,51 @@
+"""How a file is written so that a crash leaves either the old file or the whole new one, never a part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["replacing", "write_atomically"]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that a crash leaves either the old file or the whole new one.
+
+    Folders that are missing are made; see `replacing`, for what is too large to be held twice.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; at the end of the block that file takes the place of `path`.
+
+    The new content is on the disk before it gets the name, and the name before the block is left (where a folder
+    can be synchronised, that is, everywhere but on Windows). If the block raises, `path` stays as it was and
+    nothing is left beside it; what a killed process leaves is called `.{name}.{pid}.tmp`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _synchronise(path.parent)
+
+
+def _synchronise(folder: Path) -> None:
+    """Put the names in `folder` on the disk."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
