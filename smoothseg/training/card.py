@@ -10,13 +10,14 @@ import yaml
 
 import smoothseg
 from smoothseg.protocols import Dataset
+from smoothseg.training.data import content
 
 __all__ = ["data_card", "hardware", "markdown"]
 
 
 def data_card(dataset: Dataset) -> dict[str, Any]:
-    """Return what the card says about a dataset: its number of images, and its licence where it names one."""
-    card: dict[str, Any] = {"images": len(dataset)}
+    """Return what the card says about a dataset: number and digest of its images, and its licence if it names one."""
+    card: dict[str, Any] = {"images": len(dataset), "content": content(dataset)}
     licence = getattr(dataset, "licence", None) or getattr(dataset, "license", None)
     if isinstance(licence, str):
         card["licence"] = licence

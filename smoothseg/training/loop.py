@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,18 +139,23 @@ class _Run:
         self._check_data()
         self.described = describe(training)
         # What a run must have in common with what the output holds: the same files may be elsewhere, but not others.
-        self.identity = {**self.described, "images": len(self.dataset)}
+        self.data = cards.data_card(self.dataset)
+        self.validation_data = None if self.validation is None else cards.data_card(self.validation)
+        self.identity = _identity(self.described, self.data, self.validation_data)
 
     def finished(self) -> Trained | None:
         """Return the result if this very training is complete; raise if the output holds another one's."""
         outputs = self.outputs
         if self.running.fresh:
-            outputs.checkpoint.unlink(missing_ok=True)
+            # The weights go before the checkpoint, so that whenever this is cut short the next call trains.
+            for path in (outputs.weights, outputs.card, outputs.checkpoint):
+                path.unlink(missing_ok=True)
             return None
         if outputs.checkpoint.exists() or not outputs.weights.exists():
             return None
         stored = weights.load(str(outputs.weights), package="smoothseg")
-        there = {**stored.card.get("recipe", {}), "images": stored.card.get("data", {}).get("images")}
+        card = stored.card
+        there = _identity(card.get("recipe", {}), card.get("data", {}), card.get("validation_data"))
         check_same(there, self.identity, outputs.weights)
         return Trained(outputs.weights, outputs.card, already=True)
 
@@ -278,8 +283,8 @@ class _Run:
         history: list[Any],
     ) -> Trained:
         card = {
-            "data": cards.data_card(self.dataset),
-            "validation_data": None if self.validation is None else cards.data_card(self.validation),
+            "data": self.data,
+            "validation_data": self.validation_data,
             "steps": step,
             "images_seen": step * self.training.batch_size,
             "minutes": seconds / 60,
@@ -354,6 +359,16 @@ def check_classes(train: tuple[str, ...], validation: tuple[str, ...]) -> None:
     raise ConfigError(
         f"class {index} is '{train[index]}' in --dataset and '{validation[index]}' in --validation"
     )
+
+
+def _identity(
+    described: Mapping[str, Any], data: Mapping[str, Any], validation: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what two runs share that are the same: the recipe, and data that may lie anywhere."""
+    identity = {**described, "images": data.get("images"), "content": data.get("content")}
+    if validation is not None:
+        identity |= {"validation_content": validation.get("content")}
+    return identity
 
 
 def _groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

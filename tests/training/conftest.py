@@ -18,6 +18,7 @@ class Blocks:
     licence = "CC0-1.0"
     palette = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
     ignore = 255
+    part, changed = "image", -1
 
     def __init__(self, count, size, labels, classes):
         self._count, self._size, self._labels = count, size, labels
@@ -35,6 +36,8 @@ class Blocks:
             labels[top : top + self._size[0] // 2, left : left + self._size[1] // 2] = label
         image = np.array(self.palette, dtype=np.uint8)[labels]
         labels[:2, :3] = self.ignore
+        if index == self.changed:
+            (image if self.part == "image" else labels)[5, 7] = 77 if self.part == "image" else self.ignore
         image.setflags(write=False)
         labels.setflags(write=False)
         return Sample(self.keys[index], image, labels if self._labels else None)
@@ -52,7 +55,12 @@ class BlocksRecipe:
     root: str | None = None
 
     def load(self):
-        return Blocks(self.count, (self.height, self.width), self.labels, ("red", "green", self.last))
+        _, _, altered = (self.root or "").partition("+")
+        blocks = Blocks(self.count, (self.height, self.width), self.labels, ("red", "green", self.last))
+        if altered:  # another folder may hold other files: `root=/place+image-2` differs in image 2
+            blocks.part, _, index = altered.partition("-")
+            blocks.changed = int(index)
+        return blocks
 
 
 class ToySegmenter(torch.nn.Module):

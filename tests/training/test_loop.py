@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from smoothseg import ConfigError, DataError, RunMismatchError, UnknownNameError, WeightsError, weights
+from smoothseg.plugins import plugins
 from smoothseg.training import Running, configure
 from smoothseg.training.average import Average
 from smoothseg.training.checkpoint import Checkpoint
-from smoothseg.training.data import Batches, Cache
+from smoothseg.training.data import Batches, Cache, content
 from smoothseg.training.loop import Measured, Stepped, Stopped, Trained, rate, train
 
 
@@ -150,6 +151,49 @@ def test_another_configuration_in_the_output_is_refused_with_the_difference(
     with pytest.raises(RunMismatchError, match=r"dataset.count is 4, was 5"):
         train(segmenter_training(dataset="blocks:count=4"), _running(tmp_path))
     assert isinstance(train(segmenter_training(lr=0.5), _running(tmp_path, fresh=True)), Trained)
+
+
+def test_a_fresh_run_that_is_killed_at_once_is_not_taken_for_the_old_result(segmenter_training, tmp_path):
+    train(segmenter_training(), _running(tmp_path))
+
+    def killed(event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(segmenter_training(), _running(tmp_path, fresh=True), listen=killed)
+    assert not any(tmp_path.iterdir())
+    again = train(segmenter_training(), _running(tmp_path))
+    assert not again.already
+
+
+@pytest.mark.parametrize("part", ["image", "labels"])
+@pytest.mark.parametrize("which", [0, 2, 4])
+@pytest.mark.parametrize("finished", [True, False])
+def test_other_data_of_the_same_length_is_refused(segmenter_training, tmp_path, finished, which, part):
+    here = segmenter_training(dataset="blocks:root=/one/place")
+    if finished:
+        train(here, _running(tmp_path))
+    else:
+        assert isinstance(_interrupted(here, tmp_path, after=1), Stopped)
+    elsewhere = segmenter_training(dataset=f"blocks:root=/another/place+{part}-{which}")
+    with pytest.raises(RunMismatchError, match=r"content is \w+, was \w+.*--fresh"):
+        train(elsewhere, _running(tmp_path))
+    moved = train(segmenter_training(dataset="blocks:root=/another/place"), _running(tmp_path))
+    assert moved.already == finished
+
+
+def test_the_content_of_validation_images_is_told_apart_too(segmenter_training, tmp_path):
+    _interrupted(segmenter_training(validation="blocks:root=/a"), tmp_path, after=1)
+    with pytest.raises(RunMismatchError, match=r"validation_content is \w+, was \w+"):
+        train(segmenter_training(validation="blocks:root=/b+image-0"), _running(tmp_path))
+
+
+def test_other_keys_are_other_content():
+    dataset = plugins()["dataset"].recipe("blocks").load()
+    before = content(dataset)
+    assert before == content(plugins()["dataset"].recipe("blocks").load())
+    dataset.keys = (*dataset.keys[:1], "renamed", *dataset.keys[2:])
+    assert content(dataset) != before
 
 
 def test_data_may_move_but_not_change(segmenter_training, tmp_path):
