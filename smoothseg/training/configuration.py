@@ -82,7 +82,9 @@ class Training:
     )
     flip: bool = option(True, "mirror half of the crops left to right")
     jitter: Share = option(0.1, "strength of random gain, contrast and gamma; 0 is none")
-    precision: Literal["fp32", "bf16"] = option("fp32", "arithmetic; bf16 is autocast, weights stay float32")
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32", "arithmetic; bfloat16 is autocast, weights stay float32"
+    )
     seed: pydantic.NonNegativeInt = option(
         0, "seed of the initial weights, the order of the data and all noise"
     )

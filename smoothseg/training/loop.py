@@ -327,7 +327,7 @@ class _Run:
             check_classes(tuple(dataset.classes), tuple(self.validation.classes))
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bf16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16")
 
     def _seeded(self, purpose: str, step: int) -> _Seeded:
         return _Seeded(self.device, _seed(self.training.seed, purpose, step))

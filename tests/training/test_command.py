@@ -67,6 +67,7 @@ def test_a_denoiser_trains_from_the_command_line(tmp_path):
         ("noise_sigma: -1", ConfigError, "--noise-sigma -1"),
         ("{noise_sigma: 0.25, noise_range: [0, 1]}", ConfigError, "noise_sigma or noise_range, not both"),
         ("steps: null", ConfigError, "give steps, minutes or both"),
+        ("precision: bf16", ConfigError, "--precision 'bf16': .*'float32' or 'bfloat16'"),
         ("- a list", ConfigError, "must be a mapping"),
         ("a: b: c", ConfigError, "line 1"),
     ],
