@@ -24,6 +24,10 @@ class ADMRecipe:
     The noise level gives the timestep t* of the diffusion. A single step is the network's estimate of the clean image
     at t*, clipped. Multi step is ancestral sampling from t* to 0, as in the paper, each row with noise of its own;
     `respacing=k` thins the chain to k evenly spaced timesteps and recomputes its betas from their abar.
+
+    The published pipeline (Laousy et al., UAI 2023) denoises the noisy image at its own size, resized bilinearly and
+    without antialiasing to the network's square, at the timestep of sigma itself: that is the run's
+    `convention=paper`, `denoise_at=full` and `scale=1` with `adm:fit=resize,antialias=false,timestep=direct`.
     """
 
     weights: str = smoothseg.option("streets", "packaged weights, or path of a .safetensors or .pt file")
@@ -33,12 +37,17 @@ class ADMRecipe:
     respacing: int | None = smoothseg.option(
         None, "multi step: network calls the chain is thinned to; none takes every timestep"
     )
-    timestep: Literal["interpolated", "nearest", "first-at-least"] = smoothseg.option(
-        "interpolated", "timestep of a noise level; first-at-least is the published convention"
+    timestep: Literal["interpolated", "nearest", "first-at-least", "direct"] = smoothseg.option(
+        "interpolated",
+        "timestep of a noise level; first-at-least is Carlini et al.'s rule, direct the UAI 2023 paper's: "
+        "first sigma_t >= sigma, without doubling",
     )
     fit: Literal["pad", "resize", "tile"] = smoothseg.option(
         "pad",
         "how images meet the network's size: reflected at the border, resized to it, or in overlapping tiles",
+    )
+    antialias: bool = smoothseg.option(
+        True, "fit=resize: average over the pixels left out, and count on less noise for it"
     )
     tile: int = smoothseg.option(256, "side of a tile in pixels, a multiple of what the network needs")
     overlap: int = smoothseg.option(64, "pixels that neighbouring tiles share at least")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import torch
 
 from smoothseg import ConfigError, WeightsError, geometry, noise
-from smoothseg.weights import Weights, load_state
+from smoothseg.weights import Weights, digest, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_adm import checkpoint, diffusion, fit
-from smoothseg_adm.architecture import Architecture, named
+from smoothseg_adm.architecture import PRESETS, Architecture, named
 from smoothseg_adm.network import ADM
 from smoothseg_adm.schedule import LINEAR
 
@@ -41,7 +42,7 @@ class ADMDenoiser:
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """sha256 of the weight file, by its name."""
+        """sha256 of the weight file, and of the architecture's if it is one that was read, by name."""
         return self._digests
 
     @torch.inference_mode()
@@ -55,13 +56,17 @@ class ADMDenoiser:
             raise ValueError(f"expected {len(noisy)} seeds, one a row, got {len(seeds)}")
         size, native = (noisy.shape[-2], noisy.shape[-1]), self._network.architecture.native
         inner = (native, native) if self._recipe.fit == "resize" else size
-        left = geometry.sigma_left(sigma, size, inner)
+        antialias = self._recipe.antialias
+        # `direct` takes the timestep of the image's own sigma, whatever resizing leaves of it, as was published
+        direct = self._recipe.timestep == "direct"
+        left = sigma if direct else geometry.sigma_left(sigma, size, inner, antialias=antialias)
         result = torch.empty_like(noisy)
         for begin in range(0, len(noisy), self._recipe.rows):
             rows = range(begin, min(begin + self._recipe.rows, len(noisy)))
             filled = [min(begin + i, rows[-1]) for i in range(self._recipe.rows)]
-            estimate = self._estimate(geometry.resize(noisy[filled], inner), left, [seeds[i] for i in filled])
-            result[rows.start : rows.stop] = geometry.resize(estimate, size)[: len(rows)]
+            fitted = geometry.resize(noisy[filled], inner, antialias=antialias)
+            estimate = self._estimate(fitted, left, [seeds[i] for i in filled])
+            result[rows.start : rows.stop] = geometry.resize(estimate, size, antialias=antialias)[: len(rows)]
         return result
 
     def _estimate(self, noisy: torch.Tensor, sigma: float, seeds: Sequence[int]) -> torch.Tensor:
@@ -99,7 +104,11 @@ def load(recipe: ADMRecipe, device: torch.device | str) -> ADMDenoiser:
     """Return the denoiser of `recipe.weights`, strictly loaded, on `device`."""
     weights = load_weights(recipe.weights, package=_PACKAGE)
     network = _build(weights, recipe.architecture).to(device)
-    return ADMDenoiser(network, recipe, digests={weights.path.name: weights.digest})
+    digests = {weights.path.name: weights.digest}
+    if weights.network is None and recipe.architecture not in PRESETS:
+        sizes = Path(recipe.architecture).expanduser()
+        digests[sizes.name] = digest(sizes)
+    return ADMDenoiser(network, recipe, digests=digests)
 
 
 def _build(weights: Weights, architecture: str) -> ADM:

@@ -19,7 +19,7 @@ from smoothseg import ConfigError
 __all__ = ["LINEAR", "Posterior", "Rule", "Schedule"]
 
 Floats = npt.NDArray[np.float64]
-Rule = Literal["interpolated", "nearest", "first-at-least"]
+Rule = Literal["interpolated", "nearest", "first-at-least", "direct"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,8 +53,10 @@ class Schedule:
         """Return the timestep for noise of standard deviation `level`.
 
         rule: `nearest` level_t; `first-at-least`, the first t with level_t >= level, which is the convention of
-            published denoised smoothing (Carlini et al., ICLR 2023); or `interpolated`, linear between the two
-            level_t around it and so no whole number. Below level_0 each gives 0.
+            diffusion denoised smoothing (Carlini et al., ICLR 2023); `direct`, the first t with
+            level_t >= level / 2, that is, with sigma itself not doubled for [-1, 1], as Laousy et al. (UAI 2023)
+            count their timesteps; or `interpolated`, linear between the two level_t around it and so no whole
+            number. Below level_0 each gives 0.
 
         Raises `ConfigError` if `level` is beyond the last timestep's.
         """
@@ -66,7 +68,7 @@ class Schedule:
             return float(np.interp(level, self.levels, np.arange(len(self.levels))))
         if rule == "nearest":
             return int(np.abs(self.levels - level).argmin())
-        return int(np.searchsorted(self.levels, level, side="left"))
+        return int(np.searchsorted(self.levels, level / 2 if rule == "direct" else level, side="left"))
 
     def posterior(self, timesteps: npt.NDArray[np.int64]) -> Posterior:
         """Return the ancestral steps along `timesteps`, ascending and distinct.

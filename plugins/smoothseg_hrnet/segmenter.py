@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, final
 
 import torch
 from torch import nn
 
 from smoothseg import ConfigError, WeightsError
-from smoothseg.weights import Weights, load_state
+from smoothseg.weights import Weights, digest, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_hrnet import class_names, layouts
 from smoothseg_hrnet.config import WIDTHS, channels, named
@@ -56,7 +57,7 @@ class HRNetSegmenter:
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """sha256 of the weight file, by its name."""
+        """sha256 of the weight file, and of the files of width and class names that were read, by name."""
         return self._digests
 
     @torch.inference_mode()
@@ -85,12 +86,15 @@ def load(
     weights = load_weights(reference, package=_PACKAGE)
     if weights.network is None:
         network, names = _foreign(weights, width, classes)
+        # what the network and its classes were made of besides the weights
+        sides = [Path(side).expanduser() for side in (None if width in WIDTHS else width, classes) if side]
     else:
         network, names = _native(weights, classes)
+        sides = []
     return HRNetSegmenter(
         network,
         classes=names,
-        digests={weights.path.name: weights.digest},
+        digests={weights.path.name: weights.digest, **{side.name: digest(side) for side in sides}},
         precision=precision,
         device=device,
     )

@@ -17,7 +17,7 @@ from smoothseg_adm.denoiser import ADMDenoiser
 from smoothseg_adm.network import ADM
 from smoothseg_adm.schedule import LINEAR, Schedule
 
-RULES = ["interpolated", "nearest", "first-at-least"]
+RULES = ["interpolated", "nearest", "first-at-least", "direct"]
 TINY = Architecture(
     native=16, widths=(8, 16), blocks=1, attention=(1,), head_width=8, groups=4, learned_variance=True
 )
@@ -160,9 +160,10 @@ def test_single_step_draws_nothing():
 
 
 @pytest.mark.parametrize(
-    ("rule", "expected"), [("interpolated", 144.153387), ("nearest", 144), ("first-at-least", 145)]
+    ("rule", "expected"),
+    [("interpolated", 144.153387), ("nearest", 144), ("first-at-least", 145), ("direct", 73)],
 )
-def test_network_is_told_the_timestep_of_twice_sigma(rule, expected):
+def test_network_is_told_the_timestep_of_its_rule(rule, expected):
     network = knowing(torch.full((1, 3, 2, 2), 0.5))
     adm(network, timestep=rule).denoise(torch.rand(1, 3, 2, 2), 0.25, seeds=[0])
     assert network.unet.timesteps[0] == pytest.approx([expected], abs=1e-4)
@@ -195,6 +196,32 @@ def test_resize_denoises_at_the_native_size_with_the_noise_that_is_left():
     expected = LINEAR.timestep(2 * left, "interpolated")
     assert network.unet.timesteps[0] == pytest.approx([expected], abs=1e-4)
     torch.testing.assert_close(result, torch.full_like(noisy, 0.25), atol=1e-5, rtol=0)
+
+
+def test_bare_bilinear_resizing_reaches_the_network_with_its_own_noise_level():
+    network = knowing(torch.full((1, 3, 16, 16), 0.25))
+    adm(network, fit="resize", antialias=False).denoise(noisy_images(1, 32, 44), 0.3, seeds=[0])
+    left = geometry.sigma_left(0.3, (32, 44), (16, 16), antialias=False)
+    assert left > geometry.sigma_left(0.3, (32, 44), (16, 16)) + 0.02
+    assert network.unet.timesteps[0] == pytest.approx([LINEAR.timestep(2 * left, "interpolated")], abs=1e-4)
+
+
+def test_antialiasing_decides_which_pixels_the_network_sees():
+    seen = []
+    for antialias in (True, False):
+        component = adm(fit="resize", antialias=antialias)
+        component._network.raw = lambda scaled, t: seen.append(scaled) or torch.zeros_like(scaled)
+        component.denoise(noisy_images(1, 48, 80), 0.3, seeds=[0])
+    averaged, bare = ((images * 0.5).std() for images in seen)
+    assert float(bare) > 1.3 * float(averaged)
+
+
+def test_published_rule_takes_sigma_as_it_is_even_after_resizing():
+    network = knowing(torch.full((1, 3, 16, 16), 0.5))
+    adm(network, fit="resize", antialias=False, timestep="direct").denoise(
+        noisy_images(1, 32, 48), 0.5, seeds=[0]
+    )
+    assert network.unet.timesteps[0] == [145]
 
 
 # ---- chains

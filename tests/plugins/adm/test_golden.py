@@ -88,6 +88,12 @@ def test_schedule_is_the_linear_one():
     np.testing.assert_allclose(posterior.log_beta, np.log(golden["betas"]), rtol=1e-10)
 
 
+def test_direct_rule_is_the_first_timestep_whose_level_reaches_sigma_itself():
+    golden = schedule()
+    found = [LINEAR.timestep(2 * float(sigma), "direct") for sigma in golden["sigma"]]
+    assert found == golden["direct_t_first_at_least"].tolist() == [73, 145, 259]
+
+
 @pytest.mark.parametrize(("name", "factor"), [("direct", 1), ("doubled", 2)])
 @pytest.mark.parametrize(
     ("rule", "column"),

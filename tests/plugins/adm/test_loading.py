@@ -78,6 +78,7 @@ def test_guided_diffusion_file_is_converted(tmp_path, suffix, resample):
         save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
     noisy = torch.rand(1, 3, 6, 10)
     component = ADMRecipe(weights=str(path), architecture=str(sizes)).load("cpu")
+    assert component.digests == {path.name: weights.digest(path), "sizes.json": weights.digest(sizes)}
     expected = source(noisy, torch.tensor([0.2])).clamp(0, 1)
     torch.testing.assert_close(component.denoise(noisy, 0.2, seeds=[0]), expected, atol=1e-5, rtol=0)
 

@@ -113,7 +113,11 @@ def test_every_known_layout_loads_to_the_same_network(layout, state, images, sco
     torch.save(LAYOUTS[layout](state), path)
     segmenter = recipe(path).load("cpu")
     assert segmenter.classes == CLASSES
-    assert segmenter.digests == {"checkpoint.pth": weights.digest(path)}
+    assert segmenter.digests == {
+        "checkpoint.pth": weights.digest(path),
+        "tiny_b.config.json": weights.digest(GOLDEN / "tiny_b.config.json"),
+        "classes.txt": weights.digest(tmp_path / "classes.txt"),
+    }
     torch.testing.assert_close(segmenter.segment(images), scores, atol=1e-4, rtol=0)
 
 
