@@ -48,6 +48,8 @@ class BaseModel:
             raise PluginError(
                 f"{type(self.denoiser).__name__} returned {tuple(estimate.shape)} for {tuple(noisy.shape)}"
             )
+        if not bool(torch.isfinite(estimate).all()):
+            raise PluginError(f"{type(self.denoiser).__name__} returned an image that is not finite")
         return geo.resize(estimate, small, antialias=self.geometry.antialias)
 
     @torch.inference_mode()

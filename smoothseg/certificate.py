@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from smoothseg.errors import DataError, PluginError, VerificationError
+from smoothseg.errors import ConfigError, DataError, PluginError, VerificationError
 from smoothseg.files import write_atomically
 
 if TYPE_CHECKING:
     from smoothseg.protocols import Certifier
 
-__all__ = ["SCHEMA", "Certificate", "Verdict", "load", "recertify", "save", "verify", "write_atomically"]
+__all__ = ["SCHEMA", "Certificate", "Verdict", "load", "recertify", "save", "verify"]
+
+_DAMAGED = (
+    *(OSError, KeyError, ValueError, TypeError, EOFError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, PluginError),
+)
+"""What reading a damaged archive was seen to raise."""
 
 SCHEMA = 1
 """Version of the file layout; `load` refuses any other."""
@@ -114,8 +121,10 @@ def load(path: Path) -> Certificate:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             header = json.loads(file["header"].tobytes())
-            if header.pop("schema", None) != SCHEMA:
+            if not (isinstance(header, dict) and header.pop("schema", None) == SCHEMA):
                 raise DataError(f"{path} has another certificate schema; this version reads {SCHEMA}")
+            if not {"sigma", "certifier"} <= set(header):
+                raise DataError(f"{path} is no certificate of a run: its header lacks sigma or certifier")
             return Certificate(
                 prediction=file["prediction"],
                 hits=file["hits"].astype(np.int32),
@@ -130,12 +139,27 @@ def load(path: Path) -> Certificate:
             )
     except FileNotFoundError:
         raise DataError(f"certificate {path} does not exist") from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, PluginError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path} is not a readable certificate: {error}") from None
 
 
 def verify(certificate: Certificate, certifier: Certifier) -> None:
-    """Decide again from the stored counts; raise `VerificationError` if anything differs from what is stored."""
+    """Decide again from the stored counts; raise `VerificationError` if anything differs from what is stored.
+
+    certifier: the one that `provenance` describes. Trials, samples and classes must agree with it too.
+    """
+    stated = certificate.provenance["certifier"].get("n", certificate.trials)
+    if stated != certificate.trials:
+        raise VerificationError(f"there are {certificate.trials} trials, the certifier says n={stated}")
+    drawn = certificate.provenance.get("samples", certificate.trials)
+    if not certificate.trials <= drawn <= certifier.samples:
+        raise VerificationError(
+            f"{drawn} samples were drawn for {certificate.trials} trials, at most {certifier.samples}"
+        )
+    classes = certificate.provenance.get("classes")
+    if classes is not None and int(certificate.prediction.max(initial=0)) >= len(classes):
+        raise VerificationError(f"the prediction has a class above the {len(classes)} it names")
+    _check_counted(certificate, certifier)
     again = certifier.decide(certificate.hits, certificate.trials, sigma=certificate.provenance["sigma"])
     differ = int((again.certified != certificate.certified).sum())
     if differ:
@@ -153,16 +177,33 @@ def verify(certificate: Certificate, certifier: Certifier) -> None:
         raise VerificationError("the radius map does not follow from the counts")
 
 
+def _check_counted(certificate: Certificate, certifier: Certifier) -> None:
+    counted = certificate.provenance.get("counted", "pixel")
+    if counted != certifier.counted:
+        raise ConfigError(
+            f"the certificate counts by {counted}, the certifier decides by {certifier.counted}"
+        )
+
+
 def recertify(certificate: Certificate, certifier: Certifier, described: Mapping[str, Any]) -> Certificate:
     """Return the certificate that `certifier` (described by `described`) decides from the same counts.
 
     It is as valid as the first one only if the new setting was chosen without looking at the counts, or if the
-    settings tried share one alpha between them.
+    settings tried share one alpha between them. Raises `ConfigError` if the setting needs other samples than
+    were drawn, or counts something else, and `NothingCertifiableError` if it could never certify anything.
     """
+    before = certificate.provenance["certifier"]
+    for name in ("n0", "n"):
+        if name in described and name in before and described[name] != before[name]:
+            raise ConfigError(
+                f"the counts are of {name}={before[name]}, the certifier has {name}={described[name]}"
+            )
+    _check_counted(certificate, certifier)
+    certifier.check(certificate.hits.size)
     verdict = certifier.decide(certificate.hits, certificate.trials, sigma=certificate.provenance["sigma"])
     provenance = {
         **certificate.provenance,
         "certifier": dict(described),
-        "recertified_from": certificate.provenance["certifier"],
+        "recertified_from": before,
     }
     return dataclasses.replace(certificate, verdict=verdict, provenance=provenance)

@@ -21,6 +21,8 @@ def device(name: str) -> torch.device:
         chosen = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got '{name}'") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got '{name}'")
     if chosen.type == "cuda":
         if not torch.cuda.is_available():
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -46,8 +47,11 @@ class Method:
 
     @property
     def slug(self) -> str:
-        """The name as it is used for folders: lower-case letters, digits and hyphens."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        """The name as it is used for folders: lower-case letters, digits and hyphens, 64 at most."""
+        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        if len(slug) <= 64:
+            return slug
+        return f"{slug[:55]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,9 +172,13 @@ def _methods(values: Mapping[str, Any]) -> tuple[Method, ...]:
     slugs: dict[str, str] = {}
     for method in methods:
         if not method.slug:
-            raise ConfigError(f"method name '{method.name}' needs a letter or digit")
+            raise ConfigError(
+                f"method name '{method.name}' needs one of the letters a-z or a digit, for its folder"
+            )
         if method.slug in slugs:
-            raise ConfigError(f"methods '{slugs[method.slug]}' and '{method.name}' have the same name")
+            raise ConfigError(
+                f"methods '{slugs[method.slug]}' and '{method.name}' have the same folder name, '{method.slug}'"
+            )
         slugs[method.slug] = method.name
     return methods
 

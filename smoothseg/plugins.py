@@ -20,10 +20,14 @@ from smoothseg.registry import Registry
 if TYPE_CHECKING:
     import click
 
-__all__ = ["GROUP", "KINDS", "Plugin", "Plugins", "load", "plugins"]
+__all__ = ["GROUP", "KINDS", "Plugin", "PluginWarning", "Plugins", "load", "plugins"]
 
 GROUP = "smoothseg"
 KINDS = ("denoiser", "segmenter", "certifier", "dataset")
+
+
+class PluginWarning(UserWarning):
+    """A plugin is broken and was skipped."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +60,26 @@ class Plugins:
         return self.registries[kind]
 
     def register_commands(self, cli: click.Group) -> None:
-        """Let every plugin add its commands to `cli`."""
-        self.manager.hook.register_commands(cli=cli)
+        """Let every plugin add its commands to `cli`; blame and skip one that fails or takes a name that is taken."""
+        for plugin in self.plugins:
+            hook = getattr(plugin.module, "register_commands", None)
+            if hook is None:
+                continue
+            before = dict(cli.commands)
+            taken = set(cli.list_commands(None))  # type: ignore[arg-type]
+            try:
+                hook(cli=cli)
+                replaced = [
+                    name for name, command in cli.commands.items() if before.get(name, command) is not command
+                ]
+                hidden = [name for name in cli.commands if name in taken and name not in before]
+                if replaced or hidden:
+                    raise PluginError(f"command '{(replaced + hidden)[0]}' is taken")
+            except (
+                Exception
+            ) as error:  # a third-party plugin may raise anything; none of it may stop the others
+                cli.commands = before
+                _blame(plugin, error)
 
 
 def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str] = ()) -> Plugins:
@@ -114,13 +136,18 @@ def _register(
     except Exception as error:  # a third-party plugin may raise anything; none of it may stop the others
         if manager.has_plugin(plugin.name):
             manager.unregister(name=plugin.name)
-        first = (str(error).strip() or "no message").splitlines()[0]
-        reason = first if isinstance(error, SmoothsegError) else f"{type(error).__name__}: {first}"
-        warnings.warn(f"plugin {plugin.owner} is broken and was skipped: {reason}", stacklevel=2)
-        return dataclasses.replace(plugin, module=None, error=reason)
+        return dataclasses.replace(plugin, module=None, error=_blame(plugin, error))
     for registry, name, recipe in offered:
         registry.register(name, recipe, plugin.owner)
     return plugin
+
+
+def _blame(plugin: Plugin, error: Exception) -> str:
+    """Warn that `plugin` is broken, and return why."""
+    first = (str(error).strip() or "no message").splitlines()[0]
+    reason = first if isinstance(error, SmoothsegError) else f"{type(error).__name__}: {first}"
+    warnings.warn(f"plugin {plugin.owner} is broken and was skipped: {reason}", PluginWarning, stacklevel=3)
+    return reason
 
 
 def _others(manager: pluggy.PluginManager, module: Any) -> list[Any]:

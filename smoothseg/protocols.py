@@ -108,6 +108,13 @@ class Certifier(Protocol):
     def samples(self) -> int:
         """How many noise samples `certify` draws at most for an image; used to estimate time."""
 
+    @property
+    def counted(self) -> str:
+        """What a hit is: `pixel`, the pixel's class was seen, or `pattern`, the whole label map was seen.
+
+        Counts of one kind say nothing about the other: `verify` and `recertify` refuse to mix them.
+        """
+
     def check(self, pixels: int) -> None:
         """Raise `NothingCertifiableError` if no pixel of an image of so many pixels could ever be certified."""
 

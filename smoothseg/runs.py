@@ -16,7 +16,9 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,25 +31,25 @@ import torch
 import yaml
 
 from smoothseg import certificate as certificates
-from smoothseg import devices, metrics, noise
+from smoothseg import devices, metrics, noise, results
 from smoothseg.base_model import BaseModel
-from smoothseg.certificate import Certificate, write_atomically
-from smoothseg.errors import ConfigError, DataError, RunMismatchError
+from smoothseg.certificate import Certificate
+from smoothseg.errors import ConfigError, DataError, PluginError, RunMismatchError
+from smoothseg.files import write_atomically
 from smoothseg.geometry import Geometry
 from smoothseg.ledger import Ledger
 from smoothseg.palettes import palette
 from smoothseg.plan import Method, Plan
 from smoothseg.plugins import plugins
 from smoothseg.protocols import Certifier, Dataset, Sample
-from smoothseg.registry import settings
 from smoothseg.report import pictures
-from smoothseg.report.formats import FORMATS, per_class
 from smoothseg.report.rows import Row
 from smoothseg.sampling import Draw
 
-__all__ = ["Job", "Prepared", "execute", "prepare", "rows"]
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+"""Sample keys become file names."""
 
-_SCHEMA = 1
+__all__ = ["Job", "Prepared", "check_directory", "execute", "prepare"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +70,8 @@ class Job:
 class Prepared:
     """A plan whose every component is loaded and every image checked.
 
-    indices, keys: the samples to certify. skipped: what was wrong with each sample left out, by key.
-    models, certifiers: by method slug. samples: the number of noise samples the whole plan draws at most.
+    indices, keys: the samples to certify. images: the digests of their pixels and labels, by key.
+    skipped: what was wrong with each sample left out, by key. models, certifiers: by method slug.
     """
 
     plan: Plan
@@ -77,7 +79,7 @@ class Prepared:
     dataset: Dataset
     indices: tuple[int, ...]
     keys: tuple[str, ...]
-    images: Mapping[str, str]
+    images: Mapping[str, Mapping[str, str | None]]
     skipped: Mapping[str, str]
     models: Mapping[str, BaseModel]
     certifiers: Mapping[str, Certifier]
@@ -85,26 +87,25 @@ class Prepared:
     @property
     def jobs(self) -> tuple[Job, ...]:
         """Every certificate of the plan, image by image."""
-        return tuple(
-            Job(method, sigma, key)
-            for key in self.keys
-            for method in self.plan.methods
-            for sigma in self.plan.sigma
-        )
+        return tuple(job for key in self.keys for job in self.jobs_of(key))
+
+    def jobs_of(self, key: str) -> list[Job]:
+        """Return the certificates of one image, method by method."""
+        return [Job(method, sigma, key) for method in self.plan.methods for sigma in self.plan.sigma]
 
     def identity(self) -> dict[str, Any]:
-        """Return everything the results depend on, as JSON values."""
+        """Return everything the results depend on, as JSON values, but the number of threads."""
         return {
-            "schema": _SCHEMA,
+            "schema": results.SCHEMA,
             "plan": {**self.plan.describe(), "device": self.device.type},
-            "weights": {
-                slug: {**model.denoiser.digests, **model.segmenter.digests}
-                for slug, model in self.models.items()
-            },
+            "weights": {slug: _digests(model) for slug, model in self.models.items()},
             "classes": {
                 method.name: list(self.models[method.slug].segmenter.classes) for method in self.plan.methods
             },
-            "images": dict(self.images),
+            "noise": noise.KIND,
+            "versions": _versions(),
+            "images": {key: dict(digests) for key, digests in self.images.items()},
+            "skipped": dict(self.skipped),
         }
 
 
@@ -118,22 +119,23 @@ def prepare(plan: Plan, *, skip_bad: bool = False) -> Prepared:
     """
     device = devices.device(plan.device)
     dataset: Dataset = plan.dataset.load()
+    _check_dataset(dataset)
     certifiers = {method.slug: method.certifier.load() for method in plan.methods}
     chosen: list[int] = []
-    images: dict[str, str] = {}
+    images: dict[str, Mapping[str, str | None]] = {}
     sizes: set[tuple[int, int]] = set()
     bad: dict[str, str] = {}
     for index in plan.indices(len(dataset)):
         key = dataset.keys[index]
         try:
             sample = dataset[index]
-            _check_sample(sample, dataset)
+            _check_sample(sample, key, dataset)
         except DataError as error:
             bad[key] = str(error)
             continue
         chosen.append(index)
         sizes.add((sample.image.shape[0], sample.image.shape[1]))
-        images[key] = _digest(sample.image)
+        images[key] = _digests_of(sample)
     if bad and not skip_bad:
         listed = "; ".join(list(bad.values())[:3]) + ("; ..." if len(bad) > 3 else "")
         raise DataError(
@@ -144,22 +146,35 @@ def prepare(plan: Plan, *, skip_bad: bool = False) -> Prepared:
     for certifier in certifiers.values():
         for height, width in sorted(sizes):
             certifier.check(height * width)
-    loaded: dict[Any, Any] = {}
+    loaded: dict[str, Any] = {}
     models = {}
     for method in plan.methods:
-        for recipe in (method.denoiser, method.segmenter):
-            if recipe not in loaded:
-                loaded[recipe] = recipe.load(device)
-        segmenter = loaded[method.segmenter]
+        parts = []
+        for kind in ("denoiser", "segmenter"):
+            recipe = getattr(method, kind)
+            described = json.dumps([kind, plugins()[kind].describe(recipe)], sort_keys=True)
+            if described not in loaded:
+                loaded[described] = recipe.load(device)
+            parts.append(loaded[described])
+        denoiser, segmenter = parts
         if dataset.classes and tuple(segmenter.classes) != tuple(dataset.classes):
             raise ConfigError(
                 f"the segmenter of '{method.name}' knows the classes {_shown(segmenter.classes)}, "
                 f"the dataset has {_shown(dataset.classes)}"
             )
         geometry = Geometry(plan.scale, plan.convention, plan.denoise_at)  # type: ignore[arg-type]
-        models[method.slug] = BaseModel(loaded[method.denoiser], segmenter, geometry)
+        models[method.slug] = BaseModel(denoiser, segmenter, geometry)
     keys = tuple(dataset.keys[index] for index in chosen)
     return Prepared(plan, device, dataset, tuple(chosen), keys, images, bad, models, certifiers)
+
+
+def check_directory(directory: Path) -> None:
+    """Raise `ConfigError` unless a run directory can be made or continued at `directory`."""
+    parent = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not parent.is_dir():
+        raise ConfigError(f"output {directory}: {parent} is a file, not a folder")
+    if not os.access(parent, os.W_OK):
+        raise ConfigError(f"output {directory}: no permission to write in {parent}")
 
 
 def execute(
@@ -183,9 +198,9 @@ def execute(
     """
     with _threads(_open(prepared, directory, fresh=fresh)):
         _work(prepared, directory, batch_size, on_start, on_samples, on_done)
-    result = rows(directory)
-    _write_tables(directory, result)
-    return result
+    rows = results.rows(directory)
+    results.write_tables(directory, rows)
+    return rows
 
 
 def _work(
@@ -198,9 +213,9 @@ def _work(
 ) -> None:
     """Make every certificate and picture that is not there yet, image by image."""
     ledger = Ledger(directory / "ledger.jsonl")
-    done = {entry["certificate"] for entry in ledger if _intact(directory, entry)}
+    done = {entry["certificate"] for entry in ledger if results.intact(directory, entry)}
     for index, key in zip(prepared.indices, prepared.keys, strict=True):
-        jobs = [job for job in prepared.jobs if job.key == key]
+        jobs = prepared.jobs_of(key)
         missing = [job for job in jobs if job.path not in done]
         for job in jobs:
             if job not in missing and on_done is not None:
@@ -213,7 +228,7 @@ def _work(
         if not missing and not undrawn:
             continue
         sample = prepared.dataset[index]
-        if _digest(sample.image) != prepared.images[key]:
+        if _digests_of(sample) != prepared.images[key]:
             raise DataError(f"image {key} changed while the run was going on")
         for job in missing:
             if on_start is not None:
@@ -225,64 +240,6 @@ def _work(
             _draw_picture(
                 prepared, sample, method, [job for job in jobs if job.method is method], directory, path
             )
-
-
-def rows(directory: Path) -> list[Row]:
-    """Return the rows of the run in `directory`, a (method, sigma) each, from its ledger alone.
-
-    Raises `DataError` if `directory` holds no run.
-    """
-    identity = _read_identity(directory)
-    plan, wanted = identity["plan"], set(identity["images"])
-    found: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
-    for entry in Ledger(directory / "ledger.jsonl"):
-        found.setdefault((entry["method"], entry["sigma"]), {})[entry["key"]] = entry
-    result = []
-    for method in plan["methods"]:
-        for sigma in plan["sigma"]:
-            entries = [
-                entry
-                for key, entry in sorted(found.get((method["name"], sigma), {}).items())
-                if key in wanted
-            ]
-            if entries:
-                result.append(_row(identity, method, sigma, entries))
-    return result
-
-
-def _row(
-    identity: Mapping[str, Any], method: Mapping[str, Any], sigma: float, entries: Sequence[Mapping[str, Any]]
-) -> Row:
-    radii = [entry["radius"] for entry in entries if entry["radius"] is not None]
-    seconds = [entry["seconds"]["total"] for entry in entries]
-    scores = {
-        which: metrics.compute(
-            [metrics.Counts.from_json(entry[which]) for entry in entries], identity["classes"][method["name"]]
-        )
-        for which in ("certified", "clean")
-    }
-    return Row(
-        method=method["name"],
-        denoiser=_spec("denoiser", method),
-        segmenter=_spec("segmenter", method),
-        certifier=_spec("certifier", method),
-        sigma=sigma,
-        radius=min(radii, default=None),
-        scale=identity["plan"]["scale"],
-        images=len(entries),
-        certified=scores["certified"],
-        clean=scores["clean"],
-        seconds=sum(seconds) / len(seconds),
-    )
-
-
-def _spec(kind: str, method: Mapping[str, Any]) -> str:
-    """Return a component of a stored method as the text that names it on the command line."""
-    plain = method[kind]
-    registry = plugins()[kind]
-    known = plain["name"] in registry
-    fields = registry.entry(plain["name"]).fields if known else ()
-    return settings(plain["name"], plain, {field.name: field.default for field in fields})
 
 
 def _certify(
@@ -362,7 +319,12 @@ def _provenance(prepared: Prepared, job: Job, sample: Sample, drawn: int) -> dic
     model = prepared.models[job.method.slug]
     height, width = sample.image.shape[:2]
     return {
-        "image": {"key": sample.key, "sha256": prepared.images[sample.key], "height": height, "width": width},
+        "image": {
+            "key": sample.key,
+            "sha256": prepared.images[sample.key]["image"],
+            "height": height,
+            "width": width,
+        },
         "dataset": registries["dataset"].describe(plan.dataset),
         "classes": list(model.segmenter.classes),
         "method": job.method.name,
@@ -379,14 +341,23 @@ def _provenance(prepared: Prepared, job: Job, sample: Sample, drawn: int) -> dic
         "noise": noise.KIND,
         "samples": drawn,
         "device": devices.describe(prepared.device),
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: metadata.version(name)
-                for name in ("smoothseg", "torch", "numpy", "scipy", "timm", "diffusers")
-            },
+        "threads": torch.get_num_threads(),
+        "counted": prepared.certifiers[job.method.slug].counted,
+        "plugins": {
+            kind: registries[kind].entry(registries[kind].name_of(getattr(job.method, kind))).owner
+            for kind in ("denoiser", "segmenter", "certifier")
         },
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what computes: Python and, where they are installed, the numerical packages."""
+    found = {"python": platform.python_version()}
+    for name in ("smoothseg", "torch", "numpy", "scipy", "timm", "diffusers"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _ignore(dataset: Dataset, model: BaseModel) -> int:
@@ -446,9 +417,12 @@ def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
     """
     identity = prepared.identity()
     if fresh and (directory / "run.json").exists():
-        shutil.rmtree(directory)
+        # Out of the way first: a crash in the middle of removing must not leave half a run under this name.
+        doomed = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+        directory.rename(doomed)
+        shutil.rmtree(doomed)
     if (directory / "run.json").exists():
-        stored = _read_identity(directory)
+        stored = results.read_identity(directory)
         threads = int(stored.pop("threads", torch.get_num_threads()))
         different = next(_differences(stored, json.loads(json.dumps(identity))), None)
         if different:
@@ -482,18 +456,6 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _read_identity(directory: Path) -> dict[str, Any]:
-    try:
-        identity = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{directory} holds no run (no run.json)") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{directory / 'run.json'} cannot be read: {error}") from None
-    if identity.get("schema") != _SCHEMA:
-        raise DataError(f"{directory} has run schema {identity.get('schema')}; this version reads {_SCHEMA}")
-    return dict(identity)
-
-
 def _differences(there: Any, here: Any, where: str = "") -> Iterator[str]:
     """Name each place where two JSON values differ, the first ones first."""
     if isinstance(there, dict) and isinstance(here, dict):
@@ -506,26 +468,37 @@ def _differences(there: Any, here: Any, where: str = "") -> Iterator[str]:
         yield f"{where} is {json.dumps(there)} there and {json.dumps(here)} here"
 
 
-def _intact(directory: Path, entry: Mapping[str, Any]) -> bool:
-    path = directory / entry["certificate"]
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(entry["sha256"])
+def _check_dataset(dataset: Dataset) -> None:
+    """Raise `PluginError` unless keys, classes, palette and ignore are what `Dataset` promises."""
+    name = type(dataset).__name__
+    if len(dataset.keys) != len(dataset):
+        raise PluginError(f"dataset {name} has {len(dataset)} samples and {len(dataset.keys)} keys")
+    seen: dict[str, str] = {}
+    for key in dataset.keys:
+        if not _KEY.fullmatch(key):
+            raise PluginError(
+                f"dataset {name}: key '{key}' is not fit for a file name (letters, digits, '-_.')"
+            )
+        if key.casefold() in seen:  # some file systems take no notice of case
+            raise PluginError(f"dataset {name}: keys '{seen[key.casefold()]}' and '{key}' name the same file")
+        seen[key.casefold()] = key
+    if len(dataset.palette) != len(dataset.classes):
+        raise PluginError(
+            f"dataset {name}: {len(dataset.palette)} colours for {len(dataset.classes)} classes"
+        )
+    if dataset.classes and not len(dataset.classes) <= dataset.ignore <= 255:
+        raise PluginError(f"dataset {name}: ignore={dataset.ignore} must be no class index and at most 255")
 
 
-def _write_tables(directory: Path, result: Sequence[Row]) -> None:
-    for name, content in (
-        ("metrics.json", FORMATS["json"](result)),
-        ("metrics.csv", FORMATS["csv"](result)),
-        ("per_class.csv", per_class(result)),
-        ("table.md", FORMATS["markdown"](result)),
-    ):
-        write_atomically(directory / name, content.encode())
-
-
-def _check_sample(sample: Sample, dataset: Dataset) -> None:
+def _check_sample(sample: Sample, key: str, dataset: Dataset) -> None:
     """Raise `DataError` unless image and labels are what the dataset promises."""
+    if sample.key != key:
+        raise PluginError(f"dataset {type(dataset).__name__}: sample '{key}' says its key is '{sample.key}'")
     image, labels = sample.image, sample.labels
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise DataError(f"{sample.key}: expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
+    if not image.size:
+        raise DataError(f"{sample.key}: the image has no pixels, its shape is {image.shape}")
     if labels is None:
         return
     if labels.dtype != np.uint8 or labels.shape != image.shape[:2]:
@@ -540,9 +513,15 @@ def _check_sample(sample: Sample, dataset: Dataset) -> None:
         )
 
 
-def _digest(image: np.ndarray[Any, Any]) -> str:
-    """Return the sha256 of an image's size and pixels."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+def _digests_of(sample: Sample) -> dict[str, str | None]:
+    """Return the sha256 of a sample's image and labels, each with its size; None without labels."""
+
+    def digest(array: np.ndarray[Any, Any] | None) -> str | None:
+        if array is None:
+            return None
+        return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+    return {"image": digest(sample.image), "labels": digest(sample.labels)}
 
 
 def _shown(classes: Sequence[str]) -> str:

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from smoothseg import certificate as certificates
 from smoothseg.certificate import Certificate, Verdict
-from smoothseg.errors import DataError, PluginError, VerificationError
+from smoothseg.errors import ConfigError, DataError, NothingCertifiableError, PluginError, VerificationError
 from smoothseg.plugins import plugins
 
 HITS = np.array([[100, 99, 60], [100, 98, 0]], dtype=np.int32)
@@ -49,6 +50,7 @@ def test_wide_labels_and_many_trials_survive(tmp_path):
         hits=np.array([[70_000, 3]], dtype=np.int32),
         trials=70_001,
         verdict=Verdict(np.array([[True, False]]), float("nan"), np.array([[0.5, np.nan]], dtype=np.float32)),
+        provenance={"sigma": 0.5, "certifier": {"name": "holm"}},
     )
     certificates.save(wide, tmp_path / "w.npz")
     again = certificates.load(tmp_path / "w.npz")
@@ -74,6 +76,44 @@ def test_verify_finds_a_forged_verdict(forge, message):
     forged = dataclasses.replace(example(), verdict=forge(example().verdict))
     with pytest.raises(VerificationError, match=message):
         certificates.verify(forged, certifier())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"certifier": {"name": "holm", "n": 90}}, "100 trials, the certifier says n=90"),
+        ({"samples": 90}, "90 samples were drawn for 100 trials"),
+        ({"samples": 500}, "500 samples were drawn"),
+        ({"classes": ["a", "b"]}, "class above the 2"),
+    ],
+)
+def test_verify_finds_a_header_that_contradicts_the_arrays(change, message):
+    forged = dataclasses.replace(example(), provenance={**example().provenance, **change})
+    with pytest.raises(VerificationError, match=message):
+        certificates.verify(forged, certifier())
+
+
+def test_recertify_refuses_other_samples_and_other_counts():
+    with pytest.raises(ConfigError, match="the counts are of n=100, the certifier has n=50"):
+        certificates.recertify(example(), certifier("holm:n=50"), {"name": "holm", "n": 50})
+    with pytest.raises(ConfigError, match="counts by pixel, the certifier decides by pattern"):
+        certificates.recertify(example(), certifier("naive-pattern"), {"name": "naive-pattern"})
+    with pytest.raises(NothingCertifiableError):
+        certificates.recertify(example(), certifier("holm:tau=0.99"), {"name": "holm"})
+
+
+@pytest.mark.parametrize("step", [3, 17])
+def test_no_flipped_bit_escapes_as_a_traceback_or_changes_what_is_read(tmp_path, step):
+    certificates.save(example(), tmp_path / "x.npz")
+    content = (tmp_path / "x.npz").read_bytes()
+    for position in range(0, 8 * len(content), step * 8 + 1):
+        damaged = bytearray(content)
+        damaged[position // 8] ^= 1 << position % 8
+        (tmp_path / "y.npz").write_bytes(bytes(damaged))
+        with contextlib.suppress(DataError):
+            again = certificates.load(tmp_path / "y.npz")
+            assert (again.hits == HITS).all()
+            assert (again.certified == example().certified).all()
 
 
 def test_recertify_equals_deciding_afresh_and_says_where_it_comes_from():

@@ -98,10 +98,58 @@ def test_recertify_changes_the_decision_and_keeps_the_counts(photos, tmp_path):
     assert invoke("verify", tmp_path / "new").exit_code == 0
 
 
-def test_recertify_refuses_another_number_of_trials(photos, tmp_path):
+def test_recertify_takes_n_from_the_counts_and_refuses_another(photos, tmp_path):
     certify(photos, tmp_path / "run")
-    result = invoke("recertify", tmp_path / "run", "--certifier", "holm", "--output", tmp_path / "new")
-    assert "holds 40 trials, but the certifier has n=100" in str(result.exception)
+    result = invoke(
+        "recertify", tmp_path / "run", "--certifier", "holm:tau=0.8,alpha=0.05", "--output", tmp_path / "a"
+    )
+    assert result.exit_code == 0, result.output
+    result = invoke("recertify", tmp_path / "run", "--certifier", "holm:n=100", "--output", tmp_path / "b")
+    assert "the counts are of n=40, the certifier has n=100" in str(result.exception)
+    assert not (tmp_path / "b").exists()
+
+
+def test_recertify_writes_over_nothing(photos, tmp_path):
+    certify(photos, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.npz")}
+    same = invoke(
+        "recertify", tmp_path / "run", "--certifier", "holm:tau=0.8,alpha=0.05", "--output", tmp_path / "run"
+    )
+    assert "would be written over" in str(same.exception)
+    paths = (tmp_path / "run", tmp_path / "run")
+    twice = invoke(
+        "recertify", *paths, "--certifier", "holm:tau=0.8,alpha=0.05", "--output", tmp_path / "new"
+    )
+    assert "would be written over" in str(twice.exception)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.npz")}
+
+
+def test_verify_finds_a_file_that_is_not_the_ledgers(photos, tmp_path):
+    certify(photos, tmp_path / "run")
+    folder = tmp_path / "run/certificates/identity"
+    (folder / "sigma-0.2/a.npz").write_bytes((folder / "sigma-0.4/a.npz").read_bytes())
+    (folder / "sigma-0.4/b.npz").unlink()
+    result = invoke("verify", tmp_path / "run")
+    assert result.exit_code == 1
+    assert result.output.count("not the file that the ledger records") == 2
+
+
+def test_a_certifier_on_the_command_line_wins_over_the_methods_of_a_config(photos, tmp_path):
+    certify(photos, tmp_path / "run")
+    more = (
+        "--certifier",
+        "bonferroni:n0=4,n=40,alpha=0.05",
+        "--output",
+        tmp_path / "new",
+        "--format",
+        "json",
+    )
+    result = invoke("certify", "--config", tmp_path / "run" / "config.yaml", *more)
+    assert result.exit_code == 0, result.output
+    assert {row["certifier"].split(":")[0] for row in json.loads(result.stdout)["rows"]} == {"bonferroni"}
+    two = ("--certifier", "holm", "--certifier", "bonferroni")
+    result = invoke("certify", "--config", tmp_path / "run" / "config.yaml", *two)
+    assert "give one --certifier for all" in str(result.exception)
 
 
 def test_components_lists_every_option_with_its_help():
@@ -132,7 +180,8 @@ def test_every_command_has_help(command):
         (["certify", "--denoiser", "amd"], 2, "unknown denoiser 'amd'"),
         (["certify", "--dataset", "camvid:root=nowhere"], 2, "nowhere"),
         (["certify", "--sigma", "-1"], 2, "sigma must be positive"),
-        (["certify", "--certifier", "holm:n=20"], 2, "n"),
+        (["certify", "--certifier", "holm:n=20"], 2, "the smallest n that can is"),
+        (["certify", "--output", "file/run"], 2, "is a file, not a folder"),
         (
             ["certify", "--segmenter", "hrnet:weights=absent.safetensors"],
             2,
@@ -143,12 +192,31 @@ def test_every_command_has_help(command):
 )
 def test_errors_are_one_line_and_name_the_mistake(arguments, code, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("x")
     with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
     assert stopped.value.code == code
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
     assert len(lines) == 1
     assert message in lines[0]
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device"), MemoryError()])
+def test_failures_of_the_machine_are_one_line_too(error, photos, tmp_path, monkeypatch, capsys):
+    from smoothseg import runs
+
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(runs, "execute", fail)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main(
+            ["certify", "--dataset", "streets:count=1,height=32,width=32", "--denoiser", "identity"]
+        )
+    assert stopped.value.code == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert lines == [f"Error: {str(error) or 'out of memory'}"]
 
 
 def test_help_imports_neither_torch_nor_pydantic_nor_numpy():

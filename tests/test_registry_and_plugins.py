@@ -3,6 +3,7 @@ import types
 from importlib import metadata
 from typing import Literal
 
+import click
 import pytest
 
 import smoothseg
@@ -192,6 +193,38 @@ def test_a_disabled_plugin_is_not_even_imported():
     found = plugins.load([Point("one", ImportError("boom"))], disabled=["one"])
     assert found.plugins[0].disabled
     assert found.plugins[0].error is None
+
+
+def group():
+    commands = click.Group("smoothseg")
+    commands.add_command(click.Command("certify"))
+    return commands
+
+
+def failing(cli):
+    cli.add_command(click.Command("half"))
+    raise RuntimeError("boom")
+
+
+def replacing(cli):
+    cli.add_command(click.Command("certify"))
+
+
+@pytest.mark.parametrize(("hook", "reason"), [(failing, "boom"), (replacing, "command 'certify' is taken")])
+def test_a_plugin_whose_commands_fail_or_replace_others_is_skipped(hook, reason):
+    def good(cli):
+        cli.add_command(click.Command("mine"))
+
+    points = [
+        Point("a", module_with(register_commands=hook)),
+        Point("b", module_with(register_commands=good)),
+    ]
+    commands = group()
+    certify = commands.commands["certify"]
+    with pytest.warns(UserWarning, match=reason):
+        plugins.load(points).register_commands(commands)
+    assert sorted(commands.commands) == ["certify", "mine"]
+    assert commands.commands["certify"] is certify
 
 
 def test_bundled_plugins_enter_through_their_entry_points():

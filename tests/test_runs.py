@@ -12,15 +12,19 @@ import torch
 from PIL import Image
 
 from smoothseg import certificate as certificates
-from smoothseg import runs
+from smoothseg import results, runs
 from smoothseg.errors import (
     ConfigError,
     DataError,
     NothingCertifiableError,
+    PluginError,
     RunMismatchError,
     UnknownNameError,
 )
 from smoothseg.plan import Plan
+from smoothseg.plugins import plugins
+from smoothseg.protocols import Sample
+from smoothseg.testing import ImageDataset
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -154,8 +158,76 @@ def test_a_directory_of_another_configuration_is_refused_with_the_difference(
 def test_an_image_that_changed_is_noticed(photos, tmp_path):
     run(photos, tmp_path / "run")
     Image.fromarray(np.zeros((14, 18, 3), dtype=np.uint8)).save(photos / "images" / "a.png")
-    with pytest.raises(RunMismatchError, match=r"images\.a is"):
+    with pytest.raises(RunMismatchError, match=r"images\.a\.image is"):
         run(photos, tmp_path / "run")
+
+
+def test_labels_that_changed_are_noticed(photos, tmp_path):
+    run(photos, tmp_path / "run")
+    Image.fromarray(np.zeros((14, 18), dtype=np.uint8)).save(photos / "labels" / "a.png")
+    with pytest.raises(RunMismatchError, match=r"images\.a\.labels is"):
+        run(photos, tmp_path / "run")
+
+
+def test_weights_of_the_denoiser_that_changed_are_noticed(photos, tmp_path, monkeypatch):
+    run(photos, tmp_path / "run", denoiser="toy-blur")
+    monkeypatch.setattr(
+        type(plugins()["denoiser"].recipe("toy-blur").load(None)), "digests", {"blur.bin": "1" * 64}
+    )
+    with pytest.raises(RunMismatchError, match=r"weights\.toy-blur\.denoiser"):
+        run(photos, tmp_path / "run", denoiser="toy-blur")
+
+
+def test_another_version_of_what_computes_is_noticed(photos, tmp_path, monkeypatch):
+    run(photos, tmp_path / "run")
+    monkeypatch.setattr(runs.noise, "KIND", "another")
+    with pytest.raises(RunMismatchError, match="noise is"):
+        run(photos, tmp_path / "run")
+
+
+class Wrong(ImageDataset):
+    """A dataset with one promise broken."""
+
+    def __init__(self, **broken):
+        images = [np.zeros((3, 4, 3), dtype=np.uint8)] * 2
+        super().__init__(images, [np.zeros((3, 4), dtype=np.uint8)] * 2)
+        for name, value in broken.items():
+            object.__setattr__(self, f"_{name}", value)
+
+    def _broken(self, name, right):
+        return getattr(self, f"_{name}", right)
+
+    keys = property(lambda self: self._broken("keys", ("a", "b")))
+    palette = property(lambda self: self._broken("palette", ((0, 0, 0), (9, 9, 9))))
+
+    def __getitem__(self, index):
+        return self._broken("sample", Sample(self.keys[index], self.images[index], self.labels[index]))
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"keys": ("a", "a")}, "name the same file"),
+        ({"keys": ("a", "A")}, "name the same file"),
+        ({"keys": ("a", "../b")}, "not fit for a file name"),
+        ({"keys": ("a",)}, "2 samples and 1 keys"),
+        ({"palette": ((0, 0, 0),)}, "1 colours for 2 classes"),
+        ({"sample": Sample("z", np.zeros((3, 4, 3), dtype=np.uint8))}, "says its key is 'z'"),
+    ],
+)
+def test_a_dataset_that_breaks_its_promises_is_named(photos, monkeypatch, broken, message):
+    plan = Plan.of(options(photos))
+    monkeypatch.setattr(type(plan.dataset), "load", lambda self: Wrong(**broken))
+    with pytest.raises(PluginError, match=message):
+        runs.prepare(plan)
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="is a file, not a folder"):
+        runs.check_directory(tmp_path / "file" / "run")
+    runs.check_directory(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(photos, tmp_path):
@@ -247,9 +319,9 @@ def test_images_without_labels_are_certified_too(photos, tmp_path):
 def test_rows_can_be_read_while_the_run_is_unfinished(photos, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "run", stop_after=3)
-    assert [row.images for row in runs.rows(tmp_path / "run")] == [1, 1, 1]
+    assert [row.images for row in results.rows(tmp_path / "run")] == [1, 1, 1]
     with pytest.raises(DataError, match="holds no run"):
-        runs.rows(tmp_path)
+        results.rows(tmp_path)
 
 
 def test_metrics_json_has_what_the_rows_have(photos, tmp_path):
@@ -278,7 +350,7 @@ def test_a_config_runs_again_as_it_was(photos, tmp_path):
         ({"images": 0}, ConfigError, "images must be a whole number of at least 1"),
         ({"seed": -1}, ConfigError, "seed"),
         ({"convention": "papers"}, ConfigError, r"Did you mean 'paper'"),
-        ({"denoiser": ["identity", "identity"]}, ConfigError, "same name"),
+        ({"denoiser": ["identity", "identity"]}, ConfigError, "same folder name"),
         ({"methods": [{"denoiser": "identity"}]}, ConfigError, "needs a name"),
         ({"methods": [{"name": "x", "denoizer": "identity"}]}, ConfigError, "Did you mean 'denoiser'"),
         ({"methods": []}, ConfigError, "methods is empty"),

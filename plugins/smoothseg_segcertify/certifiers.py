@@ -40,6 +40,11 @@ class FixedTau:
     k: int = 1
 
     @property
+    def counted(self) -> str:
+        """`pixel`: see `smoothseg.Certifier`."""
+        return "pixel"
+
+    @property
     def samples(self) -> int:
         """n0 + n: how many noise samples an image takes."""
         return self.n0 + self.n
@@ -81,6 +86,11 @@ class NaivePixel:
     @property
     def _needed(self) -> float:
         return self.tau if self.radius == "fixed" else 0.5
+
+    @property
+    def counted(self) -> str:
+        """`pixel`: see `smoothseg.Certifier`."""
+        return "pixel"
 
     @property
     def samples(self) -> int:
@@ -128,6 +138,11 @@ class NaivePattern:
     n0: int
     n: int
     alpha: float
+
+    @property
+    def counted(self) -> str:
+        """`pattern`: see `smoothseg.Certifier`."""
+        return "pattern"
 
     @property
     def samples(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from typing import Any
@@ -62,6 +63,9 @@ for command in (certify, report, verify, recertify, components, plugins):
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; errors are one line on stderr, exit code 2 for the user's mistakes, else 1."""
     warnings.showwarning = _one_line
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that has no sigma shows a question mark instead
     try:
         from smoothseg.plugins import plugins as installed
 
@@ -70,9 +74,21 @@ def main(arguments: list[str] | None = None) -> Any:
     except SmoothsegError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+    except (OSError, MemoryError) as error:
+        click.echo(f"Error: {str(error) or 'out of memory'}", err=True)
+        sys.exit(1)
+    except RuntimeError as error:
+        if (
+            type(error).__name__ != "OutOfMemoryError"
+        ):  # torch's; importing torch to name it would cost a second
+            raise
+        click.echo(f"Error: out of memory on the device: {str(error).splitlines()[0]}", err=True)
+        sys.exit(1)
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Show what smoothseg warns of as one line; leave other libraries' warnings out of the user's way."""
-    if issubclass(category, UserWarning):
+    """Show a warning to the user as one line; what libraries say to their programmers is left out."""
+    from smoothseg.plugins import PluginWarning
+
+    if issubclass(category, PluginWarning):
         click.echo(f"Warning: {str(message).splitlines()[0]}", err=True)

@@ -72,7 +72,8 @@ def certify(
     """Certify the segmentation of a dataset's images.
 
     Components are given as NAME or NAME:key=value,key=value; `smoothseg components` lists them. Options on the
-    command line win over those in --config; a denoiser or segmenter given there replaces the file's methods.
+    command line win over those in --config: a denoiser or segmenter given there replaces the file's methods, a
+    certifier decides for all of them.
 
     A run is a directory: the same command takes up an interrupted run where it stopped, with the same result.
 
@@ -83,13 +84,23 @@ def certify(
       smoothseg certify --dataset folder:root=photos --segmenter hrnet:weights=mine.safetensors
     """
     from smoothseg.cli.report import show
+    from smoothseg.errors import ConfigError
     from smoothseg.plan import Plan, read_yaml
 
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
     given = {key: value for key, value in given.items() if value not in (None, [])}
-    values = read_yaml(config) if config is not None else {}
+    values = {} if config is None else {k.replace("-", "_"): v for k, v in read_yaml(config).items()}
     if "methods" in values and ("denoiser" in given or "segmenter" in given):
         del values["methods"]
+    elif "methods" in values and "certifier" in given:
+        if len(given["certifier"]) > 1:
+            raise ConfigError(
+                "--config lists methods: give one --certifier for all of them, or name them in the file"
+            )
+        values["methods"] = [
+            {**entry, "certifier": given["certifier"]} if isinstance(entry, dict) else entry
+            for entry in values["methods"] or []
+        ]
     plan = Plan.of({**values, **given})
 
     import hashlib
@@ -102,6 +113,7 @@ def certify(
         text = json.dumps(plan.describe(), sort_keys=True)
         name = config.stem if config is not None else str(plan.describe()["dataset"]["name"])
         output = Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    runs.check_directory(output)
     with progress() as track:
         track.stage("checking components and images")
         prepared = runs.prepare(plan, skip_bad=skip_bad)

@@ -15,6 +15,7 @@ def components(names: tuple[str, ...]) -> None:
     NAMES limits the list to components of these names or kinds.
     """
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -34,12 +35,17 @@ def components(names: tuple[str, ...]) -> None:
             continue
         console.print(Text(f"{kind}s", style="bold underline"))
         for entry in entries:
-            console.print(Text(f"  {entry.name}", style="bold cyan"), Text(entry.summary))
+            console.print(
+                Padding(Text.assemble((entry.name, "bold cyan"), "  ", entry.summary), (0, 0, 0, 2))
+            )
             table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
             table.add_column(no_wrap=True)
             table.add_column()
             for field in entry.fields:
-                table.add_row(Text(f"      {field.name}={field.default}"), Text(field.help, style="dim"))
+                table.add_row(
+                    Text(f"      {field.name}={'none' if field.default is None else field.default}"),
+                    Text(field.help, style="dim"),
+                )
             if entry.fields:
                 console.print(table)
         console.print()
@@ -48,7 +54,7 @@ def components(names: tuple[str, ...]) -> None:
 
 @click.command()
 def plugins() -> None:
-    """List installed plugins: who brings them, what they offer, and why a broken one is broken."""
+    """List installed plugins, what they offer, or why they are broken."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar with images a minute and ETA on a terminal, plain lines in a log."""
+"""Progress of a run: a bar with images a second and ETA on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Track:
         self._task: TaskID = self._bar.add_task("", total=None, speed="")
         self._samples: dict[str, int] = {}
         self._jobs = self._finished = 0
+        self._jobs_of_image = 1
         self._drawn = 0
         self._certified = 0
         self._counted = 0
@@ -59,6 +60,7 @@ class Track:
         """Take the size of the run from `prepared`."""
         self._samples = {slug: certifier.samples for slug, certifier in prepared.certifiers.items()}
         self._jobs = len(prepared.jobs)
+        self._jobs_of_image = self._jobs // len(prepared.keys)
         total = sum(self._samples[job.method.slug] for job in prepared.jobs)
         self._bar.update(self._task, total=total)
         sizes = f"{len(prepared.keys)} images, {self._jobs} certificates, {total} noise samples"
@@ -89,8 +91,8 @@ class Track:
     def _advance(self, count: int) -> None:
         elapsed = time.monotonic() - self._started
         rate = self._drawn / elapsed if elapsed else 0.0
-        images = self._certified / elapsed if elapsed else 0.0
-        speed = f"{images:.2f} images/s  {rate:.1f} samples/s"
+        images = self._certified / self._jobs_of_image / elapsed if elapsed else 0.0
+        speed = f"{images:.3f} images/s  {rate:.1f} samples/s"
         self._bar.update(self._task, advance=count, speed=speed)
         if not self._console.is_terminal and time.monotonic() - self._printed >= _LINE_EVERY:
             self._printed = time.monotonic()

@@ -31,7 +31,7 @@ def report(run: Path, form: str) -> None:
 
     They are computed from the run's ledger, also while the run is still going on.
     """
-    from smoothseg.runs import rows
+    from smoothseg.results import rows
 
     show(rows(run), form)
 
