@@ -175,6 +175,9 @@ def check_segmenter(segmenter: Segmenter, *, atol: float = 0.0) -> None:
 
 def check_certifier(certifier: Certifier) -> None:
     """Assert the promises of `Certifier` on label maps that always agree and on ones that never do."""
+    assert certifier.counted in ("pixel", "pattern"), (
+        f"counted is {certifier.counted!r}, not 'pixel' or 'pattern'"
+    )
     height, width, classes = 3, 5, 4
     constant = np.arange(height * width).reshape(height, width) % classes
     agreeing = LabelDraw(np.broadcast_to(constant, (certifier.samples, height, width)), classes=classes)

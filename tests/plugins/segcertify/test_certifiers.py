@@ -151,7 +151,8 @@ def test_certificate_survives_storage_and_verification(recipe, options, tmp_path
     if recipe is plugin.NaivePatternRecipe:
         labels[:] = labels[0]
     certificate = certifier.certify(LabelDraw(labels, classes=4, sigma=0.5))
-    certificate = dataclasses.replace(certificate, provenance={"sigma": 0.5, "certifier": {}})
+    provenance = {"sigma": 0.5, "certifier": {}, "counted": certifier.counted}
+    certificate = dataclasses.replace(certificate, provenance=provenance)
     cert.save(certificate, tmp_path / "one.npz")
     loaded = cert.load(tmp_path / "one.npz")
 
