@@ -137,7 +137,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False) -> Prepared:
         sizes.add((sample.image.shape[0], sample.image.shape[1]))
         images[key] = _digests_of(sample)
     if bad and not skip_bad:
-        listed = "; ".join(list(bad.values())[:3]) + ("; ..." if len(bad) > 3 else "")
+        listed = "; ".join(list(bad.values())[:20]) + ("; ..." if len(bad) > 20 else "")
         raise DataError(
             f"{len(bad)} of {len(bad) + len(chosen)} samples cannot be used ({listed}); --skip-bad leaves them out"
         )
