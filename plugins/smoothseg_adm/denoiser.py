@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from smoothseg import ConfigError, WeightsError, geometry, noise
+from smoothseg import ConfigError, WeightsError, fitting, geometry, noise
 from smoothseg.weights import Weights, digest, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_adm import checkpoint, diffusion, fit
@@ -49,8 +49,7 @@ class ADMDenoiser:
     def denoise(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
         """Return the clean estimate, in [0, 1]; see `smoothseg.Denoiser.denoise`.
 
-        The network always sees `rows` images: which kernel a library picks, and with it the last bits of a result,
-        may depend on the size of the batch. What is left over is filled up with copies.
+        The network always sees `rows` images, whatever the batch.
         """
         if len(seeds) != len(noisy):
             raise ValueError(f"expected {len(noisy)} seeds, one a row, got {len(seeds)}")
@@ -60,14 +59,13 @@ class ADMDenoiser:
         # `direct` takes the timestep of the image's own sigma, whatever resizing leaves of it, as was published
         direct = self._recipe.timestep == "direct"
         left = sigma if direct else geometry.sigma_left(sigma, size, inner, antialias=antialias)
-        result = torch.empty_like(noisy)
-        for begin in range(0, len(noisy), self._recipe.rows):
-            rows = range(begin, min(begin + self._recipe.rows, len(noisy)))
-            filled = [min(begin + i, rows[-1]) for i in range(self._recipe.rows)]
-            fitted = geometry.resize(noisy[filled], inner, antialias=antialias)
-            estimate = self._estimate(fitted, left, [seeds[i] for i in filled])
-            result[rows.start : rows.stop] = geometry.resize(estimate, size, antialias=antialias)[: len(rows)]
-        return result
+
+        def estimate(rows: list[int]) -> torch.Tensor:
+            fitted = geometry.resize(noisy[rows], inner, antialias=antialias)
+            clean = self._estimate(fitted, left, [seeds[i] for i in rows])
+            return geometry.resize(clean, size, antialias=antialias)
+
+        return fitting.in_rows(estimate, len(noisy), rows=self._recipe.rows)
 
     def _estimate(self, noisy: torch.Tensor, sigma: float, seeds: Sequence[int]) -> torch.Tensor:
         """Return the clean estimate of `rows` images at their own size."""
@@ -97,7 +95,7 @@ class ADMDenoiser:
 
         if recipe.fit == "tile":
             return fit.tiles(network, scaled, tile=recipe.tile, overlap=recipe.overlap, multiple=multiple)
-        return fit.padded(network, scaled, multiple).float()
+        return fitting.padded(network, scaled, multiple).float()
 
 
 def load(recipe: ADMRecipe, device: torch.device | str) -> ADMDenoiser:

@@ -1,36 +1,12 @@
-"""How a network for sides that are multiples of something, or for small images, sees an image of any size."""
+"""How a network for small images sees an image of any size: in overlapping tiles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-__all__ = ["pad", "padded", "tiles"]
+from smoothseg.fitting import Network, padded
 
-Network = Callable[[torch.Tensor], torch.Tensor]
-"""(B, C, H, W), sides that fit -> (B, D, H, W)."""
-
-
-def pad(images: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Return (B, C, H, W) images reflected at the bottom and the right until both sides are multiples of `multiple`.
-
-    An image that is smaller than what it lacks is reflected again and again.
-    """
-    for axis in (-2, -1):
-        length = images.shape[axis]
-        if missing := -length % multiple:
-            period = max(1, 2 * (length - 1))
-            position = torch.arange(length + missing, device=images.device) % period
-            images = images.index_select(
-                axis, torch.minimum(position, period - position).clamp_(max=length - 1)
-            )
-    return images
-
-
-def padded(network: Network, images: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Return `network` of the padded images, cropped to their size."""
-    return network(pad(images, multiple))[..., : images.shape[-2], : images.shape[-1]]
+__all__ = ["tiles"]
 
 
 def tiles(network: Network, images: torch.Tensor, *, tile: int, overlap: int, multiple: int) -> torch.Tensor:

@@ -17,6 +17,7 @@ from timm.models.hrnet import HighResolutionModule, HighResolutionNet
 from torch import nn
 from torch.nn import functional
 
+from smoothseg import fitting
 from smoothseg_hrnet.config import channels, checked
 
 __all__ = ["MEAN", "STD", "HRNet", "normalise"]
@@ -30,9 +31,7 @@ _STEM_CHANNELS = 64
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
     """Return RGB images (B, 3, H, W) about [0, 1] with ImageNet's mean and standard deviation taken out."""
-    mean = torch.tensor(MEAN, dtype=images.dtype, device=images.device).view(3, 1, 1)
-    std = torch.tensor(STD, dtype=images.dtype, device=images.device).view(3, 1, 1)
-    return (images - mean) / std
+    return fitting.normalised(images, mean=MEAN, std=STD)
 
 
 class HRNet(HighResolutionNet):

@@ -10,10 +10,10 @@ from typing import Any, Literal, final
 import torch
 from torch import nn
 
-from smoothseg import ConfigError, WeightsError
+from smoothseg import ConfigError, WeightsError, class_names, fitting
 from smoothseg.weights import Weights, digest, load_state
 from smoothseg.weights import load as load_weights
-from smoothseg_hrnet import class_names, layouts
+from smoothseg_hrnet import layouts
 from smoothseg_hrnet.config import WIDTHS, channels, named
 from smoothseg_hrnet.network import HRNet, normalise
 
@@ -63,9 +63,7 @@ class HRNetSegmenter:
     @torch.inference_mode()
     def segment(self, images: torch.Tensor) -> torch.Tensor:
         """Return float32 scores at a quarter of the resolution; see `smoothseg.Segmenter.segment`."""
-        # One image a pass: convolution libraries choose another algorithm, and round differently, at another batch
-        # size, and the counts of a certificate must not depend on it.
-        return torch.cat([self._scores(images[row : row + 1]) for row in range(len(images))])
+        return fitting.in_rows(lambda rows: self._scores(images[rows]), len(images))
 
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
         normalised = normalise(images).to(self._dtype).contiguous(memory_format=torch.channels_last)

@@ -292,17 +292,6 @@ def test_timesteps_of_a_schedule_of_three():
 # ---- fitting
 
 
-@pytest.mark.parametrize("length", range(1, 12))
-def test_padding_reflects_at_the_border(length):
-    image = torch.arange(length * 3.0).view(1, 1, length, 3)
-    padded = fit.pad(image, 4)
-    assert padded.shape[-2] % 4 == 0
-    assert padded.shape[-2] - length < 4
-    assert torch.equal(padded[..., :length, :3], image)
-    expected = np.pad(image[0, 0].numpy(), ((0, -length % 4), (0, 1)), mode="reflect")
-    np.testing.assert_array_equal(padded[0, 0].numpy(), expected)
-
-
 @pytest.mark.parametrize("size", [(5, 9), (8, 8), (9, 30), (23, 17)])
 @pytest.mark.parametrize("overlap", [0, 3, 4])
 def test_tiles_of_a_pointwise_network_blend_to_the_whole(size, overlap):

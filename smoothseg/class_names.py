@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg import ConfigError
+from smoothseg.errors import ConfigError
 
 __all__ = ["CITYSCAPES", "PASCAL_CONTEXT", "from_count", "from_file"]
 

@@ -1,0 +1,58 @@
+"""How a network that wants so many rows at a time, normalised values or certain sides sees any batch of any size.
+
+A component's rows must not depend on each other (see `protocols`), and which kernel a library picks, and with it the
+last bits of a result, may depend on the size of the batch: networks therefore see a fixed number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+__all__ = ["in_rows", "normalised", "pad", "padded"]
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+"""(B, C, H, W), sides that fit -> (B, D, H, W)."""
+
+
+def in_rows(apply: Callable[[list[int]], torch.Tensor], count: int, *, rows: int = 1) -> torch.Tensor:
+    """Return what `apply` gives for rows 0 to `count` - 1, so many at a time, one behind the other.
+
+    apply: is handed exactly `rows` indices and returns a row each. The last of them are repeated where `count` is no
+        multiple, and what comes of the copies is dropped.
+    """
+    parts = []
+    for begin in range(0, count, rows):
+        end = min(begin + rows, count)
+        filled = [min(begin + i, end - 1) for i in range(rows)]
+        parts.append(apply(filled)[: end - begin])
+    return torch.cat(parts)
+
+
+def normalised(images: torch.Tensor, *, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Return images (B, C, H, W) less `mean`, divided by `std`, a number a channel in the images' units."""
+    centre = torch.tensor(mean, dtype=images.dtype, device=images.device).view(-1, 1, 1)
+    width = torch.tensor(std, dtype=images.dtype, device=images.device).view(-1, 1, 1)
+    return (images - centre) / width
+
+
+def pad(images: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Return (B, C, H, W) images reflected at the bottom and the right until both sides are multiples of `multiple`.
+
+    An image that is smaller than what it lacks is reflected again and again.
+    """
+    for axis in (-2, -1):
+        length = images.shape[axis]
+        if missing := -length % multiple:
+            period = max(1, 2 * (length - 1))
+            position = torch.arange(length + missing, device=images.device) % period
+            images = images.index_select(
+                axis, torch.minimum(position, period - position).clamp_(max=length - 1)
+            )
+    return images
+
+
+def padded(network: Network, images: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Return `network` of the padded images, cropped to their size."""
+    return network(pad(images, multiple))[..., : images.shape[-2], : images.shape[-1]]
