@@ -21,6 +21,7 @@ from smoothseg.hookspecs import Register, hookimpl
 from smoothseg.protocols import (
     PROTOCOL_VERSION,
     Certifier,
+    Convertible,
     Dataset,
     Denoiser,
     Sample,
@@ -35,6 +36,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "Certifier",
     "ConfigError",
+    "Convertible",
     "DataError",
     "Dataset",
     "Denoiser",

@@ -1,4 +1,4 @@
-"""How a file is written so that a crash leaves either the old file or the whole new one, never a part."""
+"""How a file is written so that a crash leaves the old or the whole new one, and how YAML becomes options."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-__all__ = ["replacing", "write_atomically"]
+import yaml
+
+from smoothseg.errors import ConfigError
+
+__all__ = ["read_yaml", "replacing", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -38,6 +43,21 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _synchronise(path.parent)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file; raise `ConfigError` with file and line if it is not one."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"configuration {path}{line}: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"configuration {path} must be a mapping of options, got {type(content).__name__}")
+    return content
 
 
 def _synchronise(folder: Path) -> None:

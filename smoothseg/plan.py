@@ -7,16 +7,14 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from smoothseg import weights
 from smoothseg.errors import ConfigError, UnknownNameError
 from smoothseg.plugins import plugins
 from smoothseg.registry import settings
 
-__all__ = ["DEFAULTS", "Method", "Plan", "read_yaml"]
+__all__ = ["DEFAULTS", "Method", "Plan"]
 
 DEFAULTS: Mapping[str, Any] = {
     "dataset": "streets:count=4",
@@ -78,15 +76,17 @@ class Plan:
         """Return the plan of `options`, keys as in `DEFAULTS`, defaults for what is absent.
 
         `denoiser`, `segmenter` and `certifier` are one spec or a list; every combination is a method, named
-        after what differs. `methods` instead lists named combinations. Raises `ConfigError`.
+        after what differs. `methods` instead lists named combinations. `weights=auto` is replaced by the name of the
+        weights that the plugin's catalogue has for the dataset. Raises `ConfigError`.
         """
         for key in options:
             if key not in DEFAULTS:
                 raise UnknownNameError.of("option", key, DEFAULTS)
         values = {**DEFAULTS, **{key: value for key, value in options.items() if value is not None}}
+        dataset = plugins()["dataset"].recipe(values["dataset"])
         return cls(
-            dataset=plugins()["dataset"].recipe(values["dataset"]),
-            methods=_methods(values),
+            dataset=dataset,
+            methods=tuple(_with_weights(method, dataset) for method in _methods(values)),
             sigma=_sigmas(values["sigma"]),
             scale=_number(values, "scale"),
             convention=_choice(values, "convention", ("noise-aware", "paper")),
@@ -128,21 +128,6 @@ class Plan:
         if not chosen:
             raise ConfigError("the dataset is empty: there is nothing to certify")
         return chosen
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file; raise `ConfigError` with file and line if it is not one."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"configuration {path}{line}: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ConfigError(f"configuration {path} must be a mapping of options, got {type(content).__name__}")
-    return content
 
 
 def _methods(values: Mapping[str, Any]) -> tuple[Method, ...]:
@@ -199,6 +184,17 @@ def _named(entry: Any, values: Mapping[str, Any]) -> Method:
             raise ConfigError(f"method '{entry['name']}' needs exactly one {kind}, got {len(given)}")
         recipes[kind] = plugins()[kind].recipe(given[0])
     return Method(str(entry["name"]), **recipes)
+
+
+def _with_weights(method: Method, dataset: Any) -> Method:
+    """Return `method` with the names of the weights that `auto` stands for with this dataset."""
+    registries = plugins()
+    name = registries["dataset"].name_of(dataset)
+    networks = {
+        kind: weights.pinned(recipe, component=registries[kind].name_of(recipe), dataset=name)
+        for kind, recipe in (("denoiser", method.denoiser), ("segmenter", method.segmenter))
+    }
+    return dataclasses.replace(method, **networks)
 
 
 def _short(kind: str, recipe: Any) -> str:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from smoothseg.certificate import Certificate, Verdict
     from smoothseg.sampling import Draw
+    from smoothseg.weights import Weights
 
 __all__ = [
     "PROTOCOL_VERSION",
     "Certifier",
+    "Convertible",
     "Dataset",
     "Denoiser",
     "Sample",
@@ -181,3 +183,14 @@ class Trainable(Protocol):
 
     def network(self, classes: Sequence[str] | None) -> torch.nn.Module:
         """Return the untrained network; `classes` are the dataset's for a segmenter, None for a denoiser."""
+
+
+@runtime_checkable
+class Convertible(Protocol):
+    """A segmenter's or denoiser's recipe whose weight file `smoothseg weights convert` can write anew."""
+
+    def converted(self) -> Weights:
+        """Return the content of the weight file in the network's own keys, with its name, config and classes.
+
+        The file was loaded strictly. What `smoothseg.weights.save` writes of it, the recipe's `load` takes back.
+        """

@@ -31,7 +31,7 @@ import torch
 import yaml
 
 from smoothseg import certificate as certificates
-from smoothseg import devices, metrics, noise, results
+from smoothseg import devices, downloads, metrics, noise, results, weights
 from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
 from smoothseg.errors import ConfigError, DataError, PluginError, RunMismatchError
@@ -109,10 +109,11 @@ class Prepared:
         }
 
 
-def prepare(plan: Plan, *, skip_bad: bool = False) -> Prepared:
+def prepare(plan: Plan, *, skip_bad: bool = False, on_download: downloads.Progress | None = None) -> Prepared:
     """Load every component of `plan` and check every image, before any network runs.
 
-    skip_bad: leave out samples that cannot be used as they are, instead of raising.
+    skip_bad: leave out samples that cannot be used as they are, instead of raising. on_download: progress of weights
+    that have to be fetched first.
 
     Raises `DataError` for samples that cannot be used, `ConfigError` if a segmenter's classes are not the
     dataset's, `NothingCertifiableError` if n is too small, and what the recipes raise.
@@ -154,6 +155,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False) -> Prepared:
             recipe = getattr(method, kind)
             described = json.dumps([kind, plugins()[kind].describe(recipe)], sort_keys=True)
             if described not in loaded:
+                weights.ensure(recipe, component=plugins()[kind].name_of(recipe), progress=on_download)
                 loaded[described] = recipe.load(device)
             parts.append(loaded[described])
         denoiser, segmenter = parts

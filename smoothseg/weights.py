@@ -1,7 +1,14 @@
 """From a weight reference to tensors that are known to be the right ones.
 
-A reference is the name of a file that a plugin package brings along (`streets`), or a path. Only tensors are
-ever read: safetensors, or torch files with `weights_only=True`.
+A reference is one of
+
+- a name in the catalogue of the plugin's package (`streets`, `256-uncond`; see `catalogue.py`);
+- `auto`: the catalogue's file for the dataset;
+- a path;
+- `https://...#sha256=...` (`&member=FILE` for a file of an archive) or `hf://owner/name/file@revision`; see
+  `downloads.py`.
+
+Only tensors are ever read: safetensors, or torch files with `weights_only=True`.
 
 A file written by `save` is a safetensors file whose metadata holds, as JSON under the key `smoothseg`, the
 network's name and config (from which its plugin rebuilds it), the classes, and the card of its training.
@@ -10,22 +17,39 @@ network's name and config (from which its plugin rebuilds it), the classes, and 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smoothseg.errors import UnknownNameError, WeightsError
+from smoothseg.catalogue import Entry, automatic, catalogue, unknown
+from smoothseg.downloads import Fetched, Progress, Source, cache, fetch
+from smoothseg.downloads import sha256_of as digest
+from smoothseg.errors import WeightsError
 from smoothseg.files import replacing
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Weights", "digest", "load", "load_state", "packaged", "resolve", "save"]
+__all__ = [
+    "AUTO",
+    "Weights",
+    "cache",
+    "digest",
+    "ensure",
+    "load",
+    "load_state",
+    "locate",
+    "package_of",
+    "pinned",
+    "save",
+]
+
+AUTO = "auto"
+"""The reference that stands for the catalogue's file for the dataset."""
 
 _FORMAT = 1
 
@@ -35,7 +59,9 @@ class Weights:
     """The content of one weight file.
 
     state: tensors by key. network, config, classes, card: what `save` stored beside them, or None and {} for a
-    file of another origin. path: the file. digest: its sha256.
+    file of another origin. path: the file. digest: its sha256. options: for a file that the catalogue knows, by its
+    name or its hash, the options of its component that it does not say of itself, such as the network's size; they go
+    before the recipe's.
     """
 
     state: Mapping[str, torch.Tensor]
@@ -45,50 +71,79 @@ class Weights:
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     classes: tuple[str, ...] | None = None
     card: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def packaged(package: str) -> dict[str, Path]:
-    """Return the weight files in the folder `weights` of an importable `package`, by name without suffix."""
-    folder = resources.files(package) / "weights"
-    if not folder.is_dir():
-        return {}
-    return {
-        Path(item.name).stem: Path(str(item))
-        for item in sorted(folder.iterdir(), key=lambda item: item.name)
-        if item.name.endswith(".safetensors")
-    }
+def package_of(recipe: Any) -> str:
+    """Return the import package whose catalogue a recipe's weight references are looked up in."""
+    kind = recipe if isinstance(recipe, type) else type(recipe)
+    return str(kind.__module__).partition(".")[0]
 
 
-def resolve(reference: str, *, package: str) -> Path:
-    """Return the local file of `reference`: a name packaged with `package`, or a path.
+def pinned(recipe: Any, *, component: str, dataset: str) -> Any:
+    """Return `recipe` with the name of the weights that `auto` stands for with this dataset; others as they are.
 
-    Raises `WeightsError` if a path does not exist and `UnknownNameError` if a name is not packaged.
+    Raises `ConfigError` if the plugin knows none for the dataset.
     """
-    known = packaged(package)
-    if reference in known:
-        return known[reference]
+    if getattr(recipe, "weights", None) != AUTO:
+        return recipe
+    entry = automatic(package_of(recipe), component=component, dataset=dataset)
+    return dataclasses.replace(recipe, weights=entry.name)
+
+
+def locate(
+    reference: str, *, package: str, component: str | None = None
+) -> tuple[Path | Source, Entry | None]:
+    """Return where the file of `reference` is or comes from, and its entry if it is in the catalogue by name.
+
+    package: import package whose catalogue knows names. component: the one that is to read the file, for `auto`
+    (without a dataset) where a package has several.
+
+    Raises `WeightsError` if a path does not exist, `UnknownNameError` for a name that is not in the catalogue,
+    `ConfigError` for an address that cannot be used.
+    """
+    named = catalogue(package)
+    if reference == AUTO:
+        reference = automatic(package, component=component, dataset=None).name
+    if reference in named:
+        entry = named[reference]
+        place = entry.path or entry.download
+        assert place is not None
+        return place, entry
+    if "://" in reference:
+        return Source.of(reference), None
     path = Path(reference).expanduser()
     if path.is_file():
-        return path
+        return path, None
     if path.suffix or len(path.parts) > 1:
         raise WeightsError(f"weight file {reference} does not exist")
-    raise UnknownNameError.of("weights", reference, known, listed=f"packaged with {package}")
+    raise unknown(package, reference)
 
 
-def digest(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def ensure(recipe: Any, *, component: str, progress: Progress | None = None) -> None:
+    """Fetch the weights of `recipe` if they are to be fetched and not in the cache yet.
+
+    A recipe's option `weights`, if it has one, is its weight reference. progress: see `downloads.fetch`. Raises what
+    `locate` and `fetch` raise.
+    """
+    reference = getattr(recipe, "weights", None)
+    if isinstance(reference, str):
+        place, _ = locate(reference, package=package_of(recipe), component=component)
+        if isinstance(place, Source) and not place.path.is_file():
+            fetch(place, progress=progress)
 
 
-def load(reference: str, *, package: str) -> Weights:
-    """Return the tensors of `reference` and what is stored beside them.
+def load(reference: str, *, package: str, component: str | None = None) -> Weights:
+    """Return the tensors of `reference` and what is stored beside them; see `locate` for where they come from.
 
     Half-precision tensors of a file written by `save` are returned as float32. Raises `WeightsError` for a file
     that is missing, damaged, or needs more than tensors to be read.
     """
-    path = resolve(reference, package=package)
-    sha256 = digest(path)
+    place, entry = locate(reference, package=package, component=component)
+    found = fetch(place) if isinstance(place, Source) else Fetched(place, digest(place))
+    if entry is None:
+        entry = next((known for known in catalogue(package).values() if known.holds(found.sha256)), None)
+    path, options = found.path, {} if entry is None else entry.options
     if path.suffix == ".safetensors":
         state, metadata = _read_safetensors(path)
         stored = json.loads(metadata["smoothseg"]) if "smoothseg" in metadata else {}
@@ -102,13 +157,14 @@ def load(reference: str, *, package: str) -> Weights:
         return Weights(
             state,
             path,
-            sha256,
+            found.sha256,
             stored.get("network"),
             stored.get("config", {}),
             None if classes is None else tuple(classes),
             stored.get("card", {}),
+            options,
         )
-    return Weights(_read_torch(path), path, sha256)
+    return Weights(_read_torch(path), path, found.sha256, options=options)
 
 
 def load_state(module: torch.nn.Module, weights: Weights) -> None:
@@ -191,9 +247,10 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
         with warnings.catch_warnings(), torch.serialization.safe_globals(numbers):
             warnings.simplefilter("ignore")  # of a pickle protocol that torch does not write itself
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} needs more than tensors to be read (arbitrary code could run) and was refused"
+            f"{path} needs more than tensors to be read{_wanted(str(error))}: arbitrary code could run, and it was "
+            "refused; have its author save the state dict alone, as safetensors"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), "the file ends too early")
@@ -207,3 +264,9 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     ):
         raise WeightsError(f"{path} holds no state dict: expected a mapping of names to tensors")
     return content
+
+
+def _wanted(message: str) -> str:
+    """Return what a refused pickle asks for, from torch's message, to be put into a sentence."""
+    found = re.search(r"GLOBAL ([\w.]+)", message)
+    return f" ({found[1]})" if found else ""

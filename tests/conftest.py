@@ -13,6 +13,15 @@ from smoothseg.plugins import plugins
 from smoothseg.testing import ThresholdSegmenter
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache of weights that is the test's own; returns its folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SMOOTHSEG_CACHE", str(folder))
+    monkeypatch.delenv("SMOOTHSEG_OFFLINE", raising=False)
+    return folder
+
+
 class Blur:
     """A denoiser that draws: adds seeded noise of its own to the noisy image's row means."""
 

@@ -26,8 +26,9 @@ from scipy import stats
 from smoothseg import errors, hookspecs
 from smoothseg.cli import cli
 from smoothseg.errors import SmoothsegError
+from smoothseg.files import read_yaml
 from smoothseg.metrics import DEFINITIONS
-from smoothseg.plan import Plan, read_yaml
+from smoothseg.plan import Plan
 from smoothseg.plugins import KINDS, load, plugins
 from smoothseg.registry import parse
 from smoothseg.training.configuration import DenoiserTraining, Running, SegmenterTraining, configure

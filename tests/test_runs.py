@@ -333,7 +333,7 @@ def test_metrics_json_has_what_the_rows_have(photos, tmp_path):
 
 
 def test_a_config_runs_again_as_it_was(photos, tmp_path):
-    from smoothseg.plan import read_yaml
+    from smoothseg.files import read_yaml
 
     run(photos, tmp_path / "run")
     plan = Plan.of(options(photos))

@@ -1,13 +1,20 @@
+import dataclasses
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from smoothseg import weights
-from smoothseg.errors import UnknownNameError, WeightsError
+from smoothseg.catalogue import automatic, catalogue
+from smoothseg.downloads import Source
+from smoothseg.errors import ConfigError, PluginError, UnknownNameError, WeightsError
+from smoothseg.plan import Plan
+from smoothseg.plugins import plugins
 
 PACKAGE = "smoothseg_adm"
 
@@ -81,7 +88,9 @@ class Malicious:
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path):
     torch.save({"w": Malicious()}, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="arbitrary code"):
+    with pytest.raises(
+        WeightsError, match=r"w\.pth needs more than tensors.*\(json\.dumps\).*arbitrary code"
+    ):
         weights.load(str(tmp_path / "w.pth"), package=PACKAGE)
     (tmp_path / "p.pth").write_bytes(pickle.dumps(Malicious()))
     with pytest.raises(WeightsError):
@@ -131,5 +140,140 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
 
 
 def test_packaged_weights_are_found_by_name():
-    assert "streets" in weights.packaged(PACKAGE)
+    assert catalogue(PACKAGE)["streets"].path.name == "streets.safetensors"
     assert weights.load("streets", package=PACKAGE).network == "adm"
+    assert weights.load("auto", package=PACKAGE).path == weights.load("streets", package=PACKAGE).path
+
+
+def test_auto_is_the_catalogues_file_for_the_dataset():
+    recipe = plugins()["segmenter"].recipe("hrnet")
+    names = {
+        dataset: weights.pinned(recipe, component="hrnet", dataset=dataset).weights
+        for dataset in ("streets", "cityscapes", "pascal-context", "folder")
+    }
+    assert names == {
+        "streets": "streets",
+        "cityscapes": "cityscapes",
+        "pascal-context": "pascal-context-noise",
+        "folder": "streets",
+    }
+    own = dataclasses.replace(recipe, weights="own.pth")
+    assert weights.pinned(own, component="hrnet", dataset="streets") is own
+
+
+def test_a_plan_holds_the_names_of_its_weights_and_runs_again_from_them():
+    plan = Plan.of({"dataset": "streets"})
+    assert (plan.methods[0].denoiser.weights, plan.methods[0].segmenter.weights) == ("streets", "streets")
+    assert plan.methods[0].name == "adm"
+    assert Plan.of(plan.describe()) == plan
+
+
+# ---- a package with a catalogue of its own
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Write an importable package `own_plugin` with a catalogue; returns a function of the catalogue's content."""
+    folder = tmp_path / "site" / "own_plugin"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    saved(folder / "weights" / "here.safetensors")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    def write(entries):
+        (folder / "weights" / "catalogue.yaml").write_text(yaml.safe_dump(entries))
+        catalogue.cache_clear()
+        return "own_plugin"
+
+    yield write
+    catalogue.cache_clear()
+    sys.modules.pop("own_plugin", None)
+
+
+STATED = {"licence": "MIT", "source": "made for a test"}
+
+
+def test_a_file_without_an_entry_is_named_after_itself(package):
+    name = package({"other": {"url": "https://host/other.pth", **STATED}})
+    assert set(catalogue(name)) == {"here", "other"}
+    assert weights.load("here", package=name).network == "toy"
+
+
+def test_a_known_file_brings_the_options_it_does_not_say_of_itself(package, tmp_path):
+    torch.save(module().state_dict(), tmp_path / "mine.pth")
+    sha256 = weights.digest(tmp_path / "mine.pth")
+    entry = {"url": "https://host/w.pth", "sha256": sha256[:12], "options": {"width": "w48"}, **STATED}
+    name = package({"official": entry})
+    assert weights.load(str(tmp_path / "mine.pth"), package=name).options == {"width": "w48"}
+    torch.save({"another": torch.zeros(1)}, tmp_path / "mine.pth")
+    assert weights.load(str(tmp_path / "mine.pth"), package=name).options == {}
+
+
+def test_a_file_to_be_fetched_is_taken_from_the_cache_by_name_or_address(package, tmp_path):
+    torch.save(module().state_dict(), tmp_path / "mine.pth")
+    url = "https://weights.invalid/w.pth"
+    name = package({"official": {"url": url, "options": {"width": "w48"}, "datasets": ["any"], **STATED}})
+    target = Source.of(url).path
+    target.parent.mkdir(parents=True)
+    target.write_bytes((tmp_path / "mine.pth").read_bytes())
+    for reference in ("official", "auto"):
+        loaded = weights.load(reference, package=name)
+        assert (loaded.path, loaded.options) == (target, {"width": "w48"})
+        weights.load_state(module(), loaded)
+    assert weights.load(url, package=name).digest == weights.digest(tmp_path / "mine.pth")
+    target.write_bytes(b"changed")
+    with pytest.raises(WeightsError, match="recorded when it was first there"):
+        weights.load("official", package=name)
+
+
+def test_auto_of_a_package_with_two_components_is_the_one_that_fits(package):
+    name = package(
+        {
+            "one": {"url": "https://host/1.pth", "component": "first", "datasets": ["any"], **STATED},
+            "two": {"url": "https://host/2.pth", "component": "second", "datasets": ["any"], **STATED},
+        }
+    )
+    assert weights.locate("auto", package=name, component="second")[1].name == "two"
+
+
+def test_no_weights_for_a_dataset_is_an_error_that_says_what_there_is(package):
+    name = package({"one": {"url": "https://host/1.pth", "datasets": ["streets"], **STATED}})
+    with pytest.raises(
+        ConfigError, match=r"own has no weights for dataset 'folder'.*: here, one\).*own:weights="
+    ):
+        automatic(name, component="own", dataset="folder")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (3, "must be a mapping, got int"),
+        ({"url": "https://host/w.pth", "source": "x"}, "must state its licence"),
+        ({"url": "https://host/w.pth", "hash": "0", **STATED}, "unknown key 'hash'"),
+        ({"url": "ftp://host/w.pth", **STATED}, "not ftp://"),
+        ({"url": "https://host/w.pth", "sha256": "xyz", **STATED}, "hexadecimal"),
+        ({"file": "absent.safetensors", **STATED}, "does not exist"),
+        (STATED, "needs a file or a url"),
+    ],
+)
+def test_a_catalogue_that_is_not_as_it_should_be_blames_the_plugin(package, entry, message):
+    name = package({"official": entry})
+    with pytest.raises(PluginError, match=rf"own_plugin: weights 'official'.*{message}"):
+        catalogue(name)
+
+
+@pytest.mark.parametrize("plugin", ["smoothseg_adm", "smoothseg_hrnet"])
+def test_what_comes_along_states_licence_and_source(plugin):
+    for entry in catalogue(plugin).values():
+        assert entry.licence != "not stated"
+        assert entry.source
+        if entry.path is None:
+            assert entry.download.url.startswith(("https://", "hf://"))
+
+
+def test_the_known_official_files_are_those_of_their_authors():
+    adm = catalogue("smoothseg_adm")["256-uncond"]
+    assert adm.download.size == 2211383297
+    assert adm.download.sha256 == "a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1"
+    hrnet = catalogue("smoothseg_hrnet")["cityscapes"]
+    assert hrnet.download.file.endswith(f"-{hrnet.download.sha256}.pth")

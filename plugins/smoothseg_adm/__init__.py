@@ -11,6 +11,7 @@ import smoothseg
 if TYPE_CHECKING:
     import torch
 
+    from smoothseg.weights import Weights
     from smoothseg_adm.denoiser import ADMDenoiser
     from smoothseg_adm.network import ADM
 
@@ -30,7 +31,10 @@ class ADMRecipe:
     `convention=paper`, `denoise_at=full` and `scale=1` with `adm:fit=resize,antialias=false,timestep=direct`.
     """
 
-    weights: str = smoothseg.option("streets", "packaged weights, or path of a .safetensors or .pt file")
+    weights: str = smoothseg.option(
+        "auto",
+        "name (`smoothseg weights list`), path, https://...#sha256=... or hf://...; auto: by the dataset",
+    )
     steps: Literal["single", "multi"] = smoothseg.option(
         "single", "estimate the clean image at once, or sample the chain"
     )
@@ -77,6 +81,12 @@ class ADMRecipe:
         from smoothseg_adm import denoiser
 
         return denoiser.load(self, device)
+
+    def converted(self) -> Weights:
+        """Return the weight file in this network's own keys, with its sizes."""
+        from smoothseg_adm import denoiser
+
+        return denoiser.converted(self)
 
     def network(self, classes: Sequence[str] | None) -> ADM:
         """Return an untrained network of size `architecture`; a denoiser has no use for `classes`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,13 +101,29 @@ class ADMDenoiser:
 
 def load(recipe: ADMRecipe, device: torch.device | str) -> ADMDenoiser:
     """Return the denoiser of `recipe.weights`, strictly loaded, on `device`."""
-    weights = load_weights(recipe.weights, package=_PACKAGE)
-    network = _build(weights, recipe.architecture).to(device)
+    network, weights = read(recipe)
     digests = {weights.path.name: weights.digest}
-    if weights.network is None and recipe.architecture not in PRESETS:
-        sizes = Path(recipe.architecture).expanduser()
+    architecture = _architecture(weights, recipe)
+    if weights.network is None and architecture not in PRESETS:
+        sizes = Path(architecture).expanduser()
         digests[sizes.name] = digest(sizes)
-    return ADMDenoiser(network, recipe, digests=digests)
+    return ADMDenoiser(network.to(device), recipe, digests=digests)
+
+
+def read(recipe: ADMRecipe) -> tuple[ADM, Weights]:
+    """Return the network of `recipe.weights`, strictly loaded, and the file as it is."""
+    weights = load_weights(recipe.weights, package=_PACKAGE)
+    return _build(weights, _architecture(weights, recipe)), weights
+
+
+def converted(recipe: ADMRecipe) -> Weights:
+    """Return the weight file in this network's own keys, with its sizes."""
+    network, weights = read(recipe)
+    return dataclasses.replace(weights, state=network.state_dict(), network=_NETWORK, config=network.config)
+
+
+def _architecture(weights: Weights, recipe: ADMRecipe) -> str:
+    return str(weights.options.get("architecture", recipe.architecture))
 
 
 def _build(weights: Weights, architecture: str) -> ADM:

@@ -11,6 +11,7 @@ import smoothseg
 if TYPE_CHECKING:
     import torch
 
+    from smoothseg.weights import Weights
     from smoothseg_hrnet.network import HRNet
     from smoothseg_hrnet.segmenter import HRNetSegmenter
 
@@ -21,7 +22,10 @@ __all__ = ["HRNetRecipe"]
 class HRNetRecipe:
     """HRNetV2: keeps high resolution throughout; published checkpoints or networks trained here."""
 
-    weights: str = smoothseg.option("streets", "packaged weights, or path of a .safetensors or .pth file")
+    weights: str = smoothseg.option(
+        "auto",
+        "name (`smoothseg weights list`), path, https://...#sha256=... or hf://...; auto: by the dataset",
+    )
     width: str = smoothseg.option(
         "w18-small",
         "size of a network to train or of a checkpoint without one: w18-small, w48, ... or a .json file",
@@ -39,6 +43,12 @@ class HRNetRecipe:
         return segmenter.load(
             self.weights, width=self.width, classes=self.classes, precision=self.precision, device=device
         )
+
+    def converted(self) -> Weights:
+        """Return the weight file in this network's own keys, with its size and its classes."""
+        from smoothseg_hrnet import segmenter
+
+        return segmenter.read(self.weights, width=self.width, classes=self.classes)[1]
 
     def network(self, classes: Sequence[str] | None) -> HRNet:
         """Return an untrained network of size `width` that scores `classes`."""

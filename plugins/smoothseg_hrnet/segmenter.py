@@ -73,15 +73,29 @@ class HRNetSegmenter:
 def load(
     reference: str, *, width: str, classes: str | None, precision: Precision, device: torch.device | str
 ) -> HRNetSegmenter:
-    """Return the segmenter of the weight file `reference`, on `device`; the file is loaded strictly.
+    """Return the segmenter of the weight file `reference`, on `device`; see `read`."""
+    network, read_weights, sides = read(reference, width=width, classes=classes)
+    assert read_weights.classes is not None
+    return HRNetSegmenter(
+        network,
+        classes=read_weights.classes,
+        digests={read_weights.path.name: read_weights.digest, **{side.name: digest(side) for side in sides}},
+        precision=precision,
+        device=device,
+    )
+
+
+def read(reference: str, *, width: str, classes: str | None) -> tuple[HRNet, Weights, list[Path]]:
+    """Return the network of the weight file `reference`, strictly loaded, and the file as `smoothseg` writes one.
 
     width, classes: size and file of class names for a checkpoint that was not written by smoothseg; one that was
-    carries both.
+    carries both. The files that these two name, and that were read, come last.
 
     Raises `WeightsError` if the file is not an HRNet's, or not one of that size, and `ConfigError` if the class
     names are missing or too many.
     """
     weights = load_weights(reference, package=_PACKAGE)
+    width = str(weights.options.get("width", width))
     if weights.network is None:
         network, names = _foreign(weights, width, classes)
         # what the network and its classes were made of besides the weights
@@ -89,13 +103,10 @@ def load(
     else:
         network, names = _native(weights, classes)
         sides = []
-    return HRNetSegmenter(
-        network,
-        classes=names,
-        digests={weights.path.name: weights.digest, **{side.name: digest(side) for side in sides}},
-        precision=precision,
-        device=device,
+    own = dataclasses.replace(
+        weights, state=network.state_dict(), network=_NETWORK, config=network.config, classes=names
     )
+    return network, own, sides
 
 
 def _native(weights: Weights, classes: str | None) -> tuple[HRNet, tuple[str, ...]]:

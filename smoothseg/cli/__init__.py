@@ -14,6 +14,7 @@ from smoothseg.cli.certify import certify
 from smoothseg.cli.check import recertify, verify
 from smoothseg.cli.components import components, plugins
 from smoothseg.cli.report import report
+from smoothseg.cli.weights import weights
 from smoothseg.errors import SmoothsegError
 
 __all__ = ["cli", "main"]
@@ -56,7 +57,7 @@ def cli() -> None:
     """
 
 
-for command in (certify, report, verify, recertify, components, plugins):
+for command in (certify, report, verify, recertify, components, plugins, weights):
     cli.add_command(command)
 
 

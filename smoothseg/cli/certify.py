@@ -85,7 +85,8 @@ def certify(
     """
     from smoothseg.cli.report import show
     from smoothseg.errors import ConfigError
-    from smoothseg.plan import Plan, read_yaml
+    from smoothseg.files import read_yaml
+    from smoothseg.plan import Plan
 
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
     given = {key: value for key, value in given.items() if value not in (None, [])}
@@ -116,7 +117,7 @@ def certify(
     runs.check_directory(output)
     with progress() as track:
         track.stage("checking components and images")
-        prepared = runs.prepare(plan, skip_bad=skip_bad)
+        prepared = runs.prepare(plan, skip_bad=skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")
         track.plan(prepared)

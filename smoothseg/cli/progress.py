@@ -56,13 +56,23 @@ class Track:
         """Print a line that stays."""
         self._bar.console.print(text)
 
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """Show how far the download of a weight file has come."""
+        size = f"{done / 1e6:,.0f} MB" if total is None else f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        self._bar.update(self._task, description=f"fetching {name}  {size}", completed=done, total=total)
+        if not self._console.is_terminal and (
+            done == total or time.monotonic() - self._printed >= _LINE_EVERY
+        ):
+            self._printed = time.monotonic()
+            self._console.print(f"fetching {name}  {size}")
+
     def plan(self, prepared: Prepared) -> None:
         """Take the size of the run from `prepared`."""
         self._samples = {slug: certifier.samples for slug, certifier in prepared.certifiers.items()}
         self._jobs = len(prepared.jobs)
         self._jobs_of_image = self._jobs // len(prepared.keys)
         total = sum(self._samples[job.method.slug] for job in prepared.jobs)
-        self._bar.update(self._task, total=total)
+        self._bar.update(self._task, completed=0, total=total)
         sizes = f"{len(prepared.keys)} images, {self._jobs} certificates, {total} noise samples"
         self.stage(f"certifying {sizes}")
         self._started = time.monotonic()

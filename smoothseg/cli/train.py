@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smoothseg.plan import read_yaml
+from smoothseg.files import read_yaml
 from smoothseg.training.configuration import (
     DenoiserTraining,
     Running,

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from smoothseg import ConfigError, UnknownNameError, weights
 from smoothseg.cli.train import _stoppable, train
-from smoothseg.plan import read_yaml
+from smoothseg.files import read_yaml
 from smoothseg.training import DenoiserTraining, Running, SegmenterTraining, configure
 
 _RECIPES = sorted((Path(__file__).resolve().parents[2] / "examples" / "train").glob("*.yaml"))

@@ -1,0 +1,159 @@
+"""Which weight files a plugin package knows by name: those it brings along, and official ones to be fetched.
+
+The file `weights/catalogue.yaml` of the package has an entry a name:
+
+    streets:                         # a file beside the catalogue
+      file: streets.safetensors
+      licence: Apache-2.0
+      source: trained with examples/train/streets-hrnet.yaml
+      datasets: [streets, any]       # `weights=auto` takes it for these; `any` is for those that no entry names
+    w48-cityscapes:                  # a file to be fetched
+      url: https://...
+      sha256: "0123..."              # of what the address gives; its first 8 digits and more will do. Left out where
+      size: 264012345                # none is published: it is then recorded at the first download
+      member: best.pth               # the file wanted, where the address gives an archive
+      licence: MIT
+      source: HRNet-Semantic-Segmentation
+      component: hrnet               # of the plugin's components, the one that reads it; may be left out with one
+      options: {width: w48}          # what the file does not say of itself
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from smoothseg.downloads import Source
+from smoothseg.errors import ConfigError, PluginError, UnknownNameError
+from smoothseg.files import read_yaml
+
+__all__ = ["Entry", "automatic", "catalogue"]
+
+_FIELDS = {
+    "file", "url", "member", "sha256", "size", "licence", "source", "component", "datasets", "options",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A weight file with a name.
+
+    path: the file, if the package brings it along. download: where it comes from otherwise. licence, source: of the
+    file, in words. component: the component that reads it, None for any of the package. datasets: for which `auto`
+    takes it. options: the component's options that the file does not say of itself.
+    """
+
+    name: str
+    path: Path | None
+    download: Source | None
+    licence: str
+    source: str
+    component: str | None = None
+    datasets: tuple[str, ...] = ()
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def holds(self, sha256: str) -> bool:
+        """Tell whether a file with this hash is known to be the entry's."""
+        known = self.download
+        return (
+            known is not None
+            and known.member is None
+            and known.sha256 is not None
+            and sha256.startswith(known.sha256)
+        )
+
+    def fits(self, component: str | None) -> bool:
+        """Tell whether `component` reads it."""
+        return component is None or self.component is None or self.component == component
+
+
+@functools.cache
+def catalogue(package: str) -> Mapping[str, Entry]:
+    """Return what the importable `package` knows by name; files it brings along without an entry are named after it.
+
+    Raises `PluginError` if its catalogue is not as it should be.
+    """
+    folder = resources.files(package) / "weights"
+    if not folder.is_dir():
+        return {}
+    place = Path(str(folder))
+    listed = read_catalogue(place / "catalogue.yaml", package) if (place / "catalogue.yaml").is_file() else {}
+    named = {entry.path for entry in listed.values()}
+    brought = {
+        path.stem: Entry(path.stem, path, None, licence="not stated", source=f"comes with {package}")
+        for path in sorted(place.glob("*.safetensors"))
+        if path not in named
+    }
+    return {**brought, **listed}
+
+
+def read_catalogue(path: Path, package: str) -> dict[str, Entry]:
+    """Return the entries of a catalogue file, by name."""
+    try:
+        content = read_yaml(path)
+    except ConfigError as error:
+        raise PluginError(f"{package}: {error}") from None
+    return {
+        name: _entry(name, given, path.parent, f"{package}: weights '{name}'")
+        for name, given in content.items()
+    }
+
+
+def automatic(package: str, *, component: str | None, dataset: str | None) -> Entry:
+    """Return the entry that `weights=auto` stands for: that of `dataset`, else the one for `any`.
+
+    dataset: a dataset's name, None where none is known. Raises `ConfigError` if there is none.
+    """
+    entries = [entry for entry in catalogue(package).values() if entry.fits(component)]
+    for wanted in (dataset, "any"):
+        for entry in entries:
+            if wanted in entry.datasets:
+                return entry
+    what = component or package
+    known = ", ".join(entry.name for entry in entries) or "none"
+    whose = (
+        f"{what} has no weights for dataset '{dataset}'" if dataset else f"{what} has no weights of its own"
+    )
+    raise ConfigError(f"{whose} (known by name: {known}): give a name or a file with {what}:weights=...")
+
+
+def unknown(package: str, name: str) -> UnknownNameError:
+    """Return the error for a name that is not in the catalogue of `package`."""
+    return UnknownNameError.of("weights", name, catalogue(package), listed=f"{package} knows")
+
+
+def _entry(name: str, given: Any, folder: Path, what: str) -> Entry:
+    if not isinstance(given, dict):
+        raise PluginError(f"{what} must be a mapping, got {type(given).__name__}")
+    if wrong := sorted(set(given) - _FIELDS):
+        raise PluginError(f"{what} has the unknown key '{wrong[0]}'; known: {', '.join(sorted(_FIELDS))}")
+    for key in ("licence", "source"):
+        if not isinstance(given.get(key), str):
+            raise PluginError(f"{what} must state its {key}")
+    path, download = None, None
+    if "url" in given:
+        try:
+            plain = Source.of(str(given["url"]) + (f"#member={given['member']}" if "member" in given else ""))
+            download = dataclasses.replace(plain, sha256=given.get("sha256"), size=given.get("size"))
+        except ConfigError as error:
+            raise PluginError(f"{what}: {error}") from None
+    elif "file" in given:
+        path = folder / str(given["file"])
+        if not path.is_file():
+            raise PluginError(f"{what}: {path} does not exist")
+    else:
+        raise PluginError(f"{what} needs a file or a url")
+    return Entry(
+        name,
+        path,
+        download,
+        given["licence"],
+        given["source"],
+        given.get("component"),
+        tuple(given.get("datasets", ())),
+        dict(given.get("options", {})),
+    )

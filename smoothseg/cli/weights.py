@@ -1,0 +1,223 @@
+"""`smoothseg weights`: which weight files there are, fetch them, check them, write them anew."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from smoothseg.catalogue import Entry
+    from smoothseg.downloads import Progress
+
+__all__ = ["weights"]
+
+_KINDS = ("denoiser", "segmenter")
+
+
+@click.group()
+def weights() -> None:
+    """List, fetch, check and convert weight files.
+
+    Downloads lie in the cache: SMOOTHSEG_CACHE, or smoothseg in the user's cache folder. Proxies are taken from the
+    environment; SMOOTHSEG_OFFLINE=1 forbids to fetch anything.
+    """
+
+
+@weights.command("list")
+@click.argument("names", nargs=-1)
+def list_(names: tuple[str, ...]) -> None:
+    """List the weights that denoisers and segmenters know by name.
+
+    NAMES limits the list to these components, and shows where their files come from.
+    """
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from smoothseg.errors import UnknownNameError
+
+    known = dict(_catalogues())
+    for name in names:
+        if name not in known:
+            raise UnknownNameError.of("component with weights", name, known, listed="installed")
+    console = Console(highlight=False)
+    for component, entries in known.items():
+        if not entries or (names and component not in names):
+            continue
+        console.print(Text(component, style="bold cyan"))
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), pad_edge=False)
+        for entry in entries:
+            auto = f"auto for {', '.join(entry.datasets)}" if entry.datasets else ""
+            table.add_row(f"  {entry.name}", _state(entry), Text(auto, style="dim"))
+        console.print(table)
+        for entry in entries if names else ():
+            place = entry.download.told if entry.download is not None else str(entry.path)
+            console.print(Text(f"\n    {entry.name}"))
+            for line in (entry.source, f"licence: {entry.licence}", place):
+                console.print(Padding(Text(line, style="dim", overflow="fold"), (0, 0, 0, 6)))
+    console.print(
+        Text("Use them as COMPONENT:weights=NAME; auto, the default, goes by the dataset.", style="dim")
+    )
+
+
+@weights.command()
+@click.argument("references", nargs=-1, required=True)
+def fetch(references: tuple[str, ...]) -> None:
+    """Fetch weights into the cache and verify them.
+
+    REFERENCES are components with their weights, such as adm:weights=256-uncond, or addresses: https://... with
+    #sha256=... where the hash is known, or hf://owner/name/file@revision.
+    """
+    from smoothseg.downloads import Source, sha256_of
+    from smoothseg.downloads import fetch as fetch_source
+    from smoothseg.weights import AUTO, locate, package_of
+
+    places: list[Path | Source] = []
+    for reference in references:  # all of them are understood before the first is fetched
+        if ":" in reference and reference.partition(":")[2].startswith("//"):
+            places.append(Source.of(reference))
+            continue
+        component, recipe = _recipe(reference)
+        asked = getattr(recipe, "weights", AUTO)
+        places.append(locate(asked, package=package_of(recipe), component=component)[0])
+    with _progress() as progress:
+        for place in places:
+            if isinstance(place, Source):
+                found = fetch_source(place, progress=progress)
+                click.echo(f"{found.path}\n  sha256 {found.sha256}")
+            else:
+                click.echo(f"{place}\n  sha256 {sha256_of(place)}, here already")
+
+
+@weights.command()
+@click.argument("specs", nargs=-1)
+def check(specs: tuple[str, ...]) -> None:
+    """Check that weight files are what they should be.
+
+    SPECS are components with their weights, such as hrnet:weights=mine.pth,width=w48: each is loaded, strictly, on
+    the CPU. Without SPECS every file in the cache is compared with the hash recorded for it.
+    """
+    from smoothseg.downloads import verify_cache
+    from smoothseg.errors import WeightsError
+
+    if not specs:
+        wrong = 0
+        for path, problem in verify_cache():
+            wrong += problem is not None
+            click.echo(f"{'ok' if problem is None else 'WRONG'}  {problem or path}")
+        if wrong:
+            raise WeightsError(f"{wrong} files in the cache are not those that were fetched")
+        return
+    for spec in specs:
+        component, recipe = _recipe(spec)
+        with _progress() as progress:
+            from smoothseg.weights import ensure
+
+            ensure(recipe, component=component, progress=progress)
+        loaded = recipe.load("cpu")
+        classes = getattr(loaded, "classes", None)
+        what = "" if classes is None else f", {len(classes)} classes: {', '.join(classes)}"
+        click.echo(f"ok  {spec}{what}")
+        for name, digest in loaded.digests.items():
+            click.echo(f"    {name}  sha256 {digest}")
+
+
+@weights.command()
+@click.argument("spec")
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--half", is_flag=True, help="Store numbers in half precision: half the size, other results.")
+def convert(spec: str, output: Path, half: bool) -> None:
+    """Write weights anew as one safetensors file that says all of itself.
+
+    SPEC is a component with its weights and what they do not say, such as hrnet:weights=cityscapes.pth,width=w48. The
+    file is loaded strictly; OUTPUT holds its tensors in the network's own keys, with size and classes, and needs no
+    options.
+    """
+    from smoothseg import weights as files
+    from smoothseg.errors import ConfigError
+    from smoothseg.protocols import Convertible
+
+    component, recipe = _recipe(spec)
+    if not isinstance(recipe, Convertible):
+        raise ConfigError(
+            f"weights of '{component}' cannot be converted: its files are loaded by another library"
+        )
+    if output.suffix != ".safetensors":
+        raise ConfigError(f"OUTPUT must end in .safetensors, got {output}")
+    if output.exists():
+        raise ConfigError(f"{output} exists already")
+    with _progress() as progress:
+        files.ensure(recipe, component=component, progress=progress)
+    made = recipe.converted()
+    assert made.network is not None
+    files.save(
+        output,
+        made.state,
+        network=made.network,
+        config=made.config,
+        classes=made.classes,
+        card=made.card,
+        half=half,
+    )
+    click.echo(f"{output}\n  sha256 {files.digest(output)}, {len(made.state)} tensors of {made.path.name}")
+
+
+def _catalogues() -> Iterator[tuple[str, list[Entry]]]:
+    """Give every component that takes weight references, with what its plugin's catalogue has for it."""
+    from smoothseg.catalogue import catalogue
+    from smoothseg.plugins import plugins
+    from smoothseg.weights import package_of
+
+    for kind in _KINDS:
+        for entry in plugins()[kind]:
+            if any(field.name == "weights" for field in entry.fields):
+                known = catalogue(package_of(entry.recipe)).values()
+                yield entry.name, [each for each in known if each.fits(entry.name)]
+
+
+def _state(entry: Entry) -> str:
+    if entry.path is not None:
+        return "comes along"
+    assert entry.download is not None
+    if entry.download.path.is_file():
+        return "in the cache"
+    size = entry.download.size
+    return "to be fetched" if size is None else f"to be fetched, {size / 1e6:,.0f} MB"
+
+
+def _recipe(spec: str) -> tuple[str, Any]:
+    """Return the name and the recipe of a denoiser's or a segmenter's spec."""
+    from smoothseg.errors import UnknownNameError
+    from smoothseg.plugins import plugins
+    from smoothseg.registry import parse
+
+    name, _ = parse(spec, "component")
+    for kind in _KINDS:
+        if name in plugins()[kind]:
+            return name, plugins()[kind].recipe(spec)
+    known = [entry.name for kind in _KINDS for entry in plugins()[kind]]
+    raise UnknownNameError.of("denoiser or segmenter", name, known, listed="installed")
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show a bar a download on a terminal, and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name)
+            bars.update(tasks[name], completed=done, total=total)
+
+        yield progress
