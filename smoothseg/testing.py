@@ -132,15 +132,18 @@ class LabelDraw:
         return tally
 
 
-def check_denoiser(denoiser: Denoiser, *, sigma: float = 0.25, atol: float = 0.0) -> None:
-    """Assert the promises of `Denoiser`: shape, dtype, odd sizes, determinism, independence of rows.
+def check_denoiser(
+    denoiser: Denoiser, *, sigma: float = 0.25, atol: float = 0.0, device: torch.device | str = "cpu"
+) -> None:
+    """Assert the promises of `Denoiser`: shape, dtype, device, odd sizes, determinism, independence of rows.
 
     atol: how far a row may differ between batch sizes; 0 asks for the same bits, which votes that do not
-    depend on the batch size need.
+    depend on the batch size need. device: where the denoiser was loaded to.
     """
+    assert isinstance(denoiser, Denoiser), f"{type(denoiser).__name__} is no smoothseg.Denoiser"
     _check_digests(denoiser)
     for size in _SIZES:
-        noisy, seeds = _noisy(size, sigma), [11, 12, 2**127 + 13]
+        noisy, seeds = _noisy(size, sigma).to(device), [11, 12, 2**127 + 13]
 
         def denoise(rows: slice, noisy: torch.Tensor = noisy, seeds: list[int] = seeds) -> torch.Tensor:
             return denoiser.denoise(noisy[rows].clone(), sigma, seeds=seeds[rows])
@@ -148,25 +151,29 @@ def check_denoiser(denoiser: Denoiser, *, sigma: float = 0.25, atol: float = 0.0
         result = _check_rows(denoise, atol, f"denoise at {size}")
         assert result.shape == noisy.shape, f"denoise: expected shape {noisy.shape}, got {result.shape}"
         assert result.dtype == torch.float32, f"denoise: expected float32, got {result.dtype}"
+        assert result.device == noisy.device, f"denoise: expected {noisy.device}, got {result.device}"
 
 
-def check_segmenter(segmenter: Segmenter, *, atol: float = 0.0) -> None:
-    """Assert the promises of `Segmenter`: shape, odd sizes, determinism, independence of rows.
+def check_segmenter(segmenter: Segmenter, *, atol: float = 0.0, device: torch.device | str = "cpu") -> None:
+    """Assert the promises of `Segmenter`: shape, dtype, device, odd sizes, determinism, independence of rows.
 
-    atol: as for `check_denoiser`.
+    atol, device: as for `check_denoiser`.
     """
+    assert isinstance(segmenter, Segmenter), f"{type(segmenter).__name__} is no smoothseg.Segmenter"
     _check_digests(segmenter)
     classes = segmenter.classes
     assert classes, "classes is empty"
     assert len(set(classes)) == len(classes), f"classes has a name twice: {classes}"
     for size in _SIZES:
-        images = _noisy(size, 0.1)
+        images = _noisy(size, 0.1).to(device)
 
         def segment(rows: slice, images: torch.Tensor = images) -> torch.Tensor:
             return segmenter.segment(images[rows].clone())
 
         result = _check_rows(segment, atol, f"segment at {size}")
         assert result.ndim == 4, f"segment: expected scores (B, C, h, w), got shape {tuple(result.shape)}"
+        assert result.is_floating_point(), f"segment: expected floating point scores, got {result.dtype}"
+        assert result.device == images.device, f"segment: expected {images.device}, got {result.device}"
         expected = (len(images), len(classes))
         assert result.shape[:2] == expected, (
             f"segment: expected (B, C) = {expected}, got {tuple(result.shape[:2])}"
