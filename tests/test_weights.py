@@ -14,7 +14,7 @@ from smoothseg.catalogue import automatic, catalogue
 from smoothseg.downloads import Source
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError, WeightsError
 from smoothseg.plan import Plan
-from smoothseg.plugins import plugins
+from smoothseg.plugins import KINDS, plugins
 
 PACKAGE = "smoothseg_adm"
 
@@ -262,7 +262,9 @@ def test_a_catalogue_that_is_not_as_it_should_be_blames_the_plugin(package, entr
         catalogue(name)
 
 
-@pytest.mark.parametrize("plugin", ["smoothseg_adm", "smoothseg_hrnet"])
+@pytest.mark.parametrize(
+    "plugin", sorted({weights.package_of(e.recipe) for k in KINDS for e in plugins()[k]})
+)
 def test_what_comes_along_states_licence_and_source(plugin):
     for entry in catalogue(plugin).values():
         assert entry.licence != "not stated"
