@@ -1,0 +1,101 @@
+"""How images of any size go through a network of transformers, and how its outputs become scores of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, final
+
+import torch
+
+from smoothseg import fitting
+from smoothseg_transformers.checkpoint import Checkpoint
+
+__all__ = ["Precision", "TransformersSegmenter", "cropped"]
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@final
+class TransformersSegmenter:
+    """SegFormer, Mask2Former or UPerNet with its weights; see `smoothseg.Segmenter`.
+
+    The network of `checkpoint` is taken over: moved to `device` in `precision`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, precision: Precision, device: torch.device | str) -> None:
+        self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+        self._network: Any = checkpoint.network.to(device, self._dtype).requires_grad_(False)
+        self._checkpoint = checkpoint
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the label indices."""
+        return self._checkpoint.classes
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """sha256 of the weight files, `config.json` and `preprocessor_config.json`, by name."""
+        return self._checkpoint.digests
+
+    @torch.inference_mode()
+    def segment(self, images: torch.Tensor) -> torch.Tensor:
+        """Return float32 scores at a quarter of the resolution (published models); see `smoothseg.Segmenter.segment`.
+
+        SegFormer's and UPerNet's are logits, Mask2Former's the sum over its queries of the probability of the class
+        and of the mask, in [0, number of queries].
+        """
+        return fitting.in_rows(lambda rows: self._scores(images[rows]), len(images))
+
+    def _scores(self, images: torch.Tensor) -> torch.Tensor:
+        # Stages halve the sides again and again, and some need a pixel or more at the coarsest: reflected until every
+        # stage divides evenly, any image has them, and every score stands for as many pixels as the others.
+        normalised = fitting.normalised(images, mean=self._checkpoint.mean, std=self._checkpoint.std)
+        padded = fitting.pad(normalised, self._checkpoint.multiple).to(self._dtype)
+        height, width = images.shape[-2:]
+        scores = self._network_scores(padded)
+        scores = cropped(scores, -2, stride=padded.shape[-2] // scores.shape[-2], length=height)
+        return cropped(scores, -1, stride=padded.shape[-1] // scores.shape[-1], length=width)
+
+    def _network_scores(self, padded: torch.Tensor) -> torch.Tensor:
+        """Return what the network scores at its own stride, in float32."""
+        if self._checkpoint.kind == "mask2former":
+            # Cheng et al., "Masked-attention Mask Transformer" (2022), semantic inference: the class that is no
+            # object is left out, and masks need not add up to one. Its authors upsample the masks before the sigmoid;
+            # here the sum is upsampled instead, which needs a value a class and not one a query at every pixel.
+            output = self._network(pixel_values=padded)
+            classes = output.class_queries_logits.float().softmax(dim=-1)[..., :-1]
+            masks = output.masks_queries_logits.float().sigmoid()
+            return torch.einsum("bqc,bqhw->bchw", classes, masks)
+        if self._checkpoint.kind == "upernet":
+            # Its forward would upsample the scores to the size of the image, and compute the auxiliary head's too.
+            features = self._network.backbone(padded).feature_maps
+            scores: torch.Tensor = self._network.decode_head(features).float()
+            return scores
+        logits: torch.Tensor = self._network(pixel_values=padded).logits.float()
+        return logits
+
+
+def cropped(scores: torch.Tensor, axis: int, *, stride: int, length: int) -> torch.Tensor:
+    """Return the share that the first `length` pixels along `axis` have in scores of a padded image.
+
+    scores: (B, C, h, w), a value for every `stride` pixels. The result has `length` / `stride` of them, rounded up,
+    spread evenly over those pixels: upsampled to `length`, it lies where upsampled `scores` do.
+
+    A multiple of the stride is cut off as it is. Of any other length the last value would stand for pixels that the
+    image has not, and upsampling would pull all of them towards its start by as much as that: the values are therefore
+    taken at the right places in between. (Upsampling first and cropping pixels would do as well, but would hold a
+    value a class for every pixel.)
+    """
+    count = -(-length // stride)
+    if length % stride == 0:
+        return scores.narrow(axis, 0, count)
+    position = (torch.arange(count, dtype=torch.float64) + 0.5) * (length / (count * stride)) - 0.5
+    position = position.clamp_(min=0)
+    first = position.floor().long()
+    second = (first + 1).clamp_(max=scores.shape[axis] - 1)
+    share = (position - first).to(scores).view((-1, 1) if axis == -2 else (-1,))
+    return torch.lerp(
+        scores.index_select(axis, first.to(scores.device)),
+        scores.index_select(axis, second.to(scores.device)),
+        share,
+    )
