@@ -46,6 +46,12 @@ from smoothseg.report import pictures
 from smoothseg.report.rows import Row
 from smoothseg.sampling import Draw
 
+_NUMERICAL = (
+    "smoothseg", "torch", "torchvision", "numpy", "scipy", "timm", "diffusers", "transformers", "mmsegmentation",
+    "mmengine", "mmcv-lite", "mmcv",
+)  # fmt: skip
+"""Distributions whose versions are recorded."""
+
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """Sample keys become file names."""
 
@@ -356,7 +362,7 @@ def _provenance(prepared: Prepared, job: Job, sample: Sample, drawn: int) -> dic
 def _versions() -> dict[str, str]:
     """Return the versions of what computes: Python and, where they are installed, the numerical packages."""
     found = {"python": platform.python_version()}
-    for name in ("smoothseg", "torch", "numpy", "scipy", "timm", "diffusers"):
+    for name in _NUMERICAL:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found

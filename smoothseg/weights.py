@@ -241,8 +241,11 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     # Training checkpoints hold scores as numpy numbers beside the tensors: plain values, no code.
+    # numpy 1 and 2 call the function that makes one by different names.
     kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
-    numbers: list[Any] = [np.float64(0).__reduce__()[0], np.dtype, *kinds]
+    scalar = np.float64(0).__reduce__()[0]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    numbers: list[Any] = [*((scalar, name) for name in names), np.dtype, *kinds]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(numbers):
             warnings.simplefilter("ignore")  # of a pickle protocol that torch does not write itself

@@ -81,6 +81,17 @@ def test_torch_files_are_read_also_as_training_checkpoints(tmp_path, wrap):
     weights.load_state(module(), weights.load(str(tmp_path / "w.pth"), package=PACKAGE))
 
 
+@pytest.mark.parametrize("package", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_scores_beside_the_tensors_are_read_whichever_numpy_wrote_them(tmp_path, package):
+    path = tmp_path / "w.pth"
+    content = {"state_dict": module().state_dict(), "best": np.float64(0.8)}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    own = np.float64(0).__reduce__()[0].__module__.encode()
+    assert own in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(own, package))
+    weights.load_state(module(), weights.load(str(path), package=PACKAGE))
+
+
 class Malicious:
     def __reduce__(self):
         return (json.dumps, ({"pwned": True},))
