@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-__all__ = ["in_rows", "normalised", "pad", "padded"]
+__all__ = ["cropped", "in_rows", "normalised", "pad", "padded"]
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """(B, C, H, W), sides that fit -> (B, D, H, W)."""
@@ -56,3 +56,31 @@ def pad(images: torch.Tensor, multiple: int) -> torch.Tensor:
 def padded(network: Network, images: torch.Tensor, multiple: int) -> torch.Tensor:
     """Return `network` of the padded images, cropped to their size."""
     return network(pad(images, multiple))[..., : images.shape[-2], : images.shape[-1]]
+
+
+def cropped(scores: torch.Tensor, padded: Sequence[int], size: Sequence[int]) -> torch.Tensor:
+    """Return the share that an image of `size` has in the `scores` of its padded copy.
+
+    scores: (B, C, h, w), a value for every so many pixels of `padded` (height, width), evenly along each side; the
+    image is at the top left. The result has as few values as cover `size`, spread evenly over it: upsampled to `size`,
+    it lies where the upsampled `scores` do.
+
+    A side of as many whole values is cut off as it is. On any other the last value would stand for pixels that the
+    image has not, and upsampling would pull all of them towards its start by as much as that: the values are therefore
+    taken at the right places in between. (Upsampling first and cropping pixels would do as well, but would hold a
+    value a class for every pixel.)
+    """
+    for axis in (-2, -1):
+        stride, length = padded[axis] // scores.shape[axis], size[axis]
+        count = -(-length // stride)
+        if length % stride == 0:
+            scores = scores.narrow(axis, 0, count)
+            continue
+        position = (torch.arange(count, dtype=torch.float64) + 0.5) * (length / (count * stride)) - 0.5
+        position = position.clamp_(min=0)
+        first = position.floor().long()
+        second = (first + 1).clamp_(max=scores.shape[axis] - 1)
+        share = (position - first).to(scores).view((-1, 1) if axis == -2 else (-1,))
+        one, other = (scores.index_select(axis, place.to(scores.device)) for place in (first, second))
+        scores = torch.lerp(one, other, share)
+    return scores

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from smoothseg import fitting
+from smoothseg import fitting, geometry
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
@@ -48,3 +48,41 @@ def test_a_padded_networks_result_has_the_size_of_the_image():
     image = torch.rand(2, 3, 5, 9)
     assert torch.equal(fitting.padded(network, image, 4), image[:, :1] * 2)
     assert shapes == [(2, 3, 8, 12)]
+
+
+def ramp(length, stride):
+    """At a value for every `stride` pixels, the place of its middle in pixels; of a padded image, so that all fit."""
+    count = -(-length // 32) * 32 // stride
+    return ((torch.arange(count) + 0.5) * stride).view(1, 1, count, 1)
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+@pytest.mark.parametrize("length", [32, 36, 40, 41, 43, 61, 63, 8, 200])
+def test_cropped_scores_upsampled_to_the_image_lie_where_they_did(length, stride):
+    padded = (-(-length // 32) * 32, 1)
+    scores = fitting.cropped(ramp(length, stride), padded, (length, 1))
+    assert scores.shape == (1, 1, -(-length // stride), 1)
+    upsampled = geometry.resize(scores, (length, 1), antialias=False)[0, 0, :, 0]
+    places = torch.arange(length) + 0.5
+    # No value lies above the padded image's own first one; below the last there is nothing to interpolate with.
+    inner = slice(2 * stride, max(2 * stride, length - stride))
+    torch.testing.assert_close(upsampled[inner], places[inner], atol=1e-4, rtol=0)
+    assert (upsampled - places).abs().max() <= stride / 2
+
+
+def test_columns_are_cropped_like_rows():
+    rows = fitting.cropped(ramp(43, 4), (64, 1), (43, 1))
+    assert torch.equal(fitting.cropped(ramp(43, 4).mT, (1, 64), (1, 43)), rows.mT)
+
+
+@pytest.mark.parametrize("size", [(45, 70), (33, 47), (64, 64), (31, 1)])
+def test_labels_of_cropped_scores_are_those_of_upsampling_first_and_cropping_pixels(size):
+    generator = torch.Generator().manual_seed(4)
+    images = torch.rand((1, 3, *size), generator=generator)
+    padded = fitting.pad(images, 32).shape[-2:]
+    coarse = torch.randn((1, 5, 3, 3), generator=generator)
+    scores = geometry.resize(coarse, (padded[0] // 4, padded[1] // 4), antialias=False)
+    whole = geometry.resize(scores, tuple(padded), antialias=False)
+    expected = whole[..., : size[0], : size[1]].argmax(dim=1)
+    labels = geometry.labels(fitting.cropped(scores, padded, size), size).long()
+    assert (labels == expected).float().mean() > 0.96

@@ -10,7 +10,7 @@ import torch
 from smoothseg import fitting
 from smoothseg_transformers.checkpoint import Checkpoint
 
-__all__ = ["Precision", "TransformersSegmenter", "cropped"]
+__all__ = ["Precision", "TransformersSegmenter"]
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -51,10 +51,7 @@ class TransformersSegmenter:
         # stage divides evenly, any image has them, and every score stands for as many pixels as the others.
         normalised = fitting.normalised(images, mean=self._checkpoint.mean, std=self._checkpoint.std)
         padded = fitting.pad(normalised, self._checkpoint.multiple).to(self._dtype)
-        height, width = images.shape[-2:]
-        scores = self._network_scores(padded)
-        scores = cropped(scores, -2, stride=padded.shape[-2] // scores.shape[-2], length=height)
-        return cropped(scores, -1, stride=padded.shape[-1] // scores.shape[-1], length=width)
+        return fitting.cropped(self._network_scores(padded), padded.shape[-2:], images.shape[-2:])
 
     def _network_scores(self, padded: torch.Tensor) -> torch.Tensor:
         """Return what the network scores at its own stride, in float32."""
@@ -73,29 +70,3 @@ class TransformersSegmenter:
             return scores
         logits: torch.Tensor = self._network(pixel_values=padded).logits.float()
         return logits
-
-
-def cropped(scores: torch.Tensor, axis: int, *, stride: int, length: int) -> torch.Tensor:
-    """Return the share that the first `length` pixels along `axis` have in scores of a padded image.
-
-    scores: (B, C, h, w), a value for every `stride` pixels. The result has `length` / `stride` of them, rounded up,
-    spread evenly over those pixels: upsampled to `length`, it lies where upsampled `scores` do.
-
-    A multiple of the stride is cut off as it is. Of any other length the last value would stand for pixels that the
-    image has not, and upsampling would pull all of them towards its start by as much as that: the values are therefore
-    taken at the right places in between. (Upsampling first and cropping pixels would do as well, but would hold a
-    value a class for every pixel.)
-    """
-    count = -(-length // stride)
-    if length % stride == 0:
-        return scores.narrow(axis, 0, count)
-    position = (torch.arange(count, dtype=torch.float64) + 0.5) * (length / (count * stride)) - 0.5
-    position = position.clamp_(min=0)
-    first = position.floor().long()
-    second = (first + 1).clamp_(max=scores.shape[axis] - 1)
-    share = (position - first).to(scores).view((-1, 1) if axis == -2 else (-1,))
-    return torch.lerp(
-        scores.index_select(axis, first.to(scores.device)),
-        scores.index_select(axis, second.to(scores.device)),
-        share,
-    )
