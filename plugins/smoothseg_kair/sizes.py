@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-import pydantic
-
 from smoothseg import ConfigError, WeightsError
 
 __all__ = ["DnCNNSizes", "FFDNetSizes", "Form", "read"]
@@ -47,6 +45,8 @@ def read(kind: type[Sizes], config: Mapping[str, Any], *, origin: str) -> Sizes:
     known = {field.name for field in dataclasses.fields(kind)}
     if wrong := sorted(known ^ set(config)):
         raise WeightsError(f"the config of {origin} has unknown or missing keys: {', '.join(wrong)}")
+    import pydantic  # here, because it is slow to import and `--help` needs none
+
     try:
         return pydantic.TypeAdapter(kind).validate_python(dict(config))
     except pydantic.ValidationError as error:
