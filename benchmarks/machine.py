@@ -1,16 +1,17 @@
-"""What a benchmark prints before its numbers: when, on which machine, with which versions, by which command."""
+"""What a benchmark says of the machine: when, which, with which versions and command, and how much memory it took."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import platform
+import resource
 import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["cores", "header", "processor"]
+__all__ = ["cores", "header", "high_water", "processor"]
 
 
 def processor() -> str:
@@ -35,3 +36,12 @@ def header(module: str, *, packages: tuple[str, ...] = ("torch", "numpy")) -> st
         f"Python {platform.python_version()}, {versions}\n"
         f"python -m {module} {shlex.join(sys.argv[1:])}".rstrip()
     )
+
+
+def high_water() -> int:
+    """Return the most memory this process has held so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # a new program inherits its parent's `ru_maxrss` there, but not this
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

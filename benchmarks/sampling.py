@@ -22,7 +22,6 @@ import functools
 import itertools
 import math
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -255,16 +254,7 @@ def peak(size: tuple[int, int], classes: int, sigma: float, scale: float, n: int
     start = time.perf_counter()
     if n is not None:
         certifier.certify(Draw(model, picture(*size), "benchmark", sigma=sigma, seed=0))
-    return high_water(), time.perf_counter() - start
-
-
-def high_water() -> int:
-    """Return the most memory this process has held so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # a new program inherits its parent's `ru_maxrss` there, but not this
-        lines = status.read_text(encoding="utf-8").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return machine.high_water(), time.perf_counter() - start
 
 
 def in_own_process(*arguments: Any) -> tuple[int, float]:

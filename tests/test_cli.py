@@ -228,3 +228,40 @@ def test_help_imports_neither_torch_nor_pydantic_nor_numpy():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def front_page(output, *more):
+    """Run the command of the front page, `smoothseg certify --denoiser adm --segmenter vit-adapter`."""
+    result = invoke(
+        "certify",
+        "--denoiser",
+        "adm",
+        "--segmenter",
+        "vit-adapter",
+        "--output",
+        output,
+        "--format",
+        "json",
+        *more,
+    )
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["rows"]
+    return row
+
+
+def test_adm_and_vit_adapter_certify_a_small_street_scene_with_what_comes_along(tmp_path):
+    scene = ("--dataset", "streets:count=1,height=96,width=128", "--certifier", "holm:n0=5,n=60")
+    row = front_page(tmp_path / "run", "--sigma", 0.1, "--scale", 1, *scene)
+    assert row["certified"]["accuracy"] > 0.5
+    done = invoke("verify", tmp_path / "run")
+    assert "1 certificate verified" in done.output
+    assert (tmp_path / "run/certificates/adm/sigma-0.1").is_dir()
+
+
+@pytest.mark.slow
+def test_the_literal_command_of_the_front_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = front_page(tmp_path / "run")
+    assert row["sigma"] == 0.25
+    assert row["certified"]["accuracy"] > 0.6
+    assert "4 certificates verified" in invoke("verify", tmp_path / "run").output

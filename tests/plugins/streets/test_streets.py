@@ -246,3 +246,9 @@ def test_the_scenes_that_models_were_trained_on_stay_as_they_are(index, counts, 
     found = np.bincount(sample.labels.ravel(), minlength=12)
     np.testing.assert_allclose(found, counts, atol=25)
     np.testing.assert_allclose(sample.image.mean(axis=(0, 1)), colour, atol=0.5)
+
+
+def test_cards_of_models_trained_on_the_scenes_state_their_licence():
+    from smoothseg.training.card import data_card
+
+    assert data_card(StreetsRecipe(count=1, height=32, width=48).load())["licence"].endswith("Apache-2.0")

@@ -1,0 +1,178 @@
+"""How a weight file becomes a segmenter: the network it holds, its class names, and how images go through it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import nn
+
+from smoothseg import ConfigError, WeightsError, class_names, fitting
+from smoothseg.weights import Weights, digest, load_state
+from smoothseg.weights import load as load_weights
+from smoothseg_vit_adapter import checkpoint, pipeline
+from smoothseg_vit_adapter.architecture import PRESETS, Architecture, named
+from smoothseg_vit_adapter.network import ViTAdapterNetwork, normalise
+
+if TYPE_CHECKING:
+    from smoothseg_vit_adapter import VitAdapterRecipe
+
+__all__ = ["VitAdapterSegmenter", "load"]
+
+_PACKAGE = "smoothseg_vit_adapter"
+_NETWORK = "vit-adapter"
+
+
+@final
+class VitAdapterSegmenter:
+    """A ViT-Adapter with its weights; see `smoothseg.Segmenter`.
+
+    The network is taken over: put into eval mode, its batch norms folded into the convolutions before them, moved to
+    `device` in the recipe's precision. Of the recipe only what decides how an image goes through it is read.
+    """
+
+    def __init__(
+        self,
+        network: ViTAdapterNetwork,
+        recipe: VitAdapterRecipe,
+        *,
+        classes: tuple[str, ...],
+        digests: Mapping[str, str],
+        device: torch.device | str,
+    ) -> None:
+        published = network.architecture.pipeline
+        if recipe.resize == "published" and published.short is None:
+            raise ConfigError("resize=published: no rule was published for this architecture")
+        self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.precision]
+        _fold_batch_norms(network.eval())
+        network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
+        self._network = network.requires_grad_(False)
+        self._rule = published if recipe.resize == "published" else None
+        self._slides = (published.mode if recipe.mode == "auto" else recipe.mode) == "slide"
+        self._crop = published.crop if recipe.crop is None else recipe.crop
+        self._stride = published.stride if recipe.stride is None else recipe.stride
+        self._classes = classes
+        self._digests = dict(digests)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the label indices."""
+        return self._classes
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """sha256 of the weight file, and of the files of architecture and class names that were read, by name."""
+        return self._digests
+
+    @torch.inference_mode()
+    def segment(self, images: torch.Tensor) -> torch.Tensor:
+        """Return float32 scores, of windows at full resolution, else at a quarter; see `Segmenter.segment`."""
+        return fitting.in_rows(lambda rows: self._scores(images[rows]), len(images))
+
+    def _scores(self, images: torch.Tensor) -> torch.Tensor:
+        if self._rule is not None:
+            images = pipeline.fitted(images, self._rule)
+        normalised = normalise(images)
+        network: Callable[[torch.Tensor], torch.Tensor] = self._network.scores
+        if self._slides:
+            return pipeline.slide(
+                lambda window: network(window.to(self._dtype)),
+                normalised,
+                crop=self._crop,
+                stride=self._stride,
+            )
+        return network(normalised.to(self._dtype)).float()
+
+
+def load(recipe: VitAdapterRecipe, device: torch.device | str) -> VitAdapterSegmenter:
+    """Return the segmenter of `recipe.weights`, strictly loaded, on `device`; see `read`."""
+    network, weights, sides = read(recipe)
+    assert weights.classes is not None
+    return VitAdapterSegmenter(
+        network,
+        recipe,
+        classes=weights.classes,
+        digests={weights.path.name: weights.digest, **{side.name: digest(side) for side in sides}},
+        device=device,
+    )
+
+
+def read(recipe: VitAdapterRecipe) -> tuple[ViTAdapterNetwork, Weights, list[Path]]:
+    """Return the network of `recipe.weights`, strictly loaded, and the file as smoothseg writes one.
+
+    The files of architecture and class names, where any were read, come last.
+
+    Raises `WeightsError` if the file is not a ViT-Adapter's, or not one of the recipe's architecture, and
+    `ConfigError` if the class names are missing or too many.
+    """
+    weights = load_weights(recipe.weights, package=_PACKAGE)
+    if weights.network is None:
+        architecture = str(weights.options.get("architecture", recipe.architecture))
+        network, names = _foreign(weights, architecture, recipe.classes)
+        # what the network and its classes were made of besides the weights
+        sides = [
+            Path(side).expanduser()
+            for side in (None if architecture in PRESETS else architecture, recipe.classes)
+            if side
+        ]
+    else:
+        network, names = _native(weights, recipe.classes)
+        sides = []
+    own = dataclasses.replace(
+        weights, state=network.state_dict(), network=_NETWORK, config=network.config, classes=names
+    )
+    return network, own, sides
+
+
+def _native(weights: Weights, classes: str | None) -> tuple[ViTAdapterNetwork, tuple[str, ...]]:
+    if weights.network != _NETWORK:
+        raise WeightsError(f"{weights.path} holds the network '{weights.network}', expected '{_NETWORK}'")
+    if weights.classes is None:
+        raise WeightsError(f"{weights.path} does not name its classes")
+    if classes is not None:
+        raise ConfigError(f"{weights.path} names its classes itself; classes={classes} cannot replace them")
+    architecture = Architecture.from_config(weights.config, origin=str(weights.path))
+    if architecture.classes != len(weights.classes):
+        raise WeightsError(
+            f"{weights.path} scores {architecture.classes} classes but names {len(weights.classes)}"
+        )
+    return _filled(architecture, weights), weights.classes
+
+
+def _foreign(
+    weights: Weights, architecture: str, classes: str | None
+) -> tuple[ViTAdapterNetwork, tuple[str, ...]]:
+    origin = str(weights.path)
+    count = checkpoint.classes(weights.state, origin=origin)
+    sizes = named(architecture, count)
+    names = class_names.from_count(count) if classes is None else class_names.from_file(classes, count)
+    try:
+        state = checkpoint.own(weights.state, sizes, origin=origin)
+        network = _filled(sizes, dataclasses.replace(weights, state=state))
+    except WeightsError as error:
+        raise WeightsError(f"{error}, as architecture={architecture}") from None
+    return network, names
+
+
+def _filled(sizes: Architecture, weights: Weights) -> ViTAdapterNetwork:
+    # Half a billion random numbers take long to draw only to be overwritten.
+    with torch.device("meta"):
+        network = ViTAdapterNetwork(sizes)
+    network = network.to_empty(device="cpu")
+    load_state(network, weights)
+    return network
+
+
+def _fold_batch_norms(module: nn.Module) -> None:
+    # Those that stand right behind the convolution that feeds them: in the spatial prior and in UPerNet.
+    before: tuple[str, nn.Module] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and before is not None and isinstance(before[1], nn.Conv2d):
+            setattr(module, before[0], nn.utils.fuse_conv_bn_eval(before[1], child))
+            setattr(module, name, nn.Identity())
+        else:
+            _fold_batch_norms(child)
+        before = (name, child)
