@@ -7,7 +7,8 @@ faith, and is refused whole.
 from __future__ import annotations
 
 import contextlib
-import shutil
+import gzip
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -19,41 +20,79 @@ from smoothseg.errors import WeightsError
 
 __all__ = ["extract"]
 
+_DAMAGE = (
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    gzip.BadGzipFile,
+    UnicodeError,
+    ValueError,
+)
+"""What reading a damaged archive may raise beside the errors of `tarfile` and `zipfile`."""
+
 
 def extract(archive: Path, member: str, target: Path, *, origin: str) -> None:
     """Write the file `member` of a tar (also compressed) or zip archive to `target`.
 
     member: its path in the archive, or its name if only one file has it. origin: the archive's name in messages.
 
-    Raises `WeightsError` if the archive is damaged or neither of the two, if it has no such file or several, if that
-    is no regular file, or if any name in it is absolute or leads outside with `..`.
+    Raises `WeightsError` if the archive is damaged (a compressed one is read to its end, where its checksum is),
+    encrypted or neither of the two, if it has no such file or several, if that is no regular file, or if any name in it
+    is absolute or leads outside with `..`. Errors of the disk that is written to pass as they are.
     """
     try:
-        with _opened(archive, member, origin) as content, target.open("wb") as file:
-            shutil.copyfileobj(content, file, 1 << 20)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise WeightsError(f"the archive {origin} is damaged: {str(error) or 'it ends too early'}") from None
+        with archive.open("rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"
+        with (_zip if zipped else _tar)(archive, member, origin) as content, target.open("wb") as file:
+            while chunk := _read(content, origin):
+                file.write(chunk)
+    except (tarfile.TarError, zipfile.BadZipFile, *_DAMAGE) as error:
+        raise _damaged(origin, error) from None
+
+
+def _read(content: IO[bytes], origin: str) -> bytes:
+    try:
+        return content.read(1 << 20)
+    except (OSError, RuntimeError) as error:  # of the compressed stream: a wrong checksum, a password
+        raise _damaged(origin, error) from None
+
+
+def _damaged(origin: str, error: Exception) -> WeightsError:
+    return WeightsError(f"the archive {origin} is damaged or encrypted: {str(error) or 'it ends too early'}")
 
 
 @contextlib.contextmanager
-def _opened(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
-    """Give the content of the one file wanted."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as packed:
-            files = {entry.filename: entry for entry in packed.infolist() if not entry.is_dir()}
-            with packed.open(files[_chosen(list(files), member, origin)]) as content:
-                yield content
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as tar:
-            entries = {entry.name: entry for entry in tar if not entry.isdir()}
-            entry = entries[_chosen(list(entries), member, origin)]
-            found = tar.extractfile(entry) if entry.isfile() else None
-            if found is None:
-                raise WeightsError(f"{member} in the archive {origin} is no regular file and was refused")
-            with found as content:
-                yield content
-    else:
-        raise WeightsError(f"{origin} is neither a tar nor a zip archive, or is damaged")
+def _zip(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
+    with zipfile.ZipFile(archive) as packed:
+        files = {entry.filename: entry for entry in packed.infolist() if not entry.is_dir()}
+        chosen = files[_chosen(list(files), member, origin)]
+        try:
+            content = packed.open(chosen)
+        except (RuntimeError, NotImplementedError) as error:
+            raise _damaged(origin, error) from None
+        with content:
+            yield content
+
+
+@contextlib.contextmanager
+def _tar(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
+    try:
+        tar = tarfile.open(archive)  # noqa: SIM115
+    except (tarfile.ReadError, *_DAMAGE) as error:
+        raise WeightsError(f"{origin} is neither a tar nor a zip archive, or is damaged: {error}") from None
+    with tar:
+        entries = {entry.name: entry for entry in tar if not entry.isdir()}
+        entry = entries[_chosen(list(entries), member, origin)]
+        found = tar.extractfile(entry) if entry.isfile() else None
+        if found is None:
+            raise WeightsError(f"{member} in the archive {origin} is no regular file and was refused")
+        with found as content:
+            yield content
+        # tarfile stops at the mark of the archive's end; the checksum of a compressed one comes behind it
+        stream: IO[bytes] = tar.fileobj  # type: ignore[assignment]
+        while _read(stream, origin):
+            pass
 
 
 def _chosen(names: list[str], member: str, origin: str) -> str:

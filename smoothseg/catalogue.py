@@ -22,20 +22,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from smoothseg.downloads import Source
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError
 from smoothseg.files import read_yaml
 
 __all__ = ["Entry", "automatic", "catalogue"]
-
-_FIELDS = {
-    "file", "url", "member", "sha256", "size", "licence", "source", "component", "datasets", "options",
-}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,22 +99,30 @@ def read_catalogue(path: Path, package: str) -> dict[str, Entry]:
     }
 
 
-def automatic(package: str, *, component: str | None, dataset: str | None) -> Entry:
-    """Return the entry that `weights=auto` stands for: that of `dataset`, else the one for `any`.
+def automatic(
+    package: str,
+    *,
+    component: str | None,
+    dataset: str | None,
+    agrees: Callable[[Entry], bool] = lambda entry: True,
+) -> Entry:
+    """Return the entry that `weights=auto` is: the first of `dataset` that `agrees`, or of `any` if none names it.
 
     dataset: a dataset's name, None where none is known. Raises `ConfigError` if there is none.
     """
     entries = [entry for entry in catalogue(package).values() if entry.fits(component)]
-    for wanted in (dataset, "any"):
-        for entry in entries:
-            if wanted in entry.datasets:
-                return entry
+    named = [entry for entry in entries if dataset in entry.datasets]
+    for entry in named or entries:
+        if agrees(entry) and (named or "any" in entry.datasets):
+            return entry
     what = component or package
     known = ", ".join(entry.name for entry in entries) or "none"
     whose = (
         f"{what} has no weights for dataset '{dataset}'" if dataset else f"{what} has no weights of its own"
     )
-    raise ConfigError(f"{whose} (known by name: {known}): give a name or a file with {what}:weights=...")
+    raise ConfigError(
+        f"{whose} and these options (known by name: {known}): give a name or a file with {what}:weights=..."
+    )
 
 
 def unknown(package: str, name: str) -> UnknownNameError:
@@ -126,23 +130,42 @@ def unknown(package: str, name: str) -> UnknownNameError:
     return UnknownNameError.of("weights", name, catalogue(package), listed=f"{package} knows")
 
 
-def _entry(name: str, given: Any, folder: Path, what: str) -> Entry:
-    if not isinstance(given, dict):
-        raise PluginError(f"{what} must be a mapping, got {type(given).__name__}")
-    if wrong := sorted(set(given) - _FIELDS):
-        raise PluginError(f"{what} has the unknown key '{wrong[0]}'; known: {', '.join(sorted(_FIELDS))}")
-    for key in ("licence", "source"):
-        if not isinstance(given.get(key), str):
-            raise PluginError(f"{what} must state its {key}")
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """An entry as it is written."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    licence: str
+    source: str
+    file: str | None = None
+    url: str | None = None
+    member: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    component: str | None = None
+    datasets: list[str] = dataclasses.field(default_factory=list)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _entry(name: str, written: Any, folder: Path, what: str) -> Entry:
+    import pydantic  # here, because it is slow to import and few commands need a catalogue
+
+    try:
+        given = pydantic.TypeAdapter(_Given).validate_python(written)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(piece) for piece in first["loc"]) or "the entry"
+        raise PluginError(f"{what}: {where}: {first['msg']}") from None
     path, download = None, None
-    if "url" in given:
+    if given.url is not None:
         try:
-            plain = Source.of(str(given["url"]) + (f"#member={given['member']}" if "member" in given else ""))
-            download = dataclasses.replace(plain, sha256=given.get("sha256"), size=given.get("size"))
+            plain = Source.of(given.url + (f"#member={given.member}" if given.member else ""))
+            download = dataclasses.replace(plain, sha256=given.sha256, size=given.size)
         except ConfigError as error:
             raise PluginError(f"{what}: {error}") from None
-    elif "file" in given:
-        path = folder / str(given["file"])
+    elif given.file is not None:
+        path = folder / given.file
         if not path.is_file():
             raise PluginError(f"{what}: {path} does not exist")
     else:
@@ -151,9 +174,9 @@ def _entry(name: str, given: Any, folder: Path, what: str) -> Entry:
         name,
         path,
         download,
-        given["licence"],
-        given["source"],
-        given.get("component"),
-        tuple(given.get("datasets", ())),
-        dict(given.get("options", {})),
+        given.licence,
+        given.source,
+        given.component,
+        tuple(given.datasets),
+        given.options,
     )

@@ -21,14 +21,14 @@ import json
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothseg.catalogue import Entry, automatic, catalogue, unknown
 from smoothseg.downloads import Fetched, Progress, Source, cache, fetch
 from smoothseg.downloads import sha256_of as digest
-from smoothseg.errors import WeightsError
+from smoothseg.errors import ConfigError, PluginError, WeightsError
 from smoothseg.files import replacing
 
 if TYPE_CHECKING:
@@ -80,15 +80,44 @@ def package_of(recipe: Any) -> str:
     return str(kind.__module__).partition(".")[0]
 
 
-def pinned(recipe: Any, *, component: str, dataset: str) -> Any:
-    """Return `recipe` with the name of the weights that `auto` stands for with this dataset; others as they are.
+def pinned(recipe: Any, *, component: str, dataset: str | None = None) -> Any:
+    """Return `recipe` with what the catalogue says of its weights: their name for `auto`, and their options.
 
-    Raises `ConfigError` if the plugin knows none for the dataset.
+    component: the recipe's name. dataset: that of the dataset, for `auto`; of several files for one dataset the first
+    is taken whose options agree with those of the recipe. A recipe whose weights are not in the catalogue, or that has
+    none, is returned as it is.
+
+    Raises `ConfigError` if the plugin knows no weights for `auto`, or if the recipe has another value for an option of
+    its weights than they have.
     """
-    if getattr(recipe, "weights", None) != AUTO:
+    reference, package = getattr(recipe, "weights", None), package_of(recipe)
+    if reference == AUTO:
+        entry = automatic(
+            package,
+            component=component,
+            dataset=dataset,
+            agrees=lambda entry: not any(_differing(recipe, entry, component)),
+        )
+    elif isinstance(reference, str) and reference in catalogue(package):
+        entry = catalogue(package)[reference]
+    else:
         return recipe
-    entry = automatic(package_of(recipe), component=component, dataset=dataset)
-    return dataclasses.replace(recipe, weights=entry.name)
+    for key, given, value in _differing(recipe, entry, component):
+        raise ConfigError(f"weights '{entry.name}' of {component} have {key}={value}, got {key}={given}")
+    return dataclasses.replace(recipe, weights=entry.name, **entry.options)
+
+
+def _differing(recipe: Any, entry: Entry, component: str) -> Iterator[tuple[str, Any, Any]]:
+    """Give each option that a recipe was given in another way than `entry` has it: name, given, the entry's."""
+    fields = {field.name: field for field in dataclasses.fields(recipe)}
+    for key, value in entry.options.items():
+        if key not in fields:
+            raise PluginError(
+                f"weights '{entry.name}' have the option {key}, which {component} does not take"
+            )
+        given = getattr(recipe, key)
+        if given not in (fields[key].default, value):
+            yield key, given, value
 
 
 def locate(
@@ -146,22 +175,19 @@ def load(reference: str, *, package: str, component: str | None = None) -> Weigh
     path, options = found.path, {} if entry is None else entry.options
     if path.suffix == ".safetensors":
         state, metadata = _read_safetensors(path)
-        stored = json.loads(metadata["smoothseg"]) if "smoothseg" in metadata else {}
-        if stored and stored.get("format") != _FORMAT:
-            raise WeightsError(
-                f"{path} has weight format {stored.get('format')}; this version reads {_FORMAT}"
-            )
-        if stored:
-            state = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
-        classes = stored.get("classes")
+        if "smoothseg" not in metadata:
+            return Weights(state, path, found.sha256, options=options)
+        stored = _described(metadata["smoothseg"], path)
+        state = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
+        classes = stored["classes"]
         return Weights(
             state,
             path,
             found.sha256,
-            stored.get("network"),
-            stored.get("config", {}),
+            stored["network"],
+            stored["config"],
             None if classes is None else tuple(classes),
-            stored.get("card", {}),
+            stored["card"],
             options,
         )
     return Weights(_read_torch(path), path, found.sha256, options=options)
@@ -202,6 +228,7 @@ def save(
     half: store floating-point tensors as float16 (running variances that overflow it stay as they are).
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     def stored(tensor: torch.Tensor) -> torch.Tensor:
@@ -219,11 +246,34 @@ def save(
         "card": dict(card or {}),
     }
     with replacing(path) as temporary:
-        save_file(
-            {key: stored(tensor) for key, tensor in state.items()},
-            temporary,
-            metadata={"smoothseg": json.dumps(described, sort_keys=True)},
-        )
+        try:
+            save_file(
+                {key: stored(tensor) for key, tensor in state.items()},
+                temporary,
+                metadata={"smoothseg": json.dumps(described, sort_keys=True)},
+            )
+        except SafetensorError as error:  # its name for whatever the system refuses
+            raise OSError(f"{path} cannot be written: {error}") from None
+
+
+def _described(text: str, path: Path) -> dict[str, Any]:
+    """Return what `save` stored beside the tensors of `path`; raise `WeightsError` if it is not that."""
+    try:
+        stored = json.loads(text)
+        version = stored.get("format")
+        if version != _FORMAT:
+            raise WeightsError(f"{path} has weight format {version}; this version reads {_FORMAT}")
+        classes = stored["classes"]
+        if not (
+            isinstance(stored["network"], str)
+            and isinstance(stored["config"], dict)
+            and isinstance(stored["card"], dict)
+            and (classes is None or all(isinstance(name, str) for name in classes))
+        ):
+            raise TypeError("a value of another kind")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: what is stored beside its tensors is damaged: {error}") from None
+    return dict(stored)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -255,7 +305,9 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
             f"{path} needs more than tensors to be read{_wanted(str(error))}: arbitrary code could run, and it was "
             "refused; have its author save the state dict alone, as safetensors"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # what a damaged file makes its reader do is not for torch to foresee
         reason = next(iter(str(error).splitlines()), "the file ends too early")
         raise WeightsError(f"{path} cannot be read as a torch file: {reason}") from None
     for wrapper in ("state_dict", "model"):

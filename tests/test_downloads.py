@@ -26,13 +26,15 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Server:
     """An HTTP server of `files` on this machine, whose behaviour a test can spoil.
 
-    requests: (method, path, range) of each. cut: bytes after which the next connections break off, one a connection.
-    status: what the next connections answer instead. etag: None sends none. ranges: whether ranges are honoured.
+    requests: (path, range) of each. cut: bytes after which the next connections break off, one a connection. status:
+    what the next connections answer instead. etag: None sends none. ranges: whether ranges are honoured. most: bytes
+    a range has at most. shift: bytes by which a range starts elsewhere. location: leads elsewhere.
     """
 
     def __init__(self):
         self.files, self.requests, self.cut, self.status = {}, [], [], []
         self.etag, self.ranges, self.length, self.location = '"one"', True, True, None
+        self.most, self.shift = None, 0
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -67,17 +69,20 @@ class Server:
             return
         start = 0
         if wanted and self.ranges and condition in (None, self.etag):
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) + self.shift
             if start >= len(content):
                 handler.send_error(416)
                 return
+        stop = len(content) if not start or self.most is None else min(len(content), start + self.most)
         handler.send_response(206 if start else 200)
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         if self.length:
-            handler.send_header("Content-Length", str(len(content) - start))
+            handler.send_header("Content-Length", str(stop - start))
         if self.etag:
             handler.send_header("ETag", self.etag)
         handler.end_headers()
-        end = start + self.cut.pop(0) if self.cut else None
+        end = start + self.cut.pop(0) if self.cut else stop
         handler.wfile.write(content[start:end])
         handler.close_connection = True
 
@@ -128,11 +133,26 @@ def test_a_reference_names_address_hash_and_member():
         ("https://host/w.pth#sha256=xyz", "8 to 64 hexadecimal digits"),
         ("https://host/w.pth#md5=0123", "unknown 'md5' behind #"),
         ("hf://owner/w.pth", "expected hf://owner/name/file@revision"),
+        ("https://[bad/w.pth", "is no address"),
+        ("https:///w.pth", "is no address"),
+        ("https://host/a b.pth", "is no address: it has no host, or blanks"),
+        ("https://host:port/w.pth", "is no address"),
     ],
 )
 def test_a_reference_that_cannot_be_used_says_why(reference, message):
     with pytest.raises(ConfigError, match=message):
         fetch(Source.of(reference))
+
+
+def test_a_hash_may_be_written_in_capitals_and_a_name_may_be_anything():
+    assert Source.of("https://host/w.pth#sha256=0123ABCD").sha256 == "0123abcd"
+    assert Source.of("https://host/record.json").file == "file-record.json"
+    assert len(Source.of(f"https://host/{'x' * 400}.pth").file) == 150
+
+
+def test_an_address_with_letters_of_any_language_is_fetched(server):
+    server.files["gr%C3%BC%C3%9Fe.pth"] = CONTENT
+    assert fetch(Source.of(f"{server.url}/grüße.pth")).sha256 == SHA256
 
 
 def test_no_two_addresses_share_a_place_in_the_cache():
@@ -181,6 +201,18 @@ def test_a_file_that_changed_on_the_server_is_fetched_from_its_beginning(server,
 def test_a_server_without_ranges_is_asked_for_all_of_it_again(server, source):
     server.cut, server.ranges = [300_000], False
     assert fetch(source).path.read_bytes() == CONTENT
+
+
+def test_a_range_that_is_answered_in_part_is_asked_for_further(server):
+    server.cut, server.most = [300_000], 400_000
+    assert fetch(Source.of(f"{server.url}/w.pth")).path.read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=300000-", "bytes=700000-"]
+
+
+def test_a_range_that_starts_elsewhere_is_not_put_behind_what_is_there(server, source):
+    server.cut, server.shift = [300_000], -1000
+    assert fetch(source).path.read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=300000-", None]
 
 
 def test_without_hash_and_without_etag_two_pieces_are_never_put_together(server):
@@ -259,6 +291,7 @@ def test_an_unsafe_redirect_is_refused_without_a_hash_to_check_by(server, monkey
         ):
             fetch(Source.of(f"{other.url}/w.pth"))
         assert fetch(Source.of(f"{other.url}/w.pth#sha256={SHA256}")).sha256 == SHA256
+        assert len(server.requests) == 1  # the first was refused before it was made
     finally:
         other.close()
 
@@ -461,6 +494,41 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     assert downloads.cache() == tmp_path / ".cache" / "smoothseg"
 
 
+def test_a_cache_that_only_others_may_write_is_read(server, source, monkeypatch):
+    import filelock
+
+    fetch(source)
+
+    def refuse(*arguments):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(filelock, "FileLock", refuse)
+    assert fetch(source).sha256 == SHA256
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"sha256": 3}', '{"size": 3}'])
+def test_a_damaged_record_is_named(server, source, content):
+    fetch(source)
+    (source.folder / "record.json").write_text(content)
+    with pytest.raises(WeightsError, match=r"record\.json is damaged"):
+        fetch(source)
+    with pytest.raises(WeightsError, match=r"record\.json is damaged"):
+        list(downloads.verify_cache())
+
+
+def test_what_was_laid_by_hand_and_what_the_hub_keeps_is_looked_at_too(source):
+    source.folder.mkdir(parents=True)
+    source.path.write_bytes(CONTENT)
+    blobs = downloads.cache() / "huggingface/models--owner--name/blobs"
+    blobs.mkdir(parents=True)
+    (blobs / SHA256).write_bytes(CONTENT)
+    (blobs / ("0" * 64)).write_bytes(CONTENT)
+    found = {path.name: problem for path, problem in downloads.verify_cache()}
+    assert found[SHA256] is None
+    assert "put there by hand and not used yet" in found["w.pth"]
+    assert "not its name" in found["0" * 64]
+
+
 def test_two_processes_that_want_a_file_fetch_it_once(server, source):
     code = "import sys; from smoothseg.downloads import Source, fetch; print(fetch(Source.of(sys.argv[1])).sha256)"
     reference = f"{source.url}#sha256={SHA256}"
@@ -475,26 +543,48 @@ def test_two_processes_that_want_a_file_fetch_it_once(server, source):
 # ---- Hugging Face
 
 
-def test_a_file_of_the_hub_is_fetched_by_its_library_and_recorded(monkeypatch, tmp_path):
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub whose every file has the content `hub.content`; what was asked of it is in `hub.asked`."""
     import huggingface_hub
 
-    asked = []
+    class Hub:
+        content, asked = CONTENT, []
 
-    def download(repo, filename, *, revision, cache_dir):
-        asked.append((repo, filename, revision))
-        path = cache_dir / "snapshot" / filename
+    def download(repo, filename, *, revision, local_dir):
+        Hub.asked.append((repo, filename, revision))
+        path = local_dir / filename
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(CONTENT)
+        path.write_bytes(Hub.content)
         return str(path)
 
+    Hub.asked = []
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return Hub
+
+
+def test_a_file_of_the_hub_is_fetched_by_its_library_and_recorded(hub):
     source = Source.of(f"hf://owner/name/deep/w.pth@v1#sha256={SHA256}")
     assert fetch(source).path.read_bytes() == CONTENT
     assert fetch(source).sha256 == SHA256
-    assert asked == [("owner/name", "deep/w.pth", "v1")]
+    assert hub.asked == [("owner/name", "deep/w.pth", "v1")]
     assert json.loads((source.folder / "record.json").read_text())["url"] == "hf://owner/name/deep/w.pth@v1"
-    with pytest.raises(WeightsError, match="should have sha256 0000"):
-        fetch(Source.of(f"hf://owner/name/w.pth#sha256={'0' * 64}"))
+    assert held(source) == ["record.json", "w.pth"]
+
+
+def test_a_file_of_the_hub_with_another_hash_is_refused_and_fetched_anew_the_next_time(hub):
+    source = Source.of(f"hf://owner/name/w.pth#sha256={SHA256}")
+    hub.content = b"broken"
+    with pytest.raises(WeightsError, match=rf"should have sha256 {SHA256[:16]}"):
+        fetch(source)
+    assert held(source) == []
+    hub.content = CONTENT
+    assert fetch(source).sha256 == SHA256
+
+
+def test_a_file_of_an_archive_on_the_hub_is_taken_out_of_it(hub):
+    hub.content = packed("zip", {"models/w.pth": CONTENT})
+    assert fetch(Source.of("hf://owner/name/models.zip@v1#member=w.pth")).path.read_bytes() == CONTENT
 
 
 def test_a_hub_that_cannot_be_reached_is_told_in_one_line(monkeypatch):

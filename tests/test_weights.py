@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from torch import nn
 
 from smoothseg import weights
@@ -108,6 +109,43 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
         weights.load(str(tmp_path / "p.pth"), package=PACKAGE)
 
 
+@pytest.mark.parametrize(
+    "text", ["[1]", "{", "null", '{"format": 1}', '{"format": 1, "network": 3, "config": {}}']
+)
+def test_damage_in_what_is_stored_beside_the_tensors_is_named(tmp_path, text):
+    save_file({"w": torch.ones(2)}, tmp_path / "w.safetensors", metadata={"smoothseg": text})
+    with pytest.raises(WeightsError, match=r"w\.safetensors"):
+        weights.load(str(tmp_path / "w.safetensors"), package=PACKAGE)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_torch_file_with_changed_bytes_is_read_or_refused_and_nothing_else(tmp_path, zipped):
+    torch.save(module().state_dict(), tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    content = (tmp_path / "w.pth").read_bytes()
+    generator, messages = np.random.default_rng(1), []
+    for _ in range(150):
+        changed = bytearray(content)
+        changed[generator.integers(len(content))] ^= int(generator.integers(1, 256))
+        (tmp_path / "w.pth").write_bytes(bytes(changed))
+        try:
+            weights.load(str(tmp_path / "w.pth"), package=PACKAGE)
+        except WeightsError as error:
+            messages.append(str(error))
+    assert len(messages) > 10
+    assert not any("\n" in message for message in messages)
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_the_system(tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    def refuse(*arguments, **options):
+        raise SafetensorError("I/O error")
+
+    monkeypatch.setattr("safetensors.torch.save_file", refuse)
+    with pytest.raises(OSError, match="cannot be written"):
+        saved(tmp_path / "w.safetensors")
+
+
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"PK\x03\x04"])
 def test_damaged_files_are_named(tmp_path, name, content):
@@ -170,6 +208,29 @@ def test_auto_is_the_catalogues_file_for_the_dataset():
     }
     own = dataclasses.replace(recipe, weights="own.pth")
     assert weights.pinned(own, component="hrnet", dataset="streets") is own
+
+
+def test_weights_by_name_bring_their_options_and_refuse_others():
+    official = plugins()["denoiser"].recipe("adm:weights=256-uncond")
+    assert weights.pinned(official, component="adm").architecture == "256-uncond"
+    small = plugins()["segmenter"].recipe("hrnet:weights=cityscapes,width=w32")
+    with pytest.raises(ConfigError, match=r"weights 'cityscapes' of hrnet have width=w48, got width=w32"):
+        weights.pinned(small, component="hrnet")
+    with pytest.raises(ConfigError, match="have architecture=256-uncond, got architecture=512-uncond"):
+        Plan.of({"denoiser": "adm:weights=256-uncond,architecture=512-uncond"})
+    plan = Plan.of({"denoiser": "adm:weights=256-uncond"})
+    assert plan.describe()["methods"][0]["denoiser"]["architecture"] == "256-uncond"
+    assert Plan.of(plan.describe()) == plan
+
+
+def test_auto_takes_the_first_file_whose_options_agree():
+    recipe = plugins()["segmenter"].recipe("torchvision:model=fcn_resnet50")
+    assert weights.pinned(recipe, component="torchvision", dataset="folder").weights == "fcn_resnet50"
+    recipe = plugins()["segmenter"].recipe("torchvision")
+    assert weights.pinned(recipe, component="torchvision", dataset="folder").weights == "deeplabv3_resnet50"
+    wide = plugins()["segmenter"].recipe("hrnet:width=w32")
+    with pytest.raises(ConfigError, match="no weights for dataset 'pascal-context' and these options"):
+        weights.pinned(dataclasses.replace(wide), component="hrnet", dataset="pascal-context")
 
 
 def test_a_plan_holds_the_names_of_its_weights_and_runs_again_from_them():
@@ -258,9 +319,23 @@ def test_no_weights_for_a_dataset_is_an_error_that_says_what_there_is(package):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (3, "must be a mapping, got int"),
-        ({"url": "https://host/w.pth", "source": "x"}, "must state its licence"),
-        ({"url": "https://host/w.pth", "hash": "0", **STATED}, "unknown key 'hash'"),
+        (3, "the entry: Input should be a dictionary"),
+        ({"url": "https://host/w.pth", "source": "x"}, "licence: Field required"),
+        ({"url": "https://host/w.pth", "hash": "0", **STATED}, "hash: Unexpected"),
+        (
+            {"url": "https://host/w.pth", "sha256": 12345678, **STATED},
+            "sha256: Input should be a valid string",
+        ),
+        (
+            {"url": "https://host/w.pth", "datasets": "cityscapes", **STATED},
+            "datasets: Input should be a valid list",
+        ),
+        (
+            {"url": "https://host/w.pth", "options": [1], **STATED},
+            "options: Input should be a valid dictionary",
+        ),
+        ({"url": "https://host/w.pth", "size": "big", **STATED}, "size: Input should be a valid integer"),
+        ({"url": "https://[h/w.pth", **STATED}, "is no address"),
         ({"url": "ftp://host/w.pth", **STATED}, "not ftp://"),
         ({"url": "https://host/w.pth", "sha256": "xyz", **STATED}, "hexadecimal"),
         ({"file": "absent.safetensors", **STATED}, "does not exist"),

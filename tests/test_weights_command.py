@@ -6,10 +6,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from smoothseg import ConfigError, UnknownNameError, WeightsError, weights
+from smoothseg import ConfigError, PluginError, UnknownNameError, WeightsError, weights
 from smoothseg.cli import cli
+from smoothseg.cli.progress import downloading
 from smoothseg.downloads import Source
-from smoothseg.plugins import plugins
+from smoothseg.plugins import PluginWarning, plugins
 
 URL = "https://weights.invalid/w.bin"
 
@@ -69,6 +70,41 @@ def test_fetch_understands_every_argument_before_it_fetches(run, monkeypatch):
         run("fetch", URL, "hrnett:weights=cityscapes")
 
 
+@pytest.mark.parametrize("spec", ["identity", "mmseg:config=x", "transformers:model=owner/name"])
+def test_a_component_without_weights_to_fetch_says_so(run, spec):
+    with pytest.raises(ConfigError, match=rf"'{spec}' names no weights to fetch"):
+        run("fetch", spec)
+
+
+def test_options_that_are_not_those_of_the_weights_are_refused(run):
+    with pytest.raises(ConfigError, match="have width=w48, got width=w32"):
+        run("fetch", "hrnet:weights=cityscapes,width=w32")
+
+
+def test_a_broken_catalogue_does_not_hide_the_others(run, monkeypatch):
+    import smoothseg.catalogue
+
+    read = smoothseg.catalogue.catalogue
+
+    def broken(package):
+        if package == "smoothseg_kair":
+            raise PluginError("smoothseg_kair: weights 'x': licence: Field required")
+        return read(package)
+
+    monkeypatch.setattr(smoothseg.catalogue, "catalogue", broken)
+    with pytest.warns(PluginWarning, match="licence: Field required"):
+        text = run("list")
+    assert "256-uncond" in text
+    assert "dncnn" not in text
+
+
+def test_a_download_in_a_log_is_told_in_lines(capsys):
+    with downloading() as progress:
+        progress("w.pth", 0, 3_000_000)
+        progress("w.pth", 3_000_000, 3_000_000)
+    assert capsys.readouterr().err == "fetching w.pth  3 of 3 MB\n"
+
+
 def test_fetch_without_a_network_says_what_to_do(run, monkeypatch):
     monkeypatch.setenv("SMOOTHSEG_OFFLINE", "1")
     with pytest.raises(
@@ -118,7 +154,7 @@ def test_convert_refuses_to_write_over_a_file_or_another_format(run, tmp_path):
         run("convert", "hrnet", tmp_path / "own.safetensors")
     with pytest.raises(ConfigError, match=r"must end in \.safetensors"):
         run("convert", "hrnet", tmp_path / "own.pth")
-    with pytest.raises(ConfigError, match="'identity' cannot be converted"):
+    with pytest.raises(ConfigError, match="'identity' writes no weight files of its own"):
         run("convert", "identity", tmp_path / "new.safetensors")
 
 

@@ -32,7 +32,7 @@ class TorchvisionRecipe:
     model: Model = smoothseg.option("deeplabv3_resnet50", "torchvision's name of the network")
     weights: str = smoothseg.option(
         "auto",
-        "name (`smoothseg weights list`), path, https://...#sha256=... or hf://...; auto: DeepLabV3-ResNet50's",
+        "name (`smoothseg weights list`), path, https://...#sha256=... or hf://...; auto: the published ones of the model",
     )
     classes: str | None = smoothseg.option(
         None, "text file of class names, one a line, for a checkpoint of other than the 21 VOC classes"
@@ -41,10 +41,16 @@ class TorchvisionRecipe:
 
     def load(self, device: torch.device | str) -> TorchvisionSegmenter:
         """Return the segmenter with its weights on `device`; nothing is loaded partially."""
+        from smoothseg import weights
         from smoothseg_torchvision import segmenter
 
+        recipe = weights.pinned(self, component="torchvision")
         return segmenter.load(
-            self.weights, model=self.model, classes=self.classes, precision=self.precision, device=device
+            recipe.weights,
+            model=recipe.model,
+            classes=recipe.classes,
+            precision=recipe.precision,
+            device=device,
         )
 
 

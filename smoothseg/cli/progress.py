@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from smoothseg.downloads import Progress
     from smoothseg.runs import Job, Prepared
 
-__all__ = ["Track", "progress"]
+__all__ = ["Track", "downloading", "progress"]
 
 _LINE_EVERY = 15.0
 """Seconds between two lines where there is no terminal."""
@@ -58,13 +59,10 @@ class Track:
 
     def download(self, name: str, done: int, total: int | None) -> None:
         """Show how far the download of a weight file has come."""
-        size = f"{done / 1e6:,.0f} MB" if total is None else f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
-        self._bar.update(self._task, description=f"fetching {name}  {size}", completed=done, total=total)
-        if not self._console.is_terminal and (
-            done == total or time.monotonic() - self._printed >= _LINE_EVERY
-        ):
-            self._printed = time.monotonic()
-            self._console.print(f"fetching {name}  {size}")
+        text = _fetching(name, done, total)
+        self._bar.update(self._task, description=text, completed=done, total=total)
+        if not self._console.is_terminal and (done == total or self._due()):
+            self._console.print(text)
 
     def plan(self, prepared: Prepared) -> None:
         """Take the size of the run from `prepared`."""
@@ -104,12 +102,18 @@ class Track:
         images = self._certified / self._jobs_of_image / elapsed if elapsed else 0.0
         speed = f"{images:.3f} images/s  {rate:.1f} samples/s"
         self._bar.update(self._task, advance=count, speed=speed)
-        if not self._console.is_terminal and time.monotonic() - self._printed >= _LINE_EVERY:
-            self._printed = time.monotonic()
+        if not self._console.is_terminal and self._due():
             task = self._bar.tasks[0]
             left = (task.total or 0) - task.completed
             eta = f"{left / rate:.0f} s" if rate else "?"
             self._console.print(f"{self._finished}/{self._jobs} certificates  {speed}  ETA {eta}")
+
+    def _due(self) -> bool:
+        """Tell whether it is time for a line in a log, and start waiting for the next."""
+        due = time.monotonic() - self._printed >= _LINE_EVERY
+        if due:
+            self._printed = time.monotonic()
+        return due
 
 
 @contextlib.contextmanager
@@ -118,3 +122,16 @@ def progress() -> Iterator[Track]:
     track = Track()
     with track._bar:
         yield track
+
+
+@contextlib.contextmanager
+def downloading() -> Iterator[Progress]:
+    """Give a listener for `downloads.fetch`: a bar a file on a terminal, plain lines on stderr in a log."""
+    track = Track()
+    with track._bar:
+        yield track.download
+
+
+def _fetching(name: str, done: int, total: int | None) -> str:
+    of = "" if total is None else f" of {total / 1e6:,.0f}"
+    return f"fetching {name}  {done / 1e6:,.0f}{of} MB"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from smoothseg.cli.progress import downloading
+
 if TYPE_CHECKING:
     from smoothseg.catalogue import Entry
-    from smoothseg.downloads import Progress
 
 __all__ = ["weights"]
 
@@ -58,8 +60,11 @@ def list_(names: tuple[str, ...]) -> None:
         for entry in entries if names else ():
             place = entry.download.told if entry.download is not None else str(entry.path)
             console.print(Text(f"\n    {entry.name}"))
-            for line in (entry.source, f"licence: {entry.licence}", place):
-                console.print(Padding(Text(line, style="dim", overflow="fold"), (0, 0, 0, 6)))
+            for line in (entry.source, f"licence: {entry.licence}"):
+                console.print(Padding(Text(line, style="dim"), (0, 0, 0, 6)))
+            console.print(
+                Text(f"      {place}", style="dim"), soft_wrap=True
+            )  # an address stays in one piece
     console.print(
         Text("Use them as COMPONENT:weights=NAME; auto, the default, goes by the dataset.", style="dim")
     )
@@ -75,17 +80,16 @@ def fetch(references: tuple[str, ...]) -> None:
     """
     from smoothseg.downloads import Source, sha256_of
     from smoothseg.downloads import fetch as fetch_source
-    from smoothseg.weights import AUTO, locate, package_of
+    from smoothseg.weights import locate, package_of
 
     places: list[Path | Source] = []
     for reference in references:  # all of them are understood before the first is fetched
-        if ":" in reference and reference.partition(":")[2].startswith("//"):
+        if re.match(r"\w+://", reference):
             places.append(Source.of(reference))
             continue
         component, recipe = _recipe(reference)
-        asked = getattr(recipe, "weights", AUTO)
-        places.append(locate(asked, package=package_of(recipe), component=component)[0])
-    with _progress() as progress:
+        places.append(locate(recipe.weights, package=package_of(recipe), component=component)[0])
+    with downloading() as progress:
         for place in places:
             if isinstance(place, Source):
                 found = fetch_source(place, progress=progress)
@@ -104,6 +108,7 @@ def check(specs: tuple[str, ...]) -> None:
     """
     from smoothseg.downloads import verify_cache
     from smoothseg.errors import WeightsError
+    from smoothseg.weights import ensure
 
     if not specs:
         wrong = 0
@@ -114,10 +119,8 @@ def check(specs: tuple[str, ...]) -> None:
             raise WeightsError(f"{wrong} files in the cache are not those that were fetched")
         return
     for spec in specs:
-        component, recipe = _recipe(spec)
-        with _progress() as progress:
-            from smoothseg.weights import ensure
-
+        component, recipe = _recipe(spec, optional=True)
+        with downloading() as progress:
             ensure(recipe, component=component, progress=progress)
         loaded = recipe.load("cpu")
         classes = getattr(loaded, "classes", None)
@@ -142,16 +145,14 @@ def convert(spec: str, output: Path, half: bool) -> None:
     from smoothseg.errors import ConfigError
     from smoothseg.protocols import Convertible
 
-    component, recipe = _recipe(spec)
+    component, recipe = _recipe(spec, optional=True)
     if not isinstance(recipe, Convertible):
-        raise ConfigError(
-            f"weights of '{component}' cannot be converted: its files are loaded by another library"
-        )
+        raise ConfigError(f"'{component}' writes no weight files of its own")
     if output.suffix != ".safetensors":
         raise ConfigError(f"OUTPUT must end in .safetensors, got {output}")
     if output.exists():
         raise ConfigError(f"{output} exists already")
-    with _progress() as progress:
+    with downloading() as progress:
         files.ensure(recipe, component=component, progress=progress)
     made = recipe.converted()
     assert made.network is not None
@@ -170,13 +171,18 @@ def convert(spec: str, output: Path, half: bool) -> None:
 def _catalogues() -> Iterator[tuple[str, list[Entry]]]:
     """Give every component that takes weight references, with what its plugin's catalogue has for it."""
     from smoothseg.catalogue import catalogue
-    from smoothseg.plugins import plugins
+    from smoothseg.errors import PluginError
+    from smoothseg.plugins import PluginWarning, plugins
     from smoothseg.weights import package_of
 
     for kind in _KINDS:
         for entry in plugins()[kind]:
             if any(field.name == "weights" for field in entry.fields):
-                known = catalogue(package_of(entry.recipe)).values()
+                try:
+                    known = catalogue(package_of(entry.recipe)).values()
+                except PluginError as error:  # one broken catalogue must not hide the others
+                    warnings.warn(str(error), PluginWarning, stacklevel=2)
+                    continue
                 yield entry.name, [each for each in known if each.fits(entry.name)]
 
 
@@ -190,34 +196,24 @@ def _state(entry: Entry) -> str:
     return "to be fetched" if size is None else f"to be fetched, {size / 1e6:,.0f} MB"
 
 
-def _recipe(spec: str) -> tuple[str, Any]:
-    """Return the name and the recipe of a denoiser's or a segmenter's spec."""
-    from smoothseg.errors import UnknownNameError
+def _recipe(spec: str, *, optional: bool = False) -> tuple[str, Any]:
+    """Return the name and the recipe of a denoiser's or a segmenter's spec, as `weights.pinned` has it.
+
+    optional: a component without a weight reference will do; otherwise it raises `ConfigError`.
+    """
+    from smoothseg.errors import ConfigError, UnknownNameError
     from smoothseg.plugins import plugins
     from smoothseg.registry import parse
+    from smoothseg.weights import pinned
 
     name, _ = parse(spec, "component")
     for kind in _KINDS:
         if name in plugins()[kind]:
-            return name, plugins()[kind].recipe(spec)
+            recipe = pinned(plugins()[kind].recipe(spec), component=name)
+            if not optional and not isinstance(getattr(recipe, "weights", None), str):
+                raise ConfigError(
+                    f"'{spec}' names no weights to fetch; {name} finds its files when it is loaded"
+                )
+            return name, recipe
     known = [entry.name for kind in _KINDS for entry in plugins()[kind]]
     raise UnknownNameError.of("denoiser or segmenter", name, known, listed="installed")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show a bar a download on a terminal, and nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def progress(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name)
-            bars.update(tasks[name], completed=done, total=total)
-
-        yield progress
