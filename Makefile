@@ -67,6 +67,7 @@ docs: $(VENV)/.installed-docs
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks.statistics
 	@$(BIN)/python -m benchmarks.sampling
+	@$(BIN)/python -m benchmarks.full_size
 
 clean:
 	rm -rf $(VENV) site build dist .mypy_cache .ruff_cache .pytest_cache
