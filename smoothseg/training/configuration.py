@@ -103,6 +103,11 @@ class SegmenterTraining(Training):
     of every batch under N(0, 0.25^2) noise, in [0, 1] units and unclipped: `noise_sigma: 0.25`. The noise is drawn
     at the resolution of the dataset's images and goes through `image_scale` with them, as it does in certification.
     `noise_range` draws sigma per image instead, and `noise_fraction` leaves the rest of the images clean.
+
+    `consistency` asks for more: every image is seen under `copies` draws of its noise, and beside the cross-entropy
+    the loss has `consistency` times the mean Kullback-Leibler divergence of their mean prediction from each of them,
+    and `entropy` times the entropy of that mean (Jeong and Shin, NeurIPS 2020; SegCertify's appendix B.3, with 2 copies
+    and weights 5 and 0.5).
     """
 
     kind = "segmenter"
@@ -116,9 +121,20 @@ class SegmenterTraining(Training):
     class_weights: Literal["none", "sqrt-inverse", "inverse"] = option(
         "none", "weight of a class in the loss, from its share of the training pixels"
     )
+    consistency: pydantic.NonNegativeFloat = option(
+        0.0, "weight of the agreement between noisy copies of an image; 0 is none"
+    )
+    copies: pydantic.PositiveInt = option(2, "noisy copies of an image that are to agree, with consistency")
+    entropy: pydantic.NonNegativeFloat = option(
+        0.5, "weight of the entropy of their mean prediction, with consistency"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.consistency and not (self.noise_sigma or self.noise_range):
+            raise ValueError("consistency is between noisy copies: give noise_sigma or noise_range")
+        if self.consistency and self.copies < 2:
+            raise ValueError(f"consistency needs at least 2 copies of an image, got {self.copies}")
         if self.noise_range is not None:
             if self.noise_sigma:
                 raise ValueError("give noise_sigma or noise_range, not both")

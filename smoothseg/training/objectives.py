@@ -19,7 +19,15 @@ from smoothseg.protocols import Dataset, Sample
 from smoothseg.training.configuration import DenoiserTraining, SegmenterTraining, Training
 from smoothseg.training.data import Batch, Cache, resized
 
-__all__ = ["DenoiserObjective", "Objective", "SegmenterObjective", "class_weights", "evenly", "resized_noise"]
+__all__ = [
+    "DenoiserObjective",
+    "Objective",
+    "SegmenterObjective",
+    "class_weights",
+    "disagreement",
+    "evenly",
+    "resized_noise",
+]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -50,24 +58,29 @@ class SegmenterObjective:
         self._weights = class_weights(samples, self._classes, training.class_weights)
 
     def loss(self, network: torch.nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        """Return the mean cross-entropy a labelled pixel, weighted by class."""
+        """Return the mean cross-entropy a labelled pixel, weighted by class, and the disagreement of noisy copies."""
         if batch.labels is None:
             raise TypeError("a segmenter's batch needs labels")
-        device = generator.device
+        device, copies = generator.device, self._training.copies if self._training.consistency else 1
         images = _to_float(batch.images, device)
         sigma = self._sigma(len(images), generator)
+        images = images.repeat(copies, 1, 1, 1)
         if sigma is not None:
-            images = images + sigma.view(-1, 1, 1, 1) * resized_noise(
+            images = images + sigma.repeat(copies).view(-1, 1, 1, 1) * resized_noise(
                 images.shape, self._training.image_scale, generator
             )
-        labels = torch.from_numpy(batch.labels).to(device, torch.int64)
+        labels = torch.from_numpy(batch.labels).to(device, torch.int64).repeat(copies, 1, 1)
         scores = network(images).float()
         scores = F.interpolate(scores, size=labels.shape[-2:], mode="bilinear", align_corners=False)
         weights = None if self._weights is None else self._weights.to(device)
         total = F.cross_entropy(scores, labels, weights, ignore_index=self._ignore, reduction="sum")
         counted = labels[labels != self._ignore]
         norm = counted.numel() if weights is None else weights[counted].sum()
-        return total / max(float(norm), 1e-6)  # a batch of nothing but ignored pixels has loss 0, not 0/0
+        loss = total / max(float(norm), 1e-6)  # a batch of nothing but ignored pixels has loss 0, not 0/0
+        if copies > 1:
+            divergence, entropy = disagreement(torch.stack(scores.chunk(copies)))
+            loss = loss + self._training.consistency * divergence + self._training.entropy * entropy
+        return loss
 
     def measure(self, network: torch.nn.Module, device: torch.device) -> dict[str, float]:
         """Return pixel accuracy and mean IoU at the images' own resolution; under the training noise, too."""
@@ -164,6 +177,20 @@ class DenoiserObjective:
             size = clean.shape[-2], clean.shape[-1]
             noise = noise / geometry.sigma_left(1.0, _source(size, scale), size)
         return clean + sigma.view(-1, 1, 1, 1) * noise
+
+
+def disagreement(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how far the predictions of noisy copies are apart, and how undecided their mean is, over all pixels.
+
+    scores: (M, B, C, H, W) of M copies of each image. The first is the mean of KL(mean || copy), the second the mean
+    entropy of the mean, both in nats (Jeong and Shin, "Consistency Regularization for Certified Robustness of Smoothed
+    Classifiers", NeurIPS 2020, equation 6).
+    """
+    logs = scores.log_softmax(dim=2)
+    mean = logs.logsumexp(dim=0) - math.log(len(scores))
+    share = mean.exp()
+    divergence = (share * (mean - logs)).sum(dim=2).mean()
+    return divergence, -(share * mean).sum(dim=1).mean()
 
 
 def resized_noise(shape: torch.Size, scale: float, generator: torch.Generator) -> torch.Tensor:

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 
-from smoothseg import DataError, Sample, geometry
+from smoothseg import ConfigError, DataError, Sample, geometry
 from smoothseg.plugins import plugins
 from smoothseg.training.data import Batch, Cache
 from smoothseg.training.objectives import (
     DenoiserObjective,
     SegmenterObjective,
     class_weights,
+    disagreement,
     evenly,
     resized_noise,
 )
@@ -63,6 +65,58 @@ def test_loss_is_cross_entropy_of_the_upsampled_scores(segmenter_training, weigh
     large = F.interpolate(scores, (12, 16), mode="bilinear", align_corners=False)
     expected = F.cross_entropy(large, torch.from_numpy(batch.labels).long(), weights, ignore_index=255)
     torch.testing.assert_close(loss, expected)
+
+
+def test_disagreement_is_the_divergence_from_the_mean_and_the_entropy_of_the_mean():
+    generator = torch.Generator().manual_seed(3)
+    scores = 2 * torch.randn(3, 2, 4, 5, 6, generator=generator, dtype=torch.float64)
+    shares = scores.softmax(dim=2).numpy()
+    mean = shares.mean(axis=0)
+    divergence, entropy = disagreement(scores)
+    assert float(divergence) == pytest.approx(
+        np.mean([stats.entropy(mean, copy, axis=1).mean() for copy in shares])
+    )
+    assert float(entropy) == pytest.approx(stats.entropy(mean, axis=1).mean())
+    same = scores[:1].expand(3, -1, -1, -1, -1)
+    assert float(disagreement(same)[0]) == pytest.approx(0, abs=1e-12)
+
+
+def test_consistency_sees_every_image_under_several_draws_of_its_noise(segmenter_training):
+    plain = _segmenter(segmenter_training(noise_sigma=0.25))
+    objective = _segmenter(segmenter_training(noise_sigma=0.25, consistency=5.0, copies=3, entropy=0.5))
+    batch, seen = _batch(np.random.default_rng(0)), []
+    scores = torch.randn(9, 3, 12, 16, generator=torch.Generator().manual_seed(1))
+
+    def network(images):
+        seen.append(images)
+        return scores[: len(images)]
+
+    loss = objective.loss(network, batch, torch.Generator().manual_seed(2))
+    copies = seen[0].unflatten(0, (3, 3))
+    clean = torch.from_numpy(batch.images).permute(0, 3, 1, 2) / 255
+    noise = copies - clean
+    assert float(noise.std()) == pytest.approx(0.25, rel=0.05)
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        correlation = float((noise[one] * noise[other]).mean()) / 0.25**2
+        assert abs(correlation) < 0.1
+    labels = torch.from_numpy(batch.labels).long().repeat(3, 1, 1)
+    divergence, entropy = disagreement(scores.unflatten(0, (3, 3)))
+    expected = F.cross_entropy(scores, labels, ignore_index=255) + 5 * divergence + 0.5 * entropy
+    torch.testing.assert_close(loss, expected)
+    plain.loss(network, batch, torch.Generator())
+    assert len(seen[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"consistency": 1.0}, "give noise_sigma or noise_range"),
+        ({"consistency": 1.0, "noise_sigma": 0.25, "copies": 1}, "at least 2 copies"),
+    ],
+)
+def test_consistency_without_noise_or_copies_is_refused(segmenter_training, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        segmenter_training(**changes)
 
 
 def test_a_batch_of_ignored_pixels_has_loss_zero(segmenter_training):
