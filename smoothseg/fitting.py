@@ -9,8 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 
-__all__ = ["cropped", "in_rows", "normalised", "pad", "padded"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "cropped",
+    "fold_batch_norms",
+    "in_rows",
+    "normalised",
+    "pad",
+    "padded",
+]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Of ImageNet's images, red, green and blue, in [0, 1] units."""
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Their standard deviation, a channel each, in [0, 1] units."""
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """(B, C, H, W), sides that fit -> (B, D, H, W)."""
@@ -21,7 +37,11 @@ def in_rows(apply: Callable[[list[int]], torch.Tensor], count: int, *, rows: int
 
     apply: is handed exactly `rows` indices and returns a row each. The last of them are repeated where `count` is no
         multiple, and what comes of the copies is dropped.
+
+    Raises `ValueError` if `count` is 0: nothing tells the shape of a row.
     """
+    if count < 1:
+        raise ValueError(f"there are no rows: expected a batch of at least 1, got {count}")
     parts = []
     for begin in range(0, count, rows):
         end = min(begin + rows, count)
@@ -69,7 +89,18 @@ def cropped(scores: torch.Tensor, padded: Sequence[int], size: Sequence[int]) ->
     image has not, and upsampling would pull all of them towards its start by as much as that: the values are therefore
     taken at the right places in between. (Upsampling first and cropping pixels would do as well, but would hold a
     value a class for every pixel.)
+
+    Raises `ValueError` if a side of `padded` is no multiple of that of `scores`, or shorter than that of `size`.
     """
+    height, width = scores.shape[-2:]
+    if padded[-2] % height or padded[-1] % width:
+        raise ValueError(
+            f"scores of {height}x{width} do not lie evenly on a padded image of {padded[-2]}x{padded[-1]}"
+        )
+    if size[-2] > padded[-2] or size[-1] > padded[-1]:
+        raise ValueError(
+            f"an image of {size[-2]}x{size[-1]} has no padded copy of {padded[-2]}x{padded[-1]}, which is smaller"
+        )
     for axis in (-2, -1):
         stride, length = padded[axis] // scores.shape[axis], size[axis]
         count = -(-length // stride)
@@ -84,3 +115,20 @@ def cropped(scores: torch.Tensor, padded: Sequence[int], size: Sequence[int]) ->
         one, other = (scores.index_select(axis, place.to(scores.device)) for place in (first, second))
         scores = torch.lerp(one, other, share)
     return scores
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Make batch norms part of the convolutions before them, in place; `module` is in eval mode.
+
+    Folded are those right behind the convolution that feeds them, among the children of one module in the order in
+    which they were added; identities take their places. That computes the same only where such a convolution feeds
+    nothing else, which the order of children cannot tell: it is for networks known to be built that way.
+    """
+    before: tuple[str, nn.Module] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and before is not None and isinstance(before[1], nn.Conv2d):
+            setattr(module, before[0], nn.utils.fuse_conv_bn_eval(before[1], child))
+            setattr(module, name, nn.Identity())
+        else:
+            fold_batch_norms(child)
+        before = (name, child)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from smoothseg import fitting, geometry
 
@@ -19,6 +20,11 @@ def test_a_network_sees_the_same_number_of_rows_and_every_row_once(count, rows):
     assert fitting.in_rows(apply, count, rows=rows).flatten().tolist() == [10 * i for i in range(count)]
     assert {len(indices) for indices in seen} == {rows}
     assert len(seen) == -(-count // rows)
+
+
+def test_no_rows_at_all_are_refused():
+    with pytest.raises(ValueError, match="there are no rows: expected a batch of at least 1, got 0"):
+        fitting.in_rows(lambda rows: torch.zeros(len(rows), 1), 0)
 
 
 def test_normalised_takes_the_mean_out_and_divides_channel_by_channel():
@@ -86,3 +92,50 @@ def test_labels_of_cropped_scores_are_those_of_upsampling_first_and_cropping_pix
     expected = whole[..., : size[0], : size[1]].argmax(dim=1)
     labels = geometry.labels(fitting.cropped(scores, padded, size), size).long()
     assert (labels == expected).float().mean() > 0.96
+
+
+@pytest.mark.parametrize("shape", [(7, 10), (10, 7), (31, 10), (60, 30)])
+def test_scores_that_do_not_lie_evenly_on_the_padded_image_are_refused(shape):
+    message = f"scores of {shape[0]}x{shape[1]} do not lie evenly on a padded image of 30x30"
+    with pytest.raises(ValueError, match=message):
+        fitting.cropped(torch.zeros(1, 2, *shape), (30, 30), (29, 29))
+
+
+@pytest.mark.parametrize("size", [(33, 20), (20, 40)])
+def test_an_image_larger_than_its_padded_copy_is_refused(size):
+    with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} has no padded copy of 32x32"):
+        fitting.cropped(torch.zeros(1, 2, 8, 8), (32, 32), size)
+
+
+class Sum(nn.Module):
+    """Two branches, of which one ends in a convolution and what normalises them stands behind the sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
+        self.left = nn.Conv2d(4, 4, 1)
+        self.left_norm = nn.BatchNorm2d(4)
+        self.right = nn.Sequential(nn.Conv2d(4, 4, 1))
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, images):
+        x = self.stem(images)
+        return self.norm(self.left_norm(self.left(x)) + self.right(x))
+
+
+@torch.no_grad()
+def test_batch_norms_right_behind_a_convolution_become_part_of_it():
+    torch.manual_seed(3)
+    network = Sum()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean):
+                tensor.normal_()
+            module.running_var.uniform_(0.5, 2)
+    images = torch.rand(2, 3, 6, 9)
+    expected = network.eval()(images)
+    fitting.fold_batch_norms(network)
+    torch.testing.assert_close(network(images), expected, atol=1e-5, rtol=1e-5)
+    left = [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert left == ["norm"]
+    assert network.stem[0].bias is not None

@@ -5,7 +5,8 @@ Three layouts are known, told apart by their prefixes:
 - HRNet's own keys, as they are.
 - What the authors' training scripts save (and the noise-trained checkpoints of SegCertify and of the UAI 2023
   diffusion certification): a wrapper holds the network as `model`, the criterion's class weights, and, where noise is
-  added in training, the `std` (and `mean`) it normalises with.
+  added in training, the `std` (in adversarial training also the `mean`) that images are normalised with. These must
+  be ImageNet's, which smoothseg takes out: any others would make it a network of other images.
 - mmsegmentation's `HRNet` backbone with an `FCNHead` on all branches, whose first convolution has no bias.
 
 Keys are renamed, none is dropped but those of the wrapper in the table below; whatever else there is keeps its
@@ -18,11 +19,16 @@ from collections.abc import Mapping
 
 import torch
 
+from smoothseg import WeightsError, fitting
+
 __all__ = ["renamed"]
 
 _WRAPPER = "model."
-_WRAPPER_OWN = frozenset({"loss.criterion.weight", "mean", "std"})
-"""Tensors of the training wrapper that are no part of the network: class weights, normalisation."""
+_CLASS_WEIGHTS = "loss.criterion.weight"
+_NORMALISATION = {"mean": fitting.IMAGENET_MEAN, "std": fitting.IMAGENET_STD}
+"""Tensors of the training wrapper that are no part of the network, (1, 3, 1, 1), and what they must hold."""
+
+_TOLERANCE = 1e-3
 
 _BACKBONE = "backbone."
 _FCN_HEAD = {
@@ -37,13 +43,34 @@ _FCN_HEAD = {
 }
 
 
-def renamed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return `state` under HRNet's keys; tensors are shared, not copied."""
+def renamed(state: Mapping[str, torch.Tensor], *, origin: str) -> dict[str, torch.Tensor]:
+    """Return `state` under HRNet's keys; tensors are shared, not copied.
+
+    Raises `WeightsError`, which names `origin`, if the file says that its network wants images that are normalised
+    otherwise than ours.
+    """
     if any(key.startswith(_BACKBONE) for key in state):
         return _from_mmsegmentation(state)
     if any(key.startswith(_WRAPPER) for key in state):
+        for key in _NORMALISATION:
+            if key in state:
+                _check_normalisation(key, state[key], origin)
         return _from_wrapper(state)
     return dict(state)
+
+
+def _check_normalisation(key: str, tensor: torch.Tensor, origin: str) -> None:
+    own = torch.tensor(_NORMALISATION[key], device="cpu").view(1, -1, 1, 1)
+    if tensor.shape != own.shape:
+        raise WeightsError(
+            f"{origin}: expected {key} to be {tuple(own.shape)}, a number a channel, got {tuple(tensor.shape)}"
+        )
+    if not tensor.is_meta and not torch.allclose(tensor.to(own), own, rtol=0, atol=_TOLERANCE):
+        given = ", ".join(f"{number:.4g}" for number in tensor.flatten().tolist())
+        raise WeightsError(
+            f"{origin} normalises images with {key} {given}, smoothseg with ImageNet's "
+            f"{', '.join(map(str, _NORMALISATION[key]))}: its scores would be wrong"
+        )
 
 
 def _from_wrapper(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -52,7 +79,7 @@ def _from_wrapper(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {
         key.removeprefix(_WRAPPER) if key.startswith(_WRAPPER) else f"(outside model) {key}": tensor
         for key, tensor in state.items()
-        if key not in _WRAPPER_OWN
+        if key not in (_CLASS_WEIGHTS, *_NORMALISATION)
     }
 
 

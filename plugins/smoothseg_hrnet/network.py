@@ -20,18 +20,10 @@ from torch.nn import functional
 from smoothseg import fitting
 from smoothseg_hrnet.config import channels, checked
 
-__all__ = ["MEAN", "STD", "HRNet", "normalise"]
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+__all__ = ["HRNet"]
 
 _BATCH_NORM_MOMENTUM = 0.01
 _STEM_CHANNELS = 64
-
-
-def normalise(images: torch.Tensor) -> torch.Tensor:
-    """Return RGB images (B, 3, H, W) about [0, 1] with ImageNet's mean and standard deviation taken out."""
-    return fitting.normalised(images, mean=MEAN, std=STD)
 
 
 class HRNet(HighResolutionNet):
@@ -66,10 +58,10 @@ class HRNet(HighResolutionNet):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the scores (B, C, H/4, W/4), halves rounded up twice, of RGB images (B, 3, H, W) about [0, 1]."""
-        return self.scores(normalise(images))
+        return self.scores(fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD))
 
     def scores(self, normalised: torch.Tensor) -> torch.Tensor:
-        """Return the scores of images that `normalise` has been applied to."""
+        """Return the scores of RGB images with ImageNet's mean and standard deviation taken out."""
         # The head starts with a 1x1 convolution of all branches, interpolated to the finest and side by side. The
         # two commute, so each branch is convolved at its own resolution first: a fraction of the products.
         branches = self.features(normalised)

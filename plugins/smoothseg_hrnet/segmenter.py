@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 import torch
-from torch import nn
 
 from smoothseg import ConfigError, WeightsError, class_names, fitting
 from smoothseg.weights import Weights, digest, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_hrnet import layouts
 from smoothseg_hrnet.config import WIDTHS, channels, named
-from smoothseg_hrnet.network import HRNet, normalise
+from smoothseg_hrnet.network import HRNet
 
 __all__ = ["HRNetSegmenter", "Precision", "load"]
 
@@ -44,7 +43,8 @@ class HRNetSegmenter:
         device: torch.device | str,
     ) -> None:
         self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        _fold_batch_norms(network.eval())
+        # every batch norm of this network stands right behind the convolution that feeds it, and nothing else
+        fitting.fold_batch_norms(network.eval())
         network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
         self._network = network.requires_grad_(False)
         self._classes = classes
@@ -66,8 +66,9 @@ class HRNetSegmenter:
         return fitting.in_rows(lambda rows: self._scores(images[rows]), len(images))
 
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
-        normalised = normalise(images).to(self._dtype).contiguous(memory_format=torch.channels_last)
-        return self._network.scores(normalised).float()
+        normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+        fitted = normalised.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        return self._network.scores(fitted).float()
 
 
 def load(
@@ -129,7 +130,7 @@ def _native(weights: Weights, classes: str | None) -> tuple[HRNet, tuple[str, ..
 
 
 def _foreign(weights: Weights, width: str, classes: str | None) -> tuple[HRNet, tuple[str, ...]]:
-    weights = dataclasses.replace(weights, state=layouts.renamed(weights.state))
+    weights = dataclasses.replace(weights, state=layouts.renamed(weights.state, origin=str(weights.path)))
     if _CLASSIFIER not in weights.state:
         raise WeightsError(
             f"{weights.path} holds no HRNetV2 segmenter: there is no {_CLASSIFIER} among {len(weights.state)} keys "
@@ -155,15 +156,3 @@ def _fits(config: Mapping[str, Any], weights: Weights) -> bool:
     return {key: tensor.shape for key, tensor in own.items()} == {
         key: tensor.shape for key, tensor in weights.state.items()
     }
-
-
-def _fold_batch_norms(module: nn.Module) -> None:
-    # In this network every batch norm stands right behind the convolution that feeds it.
-    before: tuple[str, nn.Module] | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and before is not None and isinstance(before[1], nn.Conv2d):
-            setattr(module, before[0], nn.utils.fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, nn.Identity())
-        else:
-            _fold_batch_norms(child)
-        before = (name, child)

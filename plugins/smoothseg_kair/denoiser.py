@@ -41,11 +41,11 @@ class ConvolutionalDenoiser:
         precision: Precision,
         device: torch.device | str,
     ) -> None:
-        if isinstance(network, DnCNN):
-            network.fold_batch_norms()
+        # the layers are a chain: a convolution feeds nothing but what stands behind it
+        fitting.fold_batch_norms(network.eval())
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         network.to(device, dtype).to(memory_format=torch.channels_last)
-        self._network = network.eval().requires_grad_(False)
+        self._network = network.requires_grad_(False)
         self._digests = dict(digests)
 
     @property

@@ -62,17 +62,6 @@ class DnCNN(nn.Module):
         _initialise(self.layers)
         return self
 
-    def fold_batch_norms(self) -> DnCNN:
-        """Return the module, in eval mode, with its batch norms made part of the convolutions before them."""
-        self.eval()
-        for i, layer in enumerate(self.layers):
-            if isinstance(layer, nn.BatchNorm2d):
-                before = self.layers[i - 1]
-                assert isinstance(before, nn.Conv2d)
-                self.layers[i - 1] = nn.utils.fuse_conv_bn_eval(before, layer)
-                self.layers[i] = nn.Identity()
-        return self
-
     def forward(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """Return the clean estimate (B, 3, H, W) in [0, 1] units, float32, unclipped and differentiable.
 

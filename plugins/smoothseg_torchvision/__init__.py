@@ -32,7 +32,7 @@ class TorchvisionRecipe:
     model: Model = smoothseg.option("deeplabv3_resnet50", "torchvision's name of the network")
     weights: str = smoothseg.option(
         "auto",
-        "name (`smoothseg weights list`), path, https://...#sha256=... or hf://...; auto: the published ones of the model",
+        "name (`smoothseg weights list`), path, https://...#sha256=... or hf://...; auto: the model's published ones",
     )
     classes: str | None = smoothseg.option(
         None, "text file of class names, one a line, for a checkpoint of other than the 21 VOC classes"

@@ -16,13 +16,9 @@ from smoothseg.weights import Weights, digest, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_torchvision import Model
 
-__all__ = ["MEAN", "STD", "Precision", "TorchvisionSegmenter", "load", "network", "voc_classes"]
+__all__ = ["Precision", "TorchvisionSegmenter", "load", "network", "voc_classes"]
 
 Precision = Literal["float32", "bfloat16"]
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-"""ImageNet's, which every published checkpoint was trained with (`Weights.transforms` of torchvision)."""
 
 _PACKAGE = "smoothseg_torchvision"
 _LRASPP = "lraspp_"
@@ -74,9 +70,9 @@ class TorchvisionSegmenter:
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
         # torchvision's own forward upsamples to the size of the input, bilinearly and with align_corners=False. The
         # core upsamples in the same way, and in bands, so the scores are handed on at the classifier's resolution.
-        features = self._network.backbone(
-            fitting.normalised(images, mean=MEAN, std=STD).to(dtype=self._dtype)
-        )
+        # ImageNet's mean and deviation are those of every published checkpoint (`Weights.transforms` of torchvision).
+        normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+        features = self._network.backbone(normalised.to(dtype=self._dtype))
         taken = features if isinstance(self._network, LRASPP) else features["out"]
         scores: torch.Tensor = self._network.classifier(taken).float()
         return scores

@@ -3,12 +3,14 @@
 A model is a folder with `config.json`, `preprocessor_config.json` and its weights: `model.safetensors`, or else
 `pytorch_model.bin`, either in several parts with an index. Nothing of it is ever run: `smoothseg.weights` reads the
 tensors, of `.bin` files with torch's `weights_only=True`, and code that a model brings along is left alone, as the
-classes are named here and not by the model. transformers builds the network and renames keys of older files.
+classes are named here and not by the model. A configuration that asks for code from elsewhere (a kernel for its
+attention or its experts, a quantiser) is refused. transformers builds the network and renames keys of older files.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import importlib
 import itertools
@@ -46,6 +48,19 @@ _CONFIG = "config.json"
 _PREPROCESSOR = "preprocessor_config.json"
 _SAFETENSORS = "model.safetensors"
 _TORCH = "pytorch_model.bin"
+_IMPLEMENTATIONS = frozenset(
+    template.format(part)
+    for part in ("attn", "experts")
+    for template in ("{}_implementation", "_{}_implementation", "_{}_implementation_internal")
+)
+"""Keys of `config.json` by which a model chooses the code that computes a part of it, if need be one from the hub."""
+
+_OWN_IMPLEMENTATIONS = (None, "eager", "sdpa")
+"""The values that mean transformers' own code, and torch's."""
+
+_REFUSED = frozenset({"quantization_config", "attribute_map"})
+"""Keys that may have no value: what would fetch and run a quantiser, and what gives keys other names."""
+
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -84,10 +99,11 @@ def load(model: str, *, revision: str | None) -> Checkpoint:
     folder = _folder(model, revision)
     described = _json(folder / _CONFIG)
     kind = _kind(described, folder)
+    _refuse_code(described, folder / _CONFIG)
     mean, std = _normalisation(folder / _PREPROCESSOR)
     parts = [load_weights(str(path), package=_PACKAGE) for path in _weight_files(folder)]
     state = {key: tensor for part in parts for key, tensor in part.state.items()}
-    network = _network(getattr(transformers, NETWORKS[kind]), folder, state)
+    network = _network(getattr(transformers, NETWORKS[kind]), described, folder, state)
     config: Any = network.config
     return Checkpoint(
         network,
@@ -182,6 +198,23 @@ def _kind(described: Mapping[str, Any], folder: Path) -> str:
     return str(kind)
 
 
+def _refuse_code(value: Any, path: Path) -> None:
+    """Raise `ConfigError` for a key of a configuration, at any depth, that chooses code which is not transformers'."""
+    if isinstance(value, list):
+        for entry in value:
+            _refuse_code(entry, path)
+    if not isinstance(value, dict):
+        return
+    for key, entry in value.items():
+        if key in _IMPLEMENTATIONS and entry not in _OWN_IMPLEMENTATIONS:
+            raise ConfigError(
+                f"{path}: {key} must be eager or sdpa, got {entry!r}: a model chooses no other code"
+            )
+        if key in _REFUSED and entry is not None:
+            raise ConfigError(f"{path}: {key} must not be set, got {entry!r}")
+        _refuse_code(entry, path)
+
+
 def _normalisation(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of `preprocessor_config.json`, for images in [0, 1].
 
@@ -230,16 +263,18 @@ def _weight_files(folder: Path) -> list[Path]:
     raise WeightsError(f"model folder {folder} has no weights: neither {_SAFETENSORS} nor {_TORCH}")
 
 
-def _network(kind: Any, folder: Path, state: Mapping[str, torch.Tensor]) -> Any:
+def _network(kind: Any, described: Mapping[str, Any], folder: Path, state: Mapping[str, torch.Tensor]) -> Any:
     """Return the network of transformers' class `kind` with the tensors of `state`, all of them and no others.
 
-    Older names of keys, and buffers that the library computes instead of reading, are as in its own tables.
+    described: the content of `config.json`, taken as it was checked: what the library reads could be another file,
+    which that one points to. Older names of keys, and buffers that the library computes instead of reading, are as in
+    its own tables.
     """
     try:
         with _quiet():
             network, report = kind.from_pretrained(
                 None,
-                config=kind.config_class.from_pretrained(folder, local_files_only=True),
+                config=kind.config_class.from_dict(copy.deepcopy(dict(described))),
                 state_dict=dict(state),
                 # float16 in the file must not make a float16 network
                 dtype=torch.float32,

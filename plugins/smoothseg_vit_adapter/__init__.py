@@ -57,6 +57,11 @@ class VitAdapterRecipe:
                 raise smoothseg.ConfigError(f"{name}={value} must be at least 1 pixel")
             if value is not None and self.mode == "whole":
                 raise smoothseg.ConfigError(f"{name}={value} has no use with mode=whole")
+        if self.crop is not None and self.stride is not None and self.stride > self.crop:
+            raise smoothseg.ConfigError(
+                f"windows of crop={self.crop} every stride={self.stride} pixels do not see all of them: stride must "
+                "be at most crop"
+            )
 
     def load(self, device: torch.device | str) -> VitAdapterSegmenter:
         """Return the segmenter with its weights on `device`; nothing is loaded partially."""

@@ -144,7 +144,8 @@ class Mask2Former:
 class Pipeline:
     """How published results were made with a network.
 
-    mode: the `whole` image at once, or `slide`: square windows every `stride` pixels, averaged. crop: side of a window.
+    mode: the `whole` image at once, or `slide`: square windows every `stride` pixels, averaged. crop: side of a window,
+        at least `stride`, so that every pixel is seen.
     short, long, multiple: the image is scaled so that its short side is `short` and its long side at most `long`,
         then each side up to a multiple of `multiple`; short and long are None where images stay as they are.
     """
@@ -163,6 +164,11 @@ class Pipeline:
         if scaled != (self.long is not None):
             raise ConfigError(f"short={self.short} and long={self.long} go together")
         _positive(self, "crop", "stride", "multiple", *(["short", "long"] if scaled else []))
+        if self.stride > self.crop:
+            raise ConfigError(
+                f"windows of crop={self.crop} every stride={self.stride} pixels do not see all of them: stride must "
+                "be at most crop"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -51,16 +51,19 @@ def offsets(native: Window, window: Window, *, device: torch.device | str = "cpu
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(
+    False
+)  # what is kept must do for training, too: a tensor made in inference mode would not
 def _spread(old: int, new: int) -> torch.Tensor:
     """Return the float32 matrix (2 new - 1, 2 old - 1) from numbers at known offsets to numbers at new ones."""
     known, wanted = 2 * old - 1, np.arange(1 - new, new, dtype=np.float64)
     if new < old:
-        return torch.eye(known)[old - new : old + new - 1]
+        return torch.eye(known, device="cpu")[old - new : old + new - 1]
     steps = _growth(old - 1, new - 1) ** np.arange(old - 1, dtype=np.float64)
     distance = np.concatenate([[0.0], steps.cumsum()])
     places = np.concatenate([-distance[:0:-1], distance])
     if known == 1:
-        return torch.ones(len(wanted), 1)
+        return torch.ones(len(wanted), 1, device="cpu")
     spline = make_interp_spline(places, np.eye(known), k=min(3, known - 1))
     return torch.from_numpy(spline(wanted.clip(places[0], places[-1]))).float()
 

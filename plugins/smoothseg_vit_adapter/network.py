@@ -14,18 +14,10 @@ from smoothseg_vit_adapter.architecture import MULTIPLE, Architecture, Mask2Form
 from smoothseg_vit_adapter.beit import Block
 from smoothseg_vit_adapter.upernet import AuxiliaryHead, Convolution, UPerNetHead
 
-__all__ = ["MEAN", "STD", "ViTAdapterNetwork", "normalise"]
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+__all__ = ["ViTAdapterNetwork"]
 
 _SPREAD = 0.02
 """Standard deviation of linear weights before training, as in BEiT."""
-
-
-def normalise(images: torch.Tensor) -> torch.Tensor:
-    """Return RGB images (B, 3, H, W) about [0, 1] with ImageNet's mean and standard deviation taken out."""
-    return fitting.normalised(images, mean=MEAN, std=STD)
 
 
 class ViTAdapterNetwork(nn.Module):
@@ -53,10 +45,10 @@ class ViTAdapterNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the scores of RGB images (B, 3, H, W) about [0, 1]; see `scores`."""
-        return self.scores(normalise(images))
+        return self.scores(fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD))
 
     def scores(self, normalised: torch.Tensor) -> torch.Tensor:
-        """Return scores of images (B, 3, H, W) that `normalise` has been applied to.
+        """Return scores of RGB images (B, 3, H, W) with ImageNet's mean and standard deviation taken out.
 
         They have a quarter of the image's sides, rounded up; see `fitting.cropped` for sides that 4 does not divide.
         """

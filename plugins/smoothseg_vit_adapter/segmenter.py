@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import torch
-from torch import nn
 
 from smoothseg import ConfigError, WeightsError, class_names, fitting
 from smoothseg.weights import Weights, digest, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_vit_adapter import checkpoint, pipeline
-from smoothseg_vit_adapter.architecture import PRESETS, Architecture, named
-from smoothseg_vit_adapter.network import ViTAdapterNetwork, normalise
+from smoothseg_vit_adapter.architecture import PRESETS, Architecture, Pipeline, named
+from smoothseg_vit_adapter.network import ViTAdapterNetwork
 
 if TYPE_CHECKING:
     from smoothseg_vit_adapter import VitAdapterRecipe
@@ -47,13 +46,12 @@ class VitAdapterSegmenter:
         if recipe.resize == "published" and published.short is None:
             raise ConfigError("resize=published: no rule was published for this architecture")
         self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.precision]
-        _fold_batch_norms(network.eval())
+        # those of the spatial prior and of UPerNet; the ones behind the sums of the backbone stay
+        fitting.fold_batch_norms(network.eval())
         network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
         self._network = network.requires_grad_(False)
         self._rule = published if recipe.resize == "published" else None
-        self._slides = (published.mode if recipe.mode == "auto" else recipe.mode) == "slide"
-        self._crop = published.crop if recipe.crop is None else recipe.crop
-        self._stride = published.stride if recipe.stride is None else recipe.stride
+        self._windows = _windows(recipe, published)
         self._classes = classes
         self._digests = dict(digests)
 
@@ -75,16 +73,34 @@ class VitAdapterSegmenter:
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
         if self._rule is not None:
             images = pipeline.fitted(images, self._rule)
-        normalised = normalise(images)
+        normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
         network: Callable[[torch.Tensor], torch.Tensor] = self._network.scores
-        if self._slides:
+        if self._windows.mode == "slide":
             return pipeline.slide(
                 lambda window: network(window.to(self._dtype)),
                 normalised,
-                crop=self._crop,
-                stride=self._stride,
+                crop=self._windows.crop,
+                stride=self._windows.stride,
             )
         return network(normalised.to(self._dtype)).float()
+
+
+def _windows(recipe: VitAdapterRecipe, published: Pipeline) -> Pipeline:
+    """Return the pipeline of the architecture with what the recipe says of windows, or refuse the two together."""
+    mode = published.mode if recipe.mode == "auto" else recipe.mode
+    if mode == "whole":
+        for name, value in (("crop", recipe.crop), ("stride", recipe.stride)):
+            if value is not None:
+                raise ConfigError(
+                    f"{name}={value} has no use: mode={recipe.mode} is the whole image for this architecture; "
+                    "say mode=slide for windows"
+                )
+    return dataclasses.replace(
+        published,
+        mode=mode,
+        crop=published.crop if recipe.crop is None else recipe.crop,
+        stride=published.stride if recipe.stride is None else recipe.stride,
+    )
 
 
 def load(recipe: VitAdapterRecipe, device: torch.device | str) -> VitAdapterSegmenter:
@@ -164,15 +180,3 @@ def _filled(sizes: Architecture, weights: Weights) -> ViTAdapterNetwork:
     network = network.to_empty(device="cpu")
     load_state(network, weights)
     return network
-
-
-def _fold_batch_norms(module: nn.Module) -> None:
-    # Those that stand right behind the convolution that feeds them: in the spatial prior and in UPerNet.
-    before: tuple[str, nn.Module] | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and before is not None and isinstance(before[1], nn.Conv2d):
-            setattr(module, before[0], nn.utils.fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, nn.Identity())
-        else:
-            _fold_batch_norms(child)
-        before = (name, child)

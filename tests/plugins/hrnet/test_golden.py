@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file, save_file
 from torch.nn import functional
 
+from smoothseg import fitting
 from smoothseg.weights import Weights, load_state
 from smoothseg_hrnet import HRNetRecipe
 from smoothseg_hrnet.config import named
 from smoothseg_hrnet.layouts import renamed
-from smoothseg_hrnet.network import HRNet, normalise
+from smoothseg_hrnet.network import HRNet
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGED = ROOT / "tests/golden/hrnet"
@@ -27,11 +29,19 @@ CASES = [(name, image) for name in sorted(TINY) for image in "ab"]
 pytestmark = pytest.mark.golden
 
 
+def stored(name):
+    """The state dict of a tiny network, packed or not."""
+    packed = TINY[name] / f"{name}.safetensors.xz"
+    if packed.exists():
+        return load(lzma.decompress(packed.read_bytes()))
+    return load_file(TINY[name] / f"{name}.safetensors")
+
+
 def tiny(name):
     """The network in eval mode and its golden arrays."""
     folder = TINY[name]
     network = HRNet(json.loads((folder / f"{name}.config.json").read_text()))
-    network.load_state_dict(load_file(folder / f"{name}.safetensors"), strict=True)
+    network.load_state_dict(stored(name), strict=True)
     with np.load(folder / f"{name}.io.npz") as arrays:
         return network.eval(), {key: torch.from_numpy(arrays[key]) for key in arrays}
 
@@ -79,7 +89,8 @@ def test_scores_are_the_published_ones_at_round_and_odd_sizes(name, image):
 def test_the_trainable_module_takes_images_in_0_1(name, image):
     network, golden = tiny(name)
     images = golden[f"{image}_image_uint8"].float() / 255
-    torch.testing.assert_close(normalise(images), golden[f"{image}_input"], atol=1e-5, rtol=0)
+    normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+    torch.testing.assert_close(normalised, golden[f"{image}_input"], atol=1e-5, rtol=0)
     with torch.no_grad():
         torch.testing.assert_close(network(images), golden[f"{image}_logits"], atol=1e-4, rtol=0)
 
@@ -88,9 +99,10 @@ def test_the_trainable_module_takes_images_in_0_1(name, image):
 def test_the_loaded_segmenter_labels_pixels_as_published(name, image, tmp_path):
     folder = TINY[name]
     golden = tiny(name)[1]
+    save_file(stored(name), tmp_path / "published.safetensors")
     (tmp_path / "classes.txt").write_text("a\nb\nc\nd\ne\n")
     segmenter = HRNetRecipe(
-        weights=str(folder / f"{name}.safetensors"),
+        weights=str(tmp_path / "published.safetensors"),
         width=str(folder / f"{name}.config.json"),
         classes=str(tmp_path / "classes.txt"),
     ).load("cpu")
@@ -134,7 +146,7 @@ def test_the_published_checkpoints_keys_are_a_w48s_and_all_of_them(name, classes
     with torch.device("meta"):
         state = {key: torch.empty(shape) for key, shape in manifest["keys"].items()}
         network = HRNet(named("w48", classes))
-    own = renamed(state)
+    own = renamed(state, origin=packed.name)
     assert len(own) == 1839
     assert set(state) - {f"model.{key}" for key in own} <= {"std", "loss.criterion.weight"}
     load_state(network, Weights(own, packed, "0" * 64))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import lzma
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
 import smoothseg
 from smoothseg import ConfigError, UnknownNameError, WeightsError, weights
@@ -36,7 +37,7 @@ MINI = {
 @pytest.fixture(scope="module")
 def state():
     """The golden network's state dict under HRNet's own keys."""
-    return load_file(GOLDEN / "tiny_b.safetensors")
+    return load(lzma.decompress((GOLDEN / "tiny_b.safetensors.xz").read_bytes()))
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +68,8 @@ def recipe(tmp_path):
 
 def wrapped(state):
     return {
-        "std": torch.ones(1, 3, 1, 1),
-        "mean": torch.zeros(1, 3, 1, 1),
+        "std": torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1),
+        "mean": torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1),
         **{f"model.{key}": tensor for key, tensor in state.items()},
         "loss.criterion.weight": torch.ones(5),
     }
@@ -119,6 +120,37 @@ def test_every_known_layout_loads_to_the_same_network(layout, state, images, sco
         "classes.txt": weights.digest(tmp_path / "classes.txt"),
     }
     torch.testing.assert_close(segmenter.segment(images), scores, atol=1e-4, rtol=0)
+
+
+def test_a_wrapper_without_normalisation_is_taken(state, images, scores, recipe, tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    torch.save({key: tensor for key, tensor in wrapped(state).items() if key not in ("mean", "std")}, path)
+    torch.testing.assert_close(recipe(path).load("cpu").segment(images), scores, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"std": torch.ones(1, 3, 1, 1)},
+            r"std 1, 1, 1, smoothseg with ImageNet's 0\.229, 0\.224, 0\.225",
+        ),
+        (
+            {"mean": torch.full((1, 3, 1, 1), 0.5)},
+            r"mean 0\.5, 0\.5, 0\.5, smoothseg with ImageNet's 0\.485, 0\.456, 0\.406",
+        ),
+        ({"std": torch.tensor([0.225, 0.224, 0.229]).view(1, 3, 1, 1)}, r"std 0\.225, 0\.224, 0\.229"),
+        ({"std": torch.tensor([[[[58.395]], [[57.12]], [[57.375]]]])}, r"std 58\.4, 57\.12, 57\.38"),
+        ({"mean": torch.full((1, 3, 1, 1), torch.nan)}, "mean nan, nan, nan"),
+        ({"std": torch.tensor([0.229, 0.224, 0.225])}, r"expected std to be \(1, 3, 1, 1\).*got \(3,\)"),
+        ({"mean": torch.tensor(0.5)}, r"expected mean to be \(1, 3, 1, 1\).*got \(\)"),
+    ],
+)
+def test_a_wrapper_that_normalises_images_otherwise_is_refused(change, message, state, recipe, tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    torch.save({**wrapped(state), **change}, path)
+    with pytest.raises(WeightsError, match=rf"checkpoint\.pth.*{message}"):
+        recipe(path).load("cpu")
 
 
 @pytest.mark.parametrize("layout", [wrapped, mmsegmentation])

@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from torchvision.models import get_model_weights
 
-from smoothseg import ConfigError, WeightsError, weights
+from smoothseg import ConfigError, WeightsError, fitting, weights
 from smoothseg.catalogue import automatic, catalogue
 from smoothseg.testing import check_segmenter
 from smoothseg_torchvision import Model, TorchvisionRecipe, segmenter
-from smoothseg_torchvision.segmenter import MEAN, STD, TorchvisionSegmenter, network, voc_classes
+from smoothseg_torchvision.segmenter import TorchvisionSegmenter, network, voc_classes
 
 CLASSES = ("sky", "road", "car")
 LRASPP, DEEPLAB, FCN = "lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "fcn_resnet50"
@@ -92,7 +92,9 @@ def test_upsampled_scores_are_those_of_torchvisions_own_forward(
 
     whole = network(model, 3, auxiliary=auxiliary)
     whole.load_state_dict(state, strict=True)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1) for values in (fitting.IMAGENET_MEAN, fitting.IMAGENET_STD)
+    )
     with torch.no_grad():
         expected = whole.eval()((images - mean) / std)["out"]
     upsampled = functional.interpolate(scores, size=(51, 70), mode="bilinear", align_corners=False)
@@ -184,10 +186,15 @@ def test_a_file_of_another_plugin_is_refused(tmp_path):
 
 
 def test_published_weights_of_another_model_than_the_recipes_are_refused(monkeypatch, tmp_path):
+    with pytest.raises(
+        ConfigError, match=f"weights '{FCN}' of torchvision have model={FCN}, got model={DEEPLAB}"
+    ):
+        TorchvisionRecipe(model=DEEPLAB, weights=FCN).load("cpu")
+    # a file by path that the catalogue knows by its hash
     published = weights.Weights({}, tmp_path / "x.pth", "0" * 64, options={"model": FCN})
     monkeypatch.setattr(segmenter, "load_weights", lambda *_, **__: published)
     with pytest.raises(ConfigError, match=f"give model={FCN}, or weights={DEEPLAB} for"):
-        TorchvisionRecipe(model=DEEPLAB, weights=FCN).load("cpu")
+        TorchvisionRecipe(model=DEEPLAB, weights=str(tmp_path / "x.pth")).load("cpu")
 
 
 def test_the_catalogue_has_what_the_installed_torchvision_publishes():
@@ -200,7 +207,7 @@ def test_the_catalogue_has_what_the_installed_torchvision_publishes():
         assert best.url.endswith(f"-{entry.download.sha256}.pth")
         assert entry.options == {"model": model}
         preset = best.transforms()
-        assert (tuple(preset.mean), tuple(preset.std)) == (MEAN, STD)
+        assert (tuple(preset.mean), tuple(preset.std)) == (fitting.IMAGENET_MEAN, fitting.IMAGENET_STD)
         assert len(voc_classes(model)) == 21
 
 

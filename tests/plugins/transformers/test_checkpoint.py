@@ -386,6 +386,59 @@ def test_code_that_a_model_brings_along_is_left_alone(segformer):
     assert load(segformer).classes == CLASSES
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attn_implementation": "evil/kernel"},
+        {"_attn_implementation": "flash_attention_2"},
+        {"_attn_implementation_internal": "evil/kernel"},
+        {"attn_implementation": {"backbone_config": "evil/kernel"}},
+        {"experts_implementation": "evil/kernel"},
+        {"_experts_implementation": "evil/kernel"},
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
+        {"attribute_map": {"harmless": "_attn_implementation_internal"}, "harmless": "evil/kernel"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+@pytest.mark.parametrize("inside", [None, "backbone_config", "a list"])
+def test_a_model_does_not_choose_the_code_that_computes_it(changes, inside, saved, tmp_path):
+    folder = shutil.copytree(saved("upernet swin"), tmp_path / "upernet")
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    if inside == "a list":
+        changes = {"auxiliary": [1, [changes]]}
+    elif inside is not None:
+        changes = {inside: {**content[inside], **changes}}
+    rewritten(path, **changes)
+    with pytest.raises(
+        ConfigError, match=r"config\.json: \w+(_implementation\w*|_config|_map) must .*, got ."
+    ):
+        load(folder)
+
+
+@pytest.mark.parametrize("choice", [None, "eager", "sdpa"])
+def test_the_librarys_own_attention_may_be_named(choice):
+    named = {"attn_implementation": choice, "_experts_implementation": choice, "quantization_config": None}
+    checkpoint._refuse_code({"backbone_config": named, **named}, checkpoint.Path("config.json"))
+
+
+def test_a_model_that_names_the_librarys_attention_is_loaded(segformer):
+    expected = load(segformer).segment(noisy(1, 20, 30))
+    rewritten(segformer / "config.json", attn_implementation="eager", quantization_config=None)
+    assert torch.equal(load(segformer).segment(noisy(1, 20, 30)), expected)
+
+
+def test_no_other_file_takes_the_configurations_place(segformer):
+    images = noisy(1, 20, 30)
+    expected = load(segformer).segment(images)
+    content = json.loads((segformer / "config.json").read_text())
+    (segformer / "config.4.0.0.json").write_text(json.dumps({**content, "id2label": {"0": "other"}}))
+    rewritten(segformer / "config.json", configuration_files=["config.4.0.0.json"])
+    component = load(segformer)
+    assert component.classes == CLASSES
+    assert torch.equal(component.segment(images), expected)
+
+
 def test_the_librarys_own_settings_are_as_they_were_after_loading(saved):
     from huggingface_hub import utils as hub
     from transformers.utils import logging

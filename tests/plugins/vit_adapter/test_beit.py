@@ -6,7 +6,7 @@ import pytest
 import torch
 from timm.models.beit import Block as TimmBlock
 
-from smoothseg_vit_adapter.beit import EPS, Block, Offsets, offsets, position_bias
+from smoothseg_vit_adapter.beit import EPS, Block, Offsets, _spread, offsets, position_bias
 
 NATIVE = (3, 5)
 
@@ -84,6 +84,17 @@ def test_interpolated_tables_pass_on_gradients():
     position_bias(table, NATIVE, offsets(NATIVE, (6, 10))).sum().backward()
     assert torch.isfinite(table.grad).all()
     assert (table.grad != 0).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("native", [(3, 5), (1, 1), (4, 4)])
+def test_a_window_seen_in_inference_mode_can_be_trained_with_later(native):
+    _spread.cache_clear()
+    window = (native[0] + 8, max(1, native[1] - 2))
+    with torch.inference_mode():
+        position_bias(table_of(native), native, offsets(native, window))
+    table = table_of(native).requires_grad_()
+    position_bias(table, native, offsets(native, window)).sum().backward()
+    assert (table.grad != 0).any()
 
 
 def test_the_class_token_has_rows_of_its_own():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import math
 from pathlib import Path
 
@@ -50,14 +51,16 @@ LARGE = {
 PUBLISHED = {59: "large_480_pascal_context_59", 19: "large_896_cityscapes"}
 
 
+UNPACK = {".gz": gzip.decompress, ".xz": lzma.decompress}
+
+
 def files(folder, name):
     """The golden file in a folder, packed or not, if it is there."""
-    return [path for path in (folder / name, folder / f"{name}.gz") if path.exists()]
+    return [path for suffix in ("", *UNPACK) if (path := folder / f"{name}{suffix}").exists()]
 
 
 def content(path):
-    packed = path.read_bytes()
-    return gzip.decompress(packed) if path.suffix == ".gz" else packed
+    return UNPACK.get(path.suffix, bytes)(path.read_bytes())
 
 
 def cases():

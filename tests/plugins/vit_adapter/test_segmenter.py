@@ -14,7 +14,7 @@ from smoothseg import ConfigError, WeightsError, fitting, weights
 from smoothseg.testing import check_segmenter
 from smoothseg_vit_adapter import VitAdapterRecipe
 from smoothseg_vit_adapter.architecture import PRESETS, Architecture, Mask2Former
-from smoothseg_vit_adapter.network import ViTAdapterNetwork, normalise
+from smoothseg_vit_adapter.network import ViTAdapterNetwork
 from smoothseg_vit_adapter.segmenter import VitAdapterSegmenter
 
 CLASSES = ("sky", "road", "car")
@@ -107,7 +107,7 @@ def test_any_height_and_width_have_scores_that_end_where_the_image_does(sizes, s
 def test_scores_lie_where_the_padded_images_scores_do():
     network = randomised()
     for size, padded in (((62, 94), (64, 96)), ((60, 92), (64, 96))):
-        images = normalise(noisy(1, *size))
+        images = noisy(1, *size)
         whole = network.scores(fitting.pad(images, 32))
         assert torch.equal(network.scores(images), fitting.cropped(whole, padded, size))
 
@@ -136,7 +136,8 @@ def test_mode_and_windows_are_the_architectures_unless_given():
     images = noisy(1, 64, 96)
     whole = segmenter().segment(images)
     assert whole.shape == (1, 3, 16, 24)
-    sliding = dataclasses.replace(MINI, pipeline=dataclasses.replace(MINI.pipeline, mode="slide", crop=48))
+    windows = dataclasses.replace(MINI.pipeline, mode="slide", crop=48, stride=32)
+    sliding = dataclasses.replace(MINI, pipeline=windows)
     assert segmenter(sliding).segment(images).shape == (1, 3, 64, 96)
     assert torch.equal(segmenter(sliding, mode="whole").segment(images), whole)
     one = segmenter(mode="slide", crop=96, stride=7).segment(images)
@@ -159,11 +160,30 @@ def test_published_sizes_are_those_of_the_architecture_or_refused():
         ({"crop": 0}, "crop=0 must be at least 1 pixel"),
         ({"stride": -3}, "stride=-3 must be at least 1 pixel"),
         ({"mode": "whole", "crop": 64}, "crop=64 has no use with mode=whole"),
+        ({"crop": 64, "stride": 65}, "crop=64 every stride=65 pixels do not see all of them"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         VitAdapterRecipe(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop": 32}, "crop=32 every stride=128"),
+        ({"stride": 193}, "crop=192 every stride=193"),
+    ],
+)
+def test_windows_that_leave_pixels_unseen_with_the_architectures_other_number_are_refused(options, message):
+    with pytest.raises(ConfigError, match=f"{message} pixels do not see all of them: stride must be at most"):
+        segmenter(mode="slide", **options)
+
+
+@pytest.mark.parametrize("options", [{"crop": 64}, {"stride": 32}, {"crop": 64, "stride": 32}])
+def test_windows_are_refused_where_the_architecture_takes_the_image_whole(options):
+    with pytest.raises(ConfigError, match=r"(crop=64|stride=32) has no use: mode=auto is .* say mode=slide"):
+        segmenter(**options)
 
 
 @pytest.mark.parametrize("sizes", [MINI, QUERIES, *PRESETS.values()])
@@ -235,6 +255,7 @@ def test_a_network_learns_and_comes_back_as_a_segmenter(tmp_path):
         ("head", {"pools": []}, r"pools must be at least 1, got \(\)"),
         ("pipeline", {"short": 520}, "short=520 and long=None go together"),
         ("pipeline", {"mode": "tile"}, "at 'pipeline.mode'"),
+        ("pipeline", {"crop": 100}, "windows of crop=100 every stride=128 pixels do not see all of them"),
     ],
 )
 def test_a_config_that_is_no_vit_adapter_says_why(part, change, message):
