@@ -38,11 +38,13 @@ __all__ = [
     "AUTO",
     "Weights",
     "cache",
+    "check_network",
     "digest",
     "ensure",
     "load",
     "load_state",
     "locate",
+    "own_classes",
     "package_of",
     "pinned",
     "save",
@@ -191,6 +193,26 @@ def load(reference: str, *, package: str, component: str | None = None) -> Weigh
             options,
         )
     return Weights(_read_torch(path), path, found.sha256, options=options)
+
+
+def check_network(weights: Weights, network: str) -> None:
+    """Raise `WeightsError` if `weights` were written by `save` for another network than `network`."""
+    if weights.network != network:
+        raise WeightsError(f"{weights.path} holds the network '{weights.network}', expected '{network}'")
+
+
+def own_classes(weights: Weights, network: str, *, given: str | None) -> tuple[str, ...]:
+    """Return the class names that a segmenter's file written by `save` brings along.
+
+    given: what the user named instead, which is refused. Raises `WeightsError` if the file is of another network or
+    names no classes.
+    """
+    check_network(weights, network)
+    if weights.classes is None:
+        raise WeightsError(f"{weights.path} does not name its classes")
+    if given is not None:
+        raise ConfigError(f"{weights.path} names its classes itself; classes={given} cannot replace them")
+    return weights.classes
 
 
 def load_state(module: torch.nn.Module, weights: Weights) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from smoothseg import ConfigError, WeightsError, fitting, geometry, noise
-from smoothseg.weights import Weights, digest, load_state
+from smoothseg import ConfigError, fitting, geometry, noise
+from smoothseg.weights import Weights, check_network, digest, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_adm import checkpoint, diffusion, fit
 from smoothseg_adm.architecture import PRESETS, Architecture, named
@@ -138,8 +138,7 @@ def _build(weights: Weights, architecture: str) -> ADM:
         state = {key: tensor.float() for key, tensor in state.items()}
         network.unet.load_state_dict(state, strict=True, assign=True)
         return network
-    if weights.network != _NETWORK:
-        raise WeightsError(f"{weights.path} holds the network '{weights.network}'; expected '{_NETWORK}'")
+    check_network(weights, _NETWORK)
     network = ADM(Architecture.from_config(weights.config, origin=str(weights.path)))
     load_state(network, weights)
     return network

@@ -10,7 +10,7 @@ from typing import Any, Literal, final
 import torch
 
 from smoothseg import ConfigError, WeightsError, class_names, fitting
-from smoothseg.weights import Weights, digest, load_state
+from smoothseg.weights import Weights, digest, load_state, own_classes
 from smoothseg.weights import load as load_weights
 from smoothseg_hrnet import layouts
 from smoothseg_hrnet.config import WIDTHS, channels, named
@@ -111,22 +111,17 @@ def read(reference: str, *, width: str, classes: str | None) -> tuple[HRNet, Wei
 
 
 def _native(weights: Weights, classes: str | None) -> tuple[HRNet, tuple[str, ...]]:
-    if weights.network != _NETWORK:
-        raise WeightsError(f"{weights.path} holds the network '{weights.network}', expected '{_NETWORK}'")
-    if weights.classes is None:
-        raise WeightsError(f"{weights.path} does not name its classes")
-    if classes is not None:
-        raise ConfigError(f"{weights.path} names its classes itself; classes={classes} cannot replace them")
+    names = own_classes(weights, _NETWORK, given=classes)
     try:
         network = HRNet(weights.config)
     except ConfigError as error:
         raise WeightsError(f"{weights.path}: {error}") from None
-    if network.config["num_classes"] != len(weights.classes):
+    if network.config["num_classes"] != len(names):
         raise WeightsError(
-            f"{weights.path} scores {network.config['num_classes']} classes but names {len(weights.classes)}"
+            f"{weights.path} scores {network.config['num_classes']} classes but names {len(names)}"
         )
     load_state(network, weights)
-    return network, weights.classes
+    return network, names
 
 
 def _foreign(weights: Weights, width: str, classes: str | None) -> tuple[HRNet, tuple[str, ...]]:

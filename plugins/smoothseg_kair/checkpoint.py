@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from smoothseg import WeightsError
-from smoothseg.weights import Weights, load_state
+from smoothseg.weights import Weights, check_network, load_state
 from smoothseg_kair.network import CHAINS, DnCNN, FFDNet
 from smoothseg_kair.sizes import DnCNNSizes, FFDNetSizes, Form, read
 
@@ -32,7 +32,7 @@ Network = TypeVar("Network", bound=nn.Module)
 def dncnn(weights: Weights) -> DnCNN:
     """Return the DnCNN of `weights`; raise `WeightsError` naming the keys or shapes that are not one's."""
     if weights.network is not None:
-        _check_name(weights, "dncnn")
+        check_network(weights, "dncnn")
         return _filled(DnCNN(read(DnCNNSizes, weights.config, origin=str(weights.path))), weights)
     for form in _FORMS:
         chain = CHAINS[form]
@@ -49,17 +49,12 @@ def dncnn(weights: Weights) -> DnCNN:
 def ffdnet(weights: Weights) -> FFDNet:
     """Return the FFDNet of `weights`; raise `WeightsError` naming the keys or shapes that are not one's."""
     if weights.network is not None:
-        _check_name(weights, "ffdnet")
+        check_network(weights, "ffdnet")
         return _filled(FFDNet(read(FFDNetSizes, weights.config, origin=str(weights.path))), weights)
     if "model.0.weight" not in weights.state:
         raise _unknown(weights, "FFDNet", ["model.0.weight"])
     last, width = _extent(weights, "model.")
     return _filled(FFDNet(FFDNetSizes(depth=max(last // 2 + 1, 2), width=width)), weights)
-
-
-def _check_name(weights: Weights, expected: str) -> None:
-    if weights.network != expected:
-        raise WeightsError(f"{weights.path} holds the network '{weights.network}'; expected '{expected}'")
 
 
 def _filled(network: Network, weights: Weights) -> Network:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from smoothseg import ConfigError, WeightsError, class_names, fitting
-from smoothseg.weights import Weights, digest, load_state
+from smoothseg.weights import Weights, digest, load_state, own_classes
 from smoothseg.weights import load as load_weights
 from smoothseg_vit_adapter import checkpoint, pipeline
 from smoothseg_vit_adapter.architecture import PRESETS, Architecture, Pipeline, named
@@ -144,18 +144,11 @@ def read(recipe: VitAdapterRecipe) -> tuple[ViTAdapterNetwork, Weights, list[Pat
 
 
 def _native(weights: Weights, classes: str | None) -> tuple[ViTAdapterNetwork, tuple[str, ...]]:
-    if weights.network != _NETWORK:
-        raise WeightsError(f"{weights.path} holds the network '{weights.network}', expected '{_NETWORK}'")
-    if weights.classes is None:
-        raise WeightsError(f"{weights.path} does not name its classes")
-    if classes is not None:
-        raise ConfigError(f"{weights.path} names its classes itself; classes={classes} cannot replace them")
+    names = own_classes(weights, _NETWORK, given=classes)
     architecture = Architecture.from_config(weights.config, origin=str(weights.path))
-    if architecture.classes != len(weights.classes):
-        raise WeightsError(
-            f"{weights.path} scores {architecture.classes} classes but names {len(weights.classes)}"
-        )
-    return _filled(architecture, weights), weights.classes
+    if architecture.classes != len(names):
+        raise WeightsError(f"{weights.path} scores {architecture.classes} classes but names {len(names)}")
+    return _filled(architecture, weights), names
 
 
 def _foreign(

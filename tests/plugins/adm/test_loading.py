@@ -143,7 +143,7 @@ def test_conversion_works_without_data():
 def test_weights_of_another_network_are_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     weights.save(path, {"a": torch.zeros(1)}, network="dncnn", config={})
-    with pytest.raises(smoothseg.WeightsError, match="holds the network 'dncnn'; expected 'adm'"):
+    with pytest.raises(smoothseg.WeightsError, match="holds the network 'dncnn', expected 'adm'"):
         ADMRecipe(weights=str(path)).load("cpu")
 
 

@@ -176,7 +176,7 @@ def test_files_of_something_else_are_refused(tmp_path, recipe):
     with pytest.raises(WeightsError, match=r"model\.0\.weight has shape \(2,\), not a convolution's"):
         recipe(weights=str(tmp_path / "flat.pth")).load("cpu")
     weights.save(tmp_path / "own.safetensors", {"a": torch.zeros(1)}, network="adm", config={})
-    with pytest.raises(WeightsError, match=r"holds the network 'adm'; expected '(dncnn|ffdnet)'"):
+    with pytest.raises(WeightsError, match=r"holds the network 'adm', expected '(dncnn|ffdnet)'"):
         recipe(weights=str(tmp_path / "own.safetensors")).load("cpu")
 
 
