@@ -88,6 +88,9 @@ class Training:
     seed: pydantic.NonNegativeInt = option(
         0, "seed of the initial weights, the order of the data and all noise"
     )
+    initial: str | None = option(
+        None, "weights to start from instead of random ones: name, path or address, as for weights="
+    )
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
@@ -108,6 +111,10 @@ class SegmenterTraining(Training):
     the loss has `consistency` times the mean Kullback-Leibler divergence of their mean prediction from each of them,
     and `entropy` times the entropy of that mean (Jeong and Shin, NeurIPS 2020; SegCertify's appendix B.3, with 2 copies
     and weights 5 and 0.5).
+
+    `denoiser` puts a denoiser between the noisy images and the network, which then learns what denoised images look
+    like: a network that has been trained on clean ones can be taken further (`initial`). The denoiser is told the noise
+    that resizing leaves, as in certification; clean images (`noise_fraction`) do not go through it.
     """
 
     kind = "segmenter"
@@ -128,11 +135,14 @@ class SegmenterTraining(Training):
     entropy: pydantic.NonNegativeFloat = option(
         0.5, "weight of the entropy of their mean prediction, with consistency"
     )
+    denoiser: Spec | None = option(None, "remove the noise first, a denoiser NAME:key=value,...")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.consistency and not (self.noise_sigma or self.noise_range):
             raise ValueError("consistency is between noisy copies: give noise_sigma or noise_range")
+        if self.denoiser is not None and not (self.noise_sigma or self.noise_range):
+            raise ValueError("a denoiser needs noise to remove: give noise_sigma or noise_range")
         if self.consistency and self.copies < 2:
             raise ValueError(f"consistency needs at least 2 copies of an image, got {self.copies}")
         if self.noise_range is not None:
@@ -223,8 +233,10 @@ def configure(kind: type[Config], values: Mapping[str, Any]) -> Config:
 def describe(training: Training) -> dict[str, Any]:
     """Return the configuration as plain values, components with all their options, file paths as `PATH`."""
     plain = pydantic.TypeAdapter(type(training)).dump_python(training, mode="json")
-    for field in ("dataset", "validation", training.kind):
-        if plain[field] is not None:
+    if training.initial is not None:
+        plain["initial"] = _without_path("initial", training.initial)
+    for field in ("dataset", "validation", "segmenter", "denoiser"):
+        if plain.get(field) is not None:
             registry = plugins()["dataset" if field == "validation" else field]
             described = registry.describe(registry.recipe(getattr(training, field)))
             plain[field] = {key: _without_path(key, value) for key, value in described.items()}

@@ -20,7 +20,7 @@ from smoothseg import devices, weights
 from smoothseg.errors import ConfigError, DataError, PluginError
 from smoothseg.files import write_atomically
 from smoothseg.plugins import plugins
-from smoothseg.protocols import Dataset
+from smoothseg.protocols import Convertible, Dataset, Denoiser
 from smoothseg.training import card as cards
 from smoothseg.training.average import Average
 from smoothseg.training.checkpoint import Checkpoint, Outputs, check_same
@@ -137,11 +137,17 @@ class _Run:
         if training.validation is not None:
             self.validation = plugins()["dataset"].recipe(training.validation).load()
         self._check_data()
+        self.denoiser = self._load_denoiser()
+        self.initial = self._load_initial()
         self.described = describe(training)
         # What a run must have in common with what the output holds: the same files may be elsewhere, but not others.
         self.data = cards.data_card(self.dataset)
         self.validation_data = None if self.validation is None else cards.data_card(self.validation)
-        self.identity = _identity(self.described, self.data, self.validation_data)
+        self.used = {
+            **({} if self.initial is None else {"initial": self.initial.digest}),
+            **({} if self.denoiser is None else {"denoiser": dict(self.denoiser.digests)}),
+        }
+        self.identity = _identity(self.described, self.data, self.validation_data, self.used)
 
     def finished(self) -> Trained | None:
         """Return the result if this very training is complete; raise if the output holds another one's."""
@@ -155,7 +161,9 @@ class _Run:
             return None
         stored = weights.load(str(outputs.weights), package="smoothseg")
         card = stored.card
-        there = _identity(card.get("recipe", {}), card.get("data", {}), card.get("validation_data"))
+        there = _identity(
+            card.get("recipe", {}), card.get("data", {}), card.get("validation_data"), card.get("weights", {})
+        )
         check_same(there, self.identity, outputs.weights)
         return Trained(outputs.weights, outputs.card, already=True)
 
@@ -261,6 +269,8 @@ class _Run:
             raise PluginError(
                 f"the network of {self.training.kind} '{self.name}' must be a torch module with a config"
             )
+        if self.initial is not None:
+            weights.load_state(network, self.initial)
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _objective(self, samples: Cache) -> Objective:
@@ -269,7 +279,7 @@ class _Run:
             None if self.validation is None else Cache(self.validation, limit=self.running.cache_gb * 1e9)
         )
         if isinstance(self.training, SegmenterTraining):
-            return SegmenterObjective(self.training, self.dataset, samples, validation)
+            return SegmenterObjective(self.training, self.dataset, samples, validation, self.denoiser)
         assert isinstance(self.training, DenoiserTraining)
         return DenoiserObjective(self.training, validation)
 
@@ -292,6 +302,7 @@ class _Run:
             "parameters": parameters,
             "loss": loss,
             "validation": history,
+            "weights": self.used,
             "versions": cards.versions(),
             "recipe": self.described,
         }
@@ -307,6 +318,34 @@ class _Run:
         write_atomically(self.outputs.card, page.encode())
         self.outputs.checkpoint.unlink(missing_ok=True)
         return Trained(self.outputs.weights, self.outputs.card)
+
+    def _load_denoiser(self) -> Denoiser | None:
+        """Return the denoiser that a segmenter is trained behind, if there is one."""
+        if not isinstance(self.training, SegmenterTraining) or self.training.denoiser is None:
+            return None
+        recipe = self._pinned("denoiser", plugins()["denoiser"].recipe(self.training.denoiser))
+        loaded: Denoiser = recipe.load(self.device)
+        return loaded
+
+    def _load_initial(self) -> weights.Weights | None:
+        """Return the weights to start from, if there are any, in the keys of the network that is trained."""
+        if self.training.initial is None:
+            return None
+        if not isinstance(self.recipe, Convertible) or not hasattr(self.recipe, "weights"):
+            raise ConfigError(f"{self.training.kind} '{self.name}' cannot start from weights")
+        recipe = dataclasses.replace(self.recipe, weights=self.training.initial)  # type: ignore[type-var]
+        found = self._pinned(self.training.kind, recipe).converted()
+        if found.classes is not None:
+            check_classes(tuple(self.dataset.classes), found.classes, "--initial")
+        return found  # type: ignore[no-any-return]
+
+    def _pinned(self, kind: str, recipe: Any) -> Any:
+        datasets = plugins()["dataset"]
+        name = datasets.name_of(datasets.recipe(self.training.dataset))
+        component = plugins()[kind].name_of(recipe)
+        recipe = weights.pinned(recipe, component=component, dataset=name)
+        weights.ensure(recipe, component=component)
+        return recipe
 
     def _progress(self, step: int, seconds: float) -> float:
         by_steps = step / self.training.steps if self.training.steps else 0.0
@@ -349,23 +388,29 @@ class _Seeded:
         self._fork.__exit__(*error)
 
 
-def check_classes(train: tuple[str, ...], validation: tuple[str, ...]) -> None:
-    """Raise `ConfigError` with the first difference if two datasets differ in their classes."""
-    if train == validation:
+def check_classes(train: tuple[str, ...], others: tuple[str, ...], what: str = "--validation") -> None:
+    """Raise `ConfigError` with the first difference if the dataset's classes are not those of `what`."""
+    if train == others:
         return
-    if len(train) != len(validation):
-        raise ConfigError(f"--dataset has {len(train)} classes, --validation has {len(validation)}")
-    index = next(i for i, (one, other) in enumerate(zip(train, validation, strict=True)) if one != other)
-    raise ConfigError(
-        f"class {index} is '{train[index]}' in --dataset and '{validation[index]}' in --validation"
-    )
+    if len(train) != len(others):
+        raise ConfigError(f"--dataset has {len(train)} classes, {what} has {len(others)}")
+    index = next(i for i, (one, other) in enumerate(zip(train, others, strict=True)) if one != other)
+    raise ConfigError(f"class {index} is '{train[index]}' in --dataset and '{others[index]}' in {what}")
 
 
 def _identity(
-    described: Mapping[str, Any], data: Mapping[str, Any], validation: Mapping[str, Any] | None
+    described: Mapping[str, Any],
+    data: Mapping[str, Any],
+    validation: Mapping[str, Any] | None,
+    used: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what two runs share that are the same: the recipe, and data that may lie anywhere."""
-    identity = {**described, "images": data.get("images"), "content": data.get("content")}
+    """Return what two runs share that are the same: the recipe, and data and weights that may lie anywhere."""
+    identity = {
+        **described,
+        "images": data.get("images"),
+        "content": data.get("content"),
+        "weights": dict(used),
+    }
     if validation is not None:
         identity |= {"validation_content": validation.get("content")}
     return identity

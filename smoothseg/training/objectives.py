@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from smoothseg import geometry
 from smoothseg.errors import ConfigError, DataError
-from smoothseg.protocols import Dataset, Sample
+from smoothseg.protocols import Dataset, Denoiser, Sample
 from smoothseg.training.configuration import DenoiserTraining, SegmenterTraining, Training
 from smoothseg.training.data import Batch, Cache, resized
 
@@ -49,9 +49,15 @@ class SegmenterObjective:
     """Cross-entropy at the crop's resolution, ignored pixels left out."""
 
     def __init__(
-        self, training: SegmenterTraining, dataset: Dataset, samples: Cache, validation: Cache | None
+        self,
+        training: SegmenterTraining,
+        dataset: Dataset,
+        samples: Cache,
+        validation: Cache | None,
+        denoiser: Denoiser | None = None,
     ) -> None:
         self._training = training
+        self._denoiser = denoiser
         self._ignore = dataset.ignore
         self._classes = len(dataset.classes)
         self._validation = validation
@@ -66,9 +72,7 @@ class SegmenterObjective:
         sigma = self._sigma(len(images), generator)
         images = images.repeat(copies, 1, 1, 1)
         if sigma is not None:
-            images = images + sigma.repeat(copies).view(-1, 1, 1, 1) * resized_noise(
-                images.shape, self._training.image_scale, generator
-            )
+            images = self._noisy(images, sigma.repeat(copies), generator)
         labels = torch.from_numpy(batch.labels).to(device, torch.int64).repeat(copies, 1, 1)
         scores = network(images).float()
         scores = F.interpolate(scores, size=labels.shape[-2:], mode="bilinear", align_corners=False)
@@ -105,6 +109,24 @@ class SegmenterObjective:
         noisy = torch.rand(rows, generator=generator, device=device) < self._training.noise_fraction
         return sigma * noisy
 
+    def _noisy(self, images: torch.Tensor, sigma: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return images with noise of `sigma`, one a row, denoised if there is a denoiser."""
+        scale = self._training.image_scale
+        images = images + sigma.view(-1, 1, 1, 1) * resized_noise(images.shape, scale, generator)
+        if self._denoiser is None:
+            return images
+        size = images.shape[-2], images.shape[-1]
+        left = geometry.sigma_left(1.0, _source(size, scale), size)
+        seeds = torch.randint(2**62, (len(images),), generator=generator, device=images.device).tolist()
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            rows = [
+                self._denoiser.denoise(row[None].contiguous(), level * left, seeds=[seed])
+                if level
+                else row[None]
+                for row, level, seed in zip(images, sigma.tolist(), seeds, strict=True)
+            ]
+        return torch.cat(rows)
+
     def _measure(self, network: torch.nn.Module, device: torch.device, sigma: float) -> dict[str, float]:
         if self._validation is None:
             return {}
@@ -114,7 +136,7 @@ class SegmenterObjective:
             images = _to_float(_scaled(sample, self._training)[None], device)
             if sigma:
                 generator = torch.Generator(device).manual_seed(index)
-                images = images + sigma * resized_noise(images.shape, self._training.image_scale, generator)
+                images = self._noisy(images, torch.full((1,), sigma, device=device), generator)
             if sample.labels is None:
                 raise DataError(f"validation sample '{sample.key}' has no labels")
             labels = torch.tensor(sample.labels, dtype=torch.int64)

@@ -141,7 +141,7 @@ def test_every_option_has_help_and_the_file_takes_the_same_keys():
 @pytest.mark.parametrize("path", _RECIPES, ids=lambda path: path.stem)
 def test_the_recipes_that_are_kept_are_valid(path):
     content = yaml.safe_load(path.read_text())
-    kind = DenoiserTraining if "denoiser" in content else SegmenterTraining
+    kind = SegmenterTraining if "segmenter" in content else DenoiserTraining
     configure(kind, {"dataset": "blocks", **content})
     assert f"examples/train/{path.name}" in path.read_text()
 
