@@ -29,12 +29,12 @@ help:
 	@echo "make bench      measure speed (benchmarks/)"
 
 $(VENV)/.installed: pyproject.toml
-	@echo "installing smoothseg into $(VENV)"
+	@echo "installing smoothseg into $(VENV): about 5 GB with PyTorch, some minutes"
 	@$(call install,)
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml
-	@echo "installing smoothseg and its development tools into $(VENV)"
+	@echo "installing smoothseg and its development tools into $(VENV): about 5 GB with PyTorch, some minutes"
 	@$(call install,[dev])
 	@touch $@ $(VENV)/.installed
 

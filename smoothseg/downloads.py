@@ -20,9 +20,11 @@ import errno
 import hashlib
 import http.client
 import json
+import logging
 import os
 import re
 import shutil
+import socket
 import ssl
 import time
 import urllib.error
@@ -110,10 +112,14 @@ class Source:
 
     @property
     def told(self) -> str:
-        """What to fetch and from where, for messages."""
+        """What to fetch and from where, for messages; a file on the hub by the address a browser takes."""
+        url = self.url
+        if url.startswith("hf://"):
+            repository, file, revision = _hub_parts(url)
+            url = f"https://huggingface.co/{repository}/resolve/{revision or 'main'}/{file}"
         known = [] if self.size is None else [f"{self.size / 1e6:,.0f} MB"]
         known += [] if self.sha256 is None else [f"sha256 {self.sha256[:16]}..."]
-        what = f"{self.url} ({', '.join(known)})" if known else self.url
+        what = f"{url} ({', '.join(known)})" if known else url
         return f"{what} and take {self.member} out of it" if self.member else what
 
 
@@ -425,25 +431,37 @@ def _from_hub(source: Source, progress: Progress | None) -> None:
     """
     import huggingface_hub
 
-    address, _, revision = source.url.removeprefix("hf://").partition("@")
-    pieces = address.split("/", 2)
-    if len(pieces) < 3 or not all(pieces):
-        raise ConfigError(f"{source.url}: expected hf://owner/name/file@revision")
+    repository, file, revision = _hub_parts(source.url)
     folder = source.folder / ".hub"
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of every try; what is told here is how it ended
     try:
-        found = huggingface_hub.hf_hub_download(
-            f"{pieces[0]}/{pieces[1]}", pieces[2], revision=revision or None, local_dir=folder
-        )
+        if not urllib.request.getproxies():  # the library would try for half a minute
+            socket.getaddrinfo(_split(huggingface_hub.constants.ENDPOINT).hostname, 443)
+        found = huggingface_hub.hf_hub_download(repository, file, revision=revision, local_dir=folder)
     except Exception as error:
         # the hub's own, and those of an HTTP library that differs between its versions
         if isinstance(error, OSError) and error.errno in _FULL:
             raise
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        told = getattr(error, "strerror", None) or str(error).strip()
+        reason = next(iter(told.splitlines()), type(error).__name__)
         raise _absent(source, reason) from None
+    finally:
+        logger.setLevel(level)
     try:
         _place(source, Path(found))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hub_parts(url: str) -> tuple[str, str, str | None]:
+    """Return repository, file and revision of `hf://owner/name/file@revision`."""
+    address, _, revision = url.removeprefix("hf://").partition("@")
+    pieces = address.split("/", 2)
+    if len(pieces) < 3 or not all(pieces):
+        raise ConfigError(f"{url}: expected hf://owner/name/file@revision")
+    return f"{pieces[0]}/{pieces[1]}", pieces[2], revision or None
 
 
 def _absent(source: Source, reason: str) -> WeightsError:

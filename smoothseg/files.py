@@ -35,9 +35,12 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
+        temporary.chmod(mode)  # some libraries write files that nobody else may read
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

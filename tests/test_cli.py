@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from smoothseg import cli as command_line
@@ -264,3 +265,35 @@ def test_the_literal_command_of_the_front_page_runs(tmp_path, monkeypatch):
     assert row["sigma"] == 0.25
     assert row["certified"]["accuracy"] > 0.6
     assert "4 certificates verified" in invoke("verify", tmp_path / "run").output
+
+
+def test_an_interrupted_run_says_that_it_goes_on(photos, tmp_path, monkeypatch):
+    from smoothseg import runs
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "execute", interrupted)
+    result = certify(photos, tmp_path / "run")
+    assert result.exit_code == 130
+    assert "interrupted; the same command goes on from here" in result.output
+    assert "Aborted" not in result.output
+
+
+def test_threads_are_those_asked_for_and_recorded(photos, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        certify(photos, tmp_path / "run", "--denoiser", "identity", "--threads", 1)
+        assert json.loads((tmp_path / "run/run.json").read_text())["threads"] == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_misspelt_weight_name_is_told_before_torch_is_imported():
+    code = (
+        "import sys; from smoothseg.cli import main\n"
+        "try: main(['certify', '--segmenter', 'hrnet:weights=street'])\n"
+        "except SystemExit as end: assert end.code == 2 and 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Did you mean 'streets'?" in done.stderr

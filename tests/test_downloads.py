@@ -560,6 +560,7 @@ def hub(monkeypatch):
 
     Hub.asked = []
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(downloads.socket, "getaddrinfo", lambda *arguments: [])
     return Hub
 
 
@@ -587,6 +588,20 @@ def test_a_file_of_an_archive_on_the_hub_is_taken_out_of_it(hub):
     assert fetch(Source.of("hf://owner/name/models.zip@v1#member=w.pth")).path.read_bytes() == CONTENT
 
 
+def test_a_hub_without_a_network_is_told_at_once(monkeypatch):
+    import socket
+
+    def fail(*arguments):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(downloads.socket, "getaddrinfo", fail)
+    monkeypatch.setattr(downloads.urllib.request, "getproxies", dict)
+    with pytest.raises(WeightsError) as error:
+        fetch(Source.of("hf://owner/name/deep/w.pth@v1"))
+    address = "https://huggingface.co/owner/name/resolve/v1/deep/w.pth"
+    assert f"cannot be fetched (Name or service not known): get {address} and put it at" in str(error.value)
+
+
 def test_a_hub_that_cannot_be_reached_is_told_in_one_line(monkeypatch):
     import huggingface_hub
 
@@ -594,6 +609,7 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(monkeypatch):
         raise RuntimeError("LocalEntryNotFoundError: cannot find it\nand a page of advice")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    monkeypatch.setattr(downloads.socket, "getaddrinfo", lambda *arguments: [])
     with pytest.raises(WeightsError) as error:
         fetch(Source.of("hf://owner/name/w.pth"))
     assert "cannot find it" in str(error.value)

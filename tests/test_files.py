@@ -81,3 +81,19 @@ def test_a_block_that_raises_before_it_writes_raises_its_own_error(tmp_path):
 
 def test_there_is_one_way_to_write():
     assert certificate.write_atomically is write_atomically
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such modes there")
+def test_a_file_can_be_read_by_whom_the_user_lets_read_files(tmp_path):
+    (tmp_path / "plain").touch()
+
+    def private(path):
+        path.unlink(missing_ok=True)
+        path.write_bytes(b"content")
+        path.chmod(0o600)
+
+    with replacing(tmp_path / "new") as temporary:
+        private(temporary)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "plain").stat().st_mode
+    )

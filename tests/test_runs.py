@@ -259,6 +259,20 @@ def test_a_resumed_run_keeps_the_number_of_threads_it_was_started_with(photos, t
     assert torch.get_num_threads() == before
 
 
+def test_a_package_that_was_installed_since_is_no_other_run_but_another_version_is(photos, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "run", stop_after=1)
+    path = tmp_path / "run" / "run.json"
+    stored = json.loads(path.read_text())
+    absent = {name: version for name, version in stored["versions"].items() if name != "timm"}
+    path.write_text(json.dumps({**stored, "versions": {**absent, "gone": "1.0"}}))
+    _, made = run(photos, tmp_path / "run")
+    assert made
+    path.write_text(json.dumps({**stored, "versions": {**absent, "torch": "0.1"}}))
+    with pytest.raises(RunMismatchError, match=r"versions\.torch is"):
+        run(photos, tmp_path / "run")
+
+
 def test_certificates_hold_their_provenance_and_verify(photos, tmp_path):
     run(photos, tmp_path / "run")
     made = certificates.load(tmp_path / "run/certificates/toy-blur/sigma-0.4/b.npz")

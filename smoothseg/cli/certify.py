@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,11 @@ __all__ = ["certify"]
     type=click.Path(file_okay=False, path_type=Path),
     help="Run directory.  [default: runs/NAME-DIGEST]",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads; 1 where others compute too. A run that is taken up again keeps its number.",
+)
 @click.option("--fresh", is_flag=True, help="Start anew where the directory holds an earlier run.")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be used, instead of stopping.")
 @click.option(
@@ -64,6 +72,7 @@ def certify(
     config: Path | None,
     output: Path | None,
     batch_size: int,
+    threads: int | None,
     fresh: bool,
     skip_bad: bool,
     form: str,
@@ -107,15 +116,26 @@ def certify(
     import hashlib
     import json
 
-    from smoothseg import runs
+    from smoothseg import weights
     from smoothseg.cli.progress import progress
 
     if output is None:
         text = json.dumps(plan.describe(), sort_keys=True)
         name = config.stem if config is not None else str(plan.describe()["dataset"]["name"])
         output = Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    for method in plan.methods:  # before torch is imported: a misspelt name is told at once
+        for recipe in (method.denoiser, method.segmenter):
+            if isinstance(reference := getattr(recipe, "weights", None), str):
+                weights.locate(reference, package=weights.package_of(recipe))
+
+    import torch
+
+    from smoothseg import runs
+
     runs.check_directory(output)
-    with progress() as track:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with _resumable(), progress() as track:
         track.stage("checking components and images")
         prepared = runs.prepare(plan, skip_bad=skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
@@ -134,3 +154,13 @@ def certify(
     click.echo(f"\ntables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
+
+
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
+    """Tell whoever interrupts a run that it can be taken up again; exit code 130, as shells have it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(130)

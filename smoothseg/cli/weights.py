@@ -106,17 +106,22 @@ def check(specs: tuple[str, ...]) -> None:
     SPECS are components with their weights, such as hrnet:weights=mine.pth,width=w48: each is loaded, strictly, on
     the CPU. Without SPECS every file in the cache is compared with the hash recorded for it.
     """
-    from smoothseg.downloads import verify_cache
+    from smoothseg.downloads import cache, verify_cache
     from smoothseg.errors import WeightsError
     from smoothseg.weights import ensure
 
     if not specs:
-        wrong = 0
+        wrong = found = 0
         for path, problem in verify_cache():
+            found += 1
             wrong += problem is not None
             click.echo(f"{'ok' if problem is None else 'WRONG'}  {problem or path}")
         if wrong:
-            raise WeightsError(f"{wrong} files in the cache are not those that were fetched")
+            raise WeightsError(
+                f"{wrong} of {found} files in the cache are not known to be those that were fetched"
+            )
+        if not found:
+            click.echo(f"nothing in the cache ({cache()})")
         return
     for spec in specs:
         component, recipe = _recipe(spec, optional=True)
