@@ -27,9 +27,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
-from smoothseg.downloads import Source
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError
 from smoothseg.files import read_yaml
+from smoothseg.sources import Source
 
 __all__ = ["Entry", "automatic", "catalogue"]
 

@@ -31,7 +31,7 @@ import torch
 import yaml
 
 from smoothseg import certificate as certificates
-from smoothseg import devices, downloads, metrics, noise, results, weights
+from smoothseg import devices, metrics, noise, results, weights
 from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
 from smoothseg.errors import ConfigError, DataError, PluginError, RunMismatchError
@@ -45,6 +45,7 @@ from smoothseg.protocols import Certifier, Dataset, Sample
 from smoothseg.report import pictures
 from smoothseg.report.rows import Row
 from smoothseg.sampling import Draw
+from smoothseg.transfer import Progress
 
 _NUMERICAL = (
     "smoothseg", "torch", "torchvision", "numpy", "scipy", "timm", "diffusers", "transformers", "mmsegmentation",
@@ -115,7 +116,7 @@ class Prepared:
         }
 
 
-def prepare(plan: Plan, *, skip_bad: bool = False, on_download: downloads.Progress | None = None) -> Prepared:
+def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None = None) -> Prepared:
     """Load every component of `plan` and check every image, before any network runs.
 
     skip_bad: leave out samples that cannot be used as they are, instead of raising. on_download: progress of weights

@@ -6,7 +6,7 @@ A reference is one of
 - `auto`: the catalogue's file for the dataset;
 - a path;
 - `https://...#sha256=...` (`&member=FILE` for a file of an archive) or `hf://owner/name/file@revision`; see
-  `downloads.py`.
+  `sources.py`.
 
 Only tensors are ever read: safetensors, or torch files with `weights_only=True`.
 
@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothseg.catalogue import Entry, automatic, catalogue, unknown
-from smoothseg.downloads import Fetched, Progress, Source, cache, fetch
+from smoothseg.downloads import Fetched, fetch
 from smoothseg.downloads import sha256_of as digest
 from smoothseg.errors import ConfigError, PluginError, WeightsError
 from smoothseg.files import replacing
+from smoothseg.sources import Source, cache
+from smoothseg.transfer import Progress
 
 if TYPE_CHECKING:
     import torch

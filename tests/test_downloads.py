@@ -16,8 +16,9 @@ import zipfile
 
 import pytest
 
-from smoothseg import ConfigError, WeightsError, downloads
-from smoothseg.downloads import Source, fetch
+from smoothseg import ConfigError, WeightsError, downloads, transfer
+from smoothseg.downloads import fetch
+from smoothseg.sources import Source, cache
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -94,7 +95,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(downloads, "_PAUSE", 0.0)
+    monkeypatch.setattr(transfer, "_PAUSE", 0.0)
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     made = Server()
@@ -264,7 +265,7 @@ def test_offline_nothing_is_fetched_and_what_is_here_is_used(server, source, swi
 
 
 def test_without_a_network_the_error_comes_at_once(monkeypatch):
-    monkeypatch.setattr(downloads, "_PAUSE", 1e6)
+    monkeypatch.setattr(transfer, "_PAUSE", 1e6)
     server = Server()
     server.close()
     with pytest.raises(WeightsError, match=r"cannot be fetched \(Connection refused\): get http"):
@@ -397,7 +398,7 @@ def test_an_archive_with_a_path_that_leads_outside_is_refused_whole(server, kind
     with pytest.raises(WeightsError, match="a path that leads outside, and was refused"):
         fetch(source)
     assert held(source) == []
-    assert not list(downloads.cache().rglob("evil*"))
+    assert not list(cache().rglob("evil*"))
 
 
 def test_a_link_in_an_archive_is_refused(server):
@@ -440,24 +441,24 @@ def test_a_damaged_archive_is_named(server, content):
 
 def test_a_disk_without_room_is_named_before_anything_is_written(server, source, monkeypatch):
     usage = type("Usage", (), {"free": 1000})()
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(WeightsError, match=r"does not fit on the disk.*1 MB are needed.*SMOOTHSEG_CACHE"):
         fetch(source)
     assert held(source) == []
 
 
 def test_a_disk_that_fills_up_keeps_what_is_there_and_the_next_try_goes_on(server, source, monkeypatch):
-    copy = downloads._copy
+    copy = transfer._copy
 
     def full(response, file, *rest):
         file.write(response.read(250_000))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(downloads, "_copy", full)
+    monkeypatch.setattr(transfer, "_copy", full)
     with pytest.raises(WeightsError, match=r"does not fit.*No space left on device"):
         fetch(source)
     assert held(source) == ["download.part", "part.json"]
-    monkeypatch.setattr(downloads, "_copy", copy)
+    monkeypatch.setattr(transfer, "_copy", copy)
     assert fetch(source).path.read_bytes() == CONTENT
     assert server.requests[-1][1] == "bytes=250000-"
 
@@ -465,9 +466,9 @@ def test_a_disk_that_fills_up_keeps_what_is_there_and_the_next_try_goes_on(serve
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on file sizes there")
 def test_a_real_limit_of_the_system_is_told_in_one_line(server, source):
     code = (
-        "import resource, signal, sys; from smoothseg import downloads\n"
+        "import resource, signal, sys; from smoothseg import downloads, sources\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500000, 500000))\n"
-        "try: downloads.fetch(downloads.Source.of(sys.argv[1]))\n"
+        "try: downloads.fetch(sources.Source.of(sys.argv[1]))\n"
         "except downloads.WeightsError as error: print(error)"
     )
     reference = f"{source.url}#sha256={SHA256}"
@@ -485,13 +486,13 @@ def test_a_cache_that_cannot_be_written_is_named(source, tmp_path, monkeypatch):
 
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("SMOOTHSEG_CACHE", str(tmp_path / "own"))
-    assert downloads.cache() == tmp_path / "own"
+    assert cache() == tmp_path / "own"
     monkeypatch.delenv("SMOOTHSEG_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert downloads.cache() == tmp_path / "smoothseg"
+    assert cache() == tmp_path / "smoothseg"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert downloads.cache() == tmp_path / ".cache" / "smoothseg"
+    assert cache() == tmp_path / ".cache" / "smoothseg"
 
 
 def test_a_cache_that_only_others_may_write_is_read(server, source, monkeypatch):
@@ -519,7 +520,7 @@ def test_a_damaged_record_is_named(server, source, content):
 def test_what_was_laid_by_hand_and_what_the_hub_keeps_is_looked_at_too(source):
     source.folder.mkdir(parents=True)
     source.path.write_bytes(CONTENT)
-    blobs = downloads.cache() / "huggingface/models--owner--name/blobs"
+    blobs = cache() / "huggingface/models--owner--name/blobs"
     blobs.mkdir(parents=True)
     (blobs / SHA256).write_bytes(CONTENT)
     (blobs / ("0" * 64)).write_bytes(CONTENT)
@@ -530,7 +531,10 @@ def test_what_was_laid_by_hand_and_what_the_hub_keeps_is_looked_at_too(source):
 
 
 def test_two_processes_that_want_a_file_fetch_it_once(server, source):
-    code = "import sys; from smoothseg.downloads import Source, fetch; print(fetch(Source.of(sys.argv[1])).sha256)"
+    code = (
+        "import sys; from smoothseg.downloads import fetch; from smoothseg.sources import Source\n"
+        "print(fetch(Source.of(sys.argv[1])).sha256)"
+    )
     reference = f"{source.url}#sha256={SHA256}"
     both = [
         subprocess.Popen([sys.executable, "-c", code, reference], stdout=subprocess.PIPE, text=True)

@@ -12,10 +12,10 @@ from torch import nn
 
 from smoothseg import weights
 from smoothseg.catalogue import automatic, catalogue
-from smoothseg.downloads import Source
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError, WeightsError
 from smoothseg.plan import Plan
 from smoothseg.plugins import KINDS, plugins
+from smoothseg.sources import Source
 
 PACKAGE = "smoothseg_adm"
 

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from smoothseg import ConfigError, PluginError, UnknownNameError, WeightsError, weights
 from smoothseg.cli import cli
 from smoothseg.cli.progress import downloading
-from smoothseg.downloads import Source
 from smoothseg.plugins import PluginWarning, plugins
+from smoothseg.sources import Source
 
 URL = "https://weights.invalid/w.bin"
 

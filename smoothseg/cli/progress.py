@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from smoothseg.downloads import Progress
     from smoothseg.runs import Job, Prepared
+    from smoothseg.transfer import Progress
 
 __all__ = ["Track", "downloading", "progress"]
 

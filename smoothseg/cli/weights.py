@@ -78,8 +78,9 @@ def fetch(references: tuple[str, ...]) -> None:
     REFERENCES are components with their weights, such as adm:weights=256-uncond, or addresses: https://... with
     #sha256=... where the hash is known, or hf://owner/name/file@revision.
     """
-    from smoothseg.downloads import Source, sha256_of
     from smoothseg.downloads import fetch as fetch_source
+    from smoothseg.downloads import sha256_of
+    from smoothseg.sources import Source
     from smoothseg.weights import locate, package_of
 
     places: list[Path | Source] = []
@@ -106,8 +107,9 @@ def check(specs: tuple[str, ...]) -> None:
     SPECS are components with their weights, such as hrnet:weights=mine.pth,width=w48: each is loaded, strictly, on
     the CPU. Without SPECS every file in the cache is compared with the hash recorded for it.
     """
-    from smoothseg.downloads import cache, verify_cache
+    from smoothseg.downloads import verify_cache
     from smoothseg.errors import WeightsError
+    from smoothseg.sources import cache
     from smoothseg.weights import ensure
 
     if not specs:
