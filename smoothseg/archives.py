@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -59,7 +60,8 @@ def _read(content: IO[bytes], origin: str) -> bytes:
 
 
 def _damaged(origin: str, error: Exception) -> WeightsError:
-    return WeightsError(f"the archive {origin} is damaged or encrypted: {str(error) or 'it ends too early'}")
+    reason = next(iter(str(error).splitlines()), "it ends too early")
+    return WeightsError(f"the archive {origin} is damaged or encrypted: {reason}")
 
 
 @contextlib.contextmanager
@@ -67,6 +69,8 @@ def _zip(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
     with zipfile.ZipFile(archive) as packed:
         files = {entry.filename: entry for entry in packed.infolist() if not entry.is_dir()}
         chosen = files[_chosen(list(files), member, origin)]
+        if stat.S_ISLNK(chosen.external_attr >> 16):
+            raise WeightsError(f"{member} in the archive {origin} is no regular file and was refused")
         try:
             content = packed.open(chosen)
         except (RuntimeError, NotImplementedError) as error:
@@ -79,10 +83,13 @@ def _zip(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
 def _tar(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
     try:
         tar = tarfile.open(archive)  # noqa: SIM115
-    except (tarfile.ReadError, *_DAMAGE) as error:
-        raise WeightsError(f"{origin} is neither a tar nor a zip archive, or is damaged: {error}") from None
+    except (tarfile.TarError, OSError, *_DAMAGE):
+        raise WeightsError(f"{origin} is neither a tar nor a zip archive, or it is damaged") from None
     with tar:
-        entries = {entry.name: entry for entry in tar if not entry.isdir()}
+        try:
+            entries = {entry.name: entry for entry in tar if not entry.isdir()}
+        except OSError as error:  # of the compressed stream
+            raise _damaged(origin, error) from None
         entry = entries[_chosen(list(entries), member, origin)]
         found = tar.extractfile(entry) if entry.isfile() else None
         if found is None:

@@ -160,8 +160,7 @@ def _entry(name: str, written: Any, folder: Path, what: str) -> Entry:
     path, download = None, None
     if given.url is not None:
         try:
-            plain = Source.of(given.url + (f"#member={given.member}" if given.member else ""))
-            download = dataclasses.replace(plain, sha256=given.sha256, size=given.size)
+            download = Source.at(given.url, member=given.member, sha256=given.sha256, size=given.size)
         except ConfigError as error:
             raise PluginError(f"{what}: {error}") from None
     elif given.file is not None:

@@ -87,7 +87,11 @@ def verify_cache() -> Iterator[tuple[Path, str | None]]:
     Known are the hashes that were recorded, and those by which the Hugging Face hub names its large files.
     """
     for folder in sorted(path for path in cache().glob("weights/*") if path.is_dir()):
-        stored = _read_record(folder)
+        try:
+            stored = _read_record(folder)
+        except WeightsError as error:
+            yield folder, str(error)
+            continue
         for path in sorted(folder.iterdir()):
             if path.name.startswith(".") or path.name in RESERVED or not path.is_file():
                 continue

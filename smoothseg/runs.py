@@ -433,12 +433,9 @@ def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
     if (directory / "run.json").exists():
         stored = results.read_identity(directory)
         threads = int(stored.pop("threads", torch.get_num_threads()))
-        # A package that was not installed there or is not here had no part in the run.
-        versions = stored.get("versions", {}), identity["versions"]
-        both = {name for name in versions[0] if name in versions[1]}
-        stored["versions"], identity["versions"] = (
-            {name: each[name] for name in sorted(both)} for each in versions
-        )
+        # A package that was not installed then had no part in what was made.
+        known = stored.get("versions", {})
+        identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
         different = next(_differences(stored, json.loads(json.dumps(identity))), None)
         if different:
             raise RunMismatchError(

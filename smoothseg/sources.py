@@ -47,6 +47,8 @@ class Source:
     def __post_init__(self) -> None:
         if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{8,64}", self.sha256):
             raise ConfigError(f"{self.url}: sha256 must be 8 to 64 hexadecimal digits, got '{self.sha256}'")
+        if self.url.startswith("hf://"):
+            hub_parts(self.url)
         address = split(self.url)
         if address.scheme not in ("https", "http", "hf"):
             raise ConfigError(f"{self.url}: weights come from https:// or hf://, not {address.scheme}://")
@@ -59,13 +61,25 @@ class Source:
     def of(cls, reference: str) -> Source:
         """Return the source of `URL#sha256=...&member=...`, either or both or none of the two behind the `#`."""
         url, _, fragment = reference.partition("#")
-        given = dict(urllib.parse.parse_qsl(fragment, keep_blank_values=True))
+        pairs = (piece.partition("=") for piece in fragment.split("&") if piece)
+        given = {key: urllib.parse.unquote(value) for key, _, value in pairs}
         if unknown := sorted(set(given) - {"sha256", "member"}):
             raise ConfigError(f"{reference}: unknown '{unknown[0]}' behind #; it takes sha256 and member")
-        path = (url.rpartition("@")[0] or url) if url.startswith("hf://") else split(url).path
-        name = urllib.parse.unquote((given.get("member") or path).rpartition("/")[2])
         sha256 = given.get("sha256")
-        return cls(url, _safe(name), given.get("member"), None if sha256 is None else sha256.lower())
+        return cls.at(url, member=given.get("member"), sha256=None if sha256 is None else sha256.lower())
+
+    @classmethod
+    def at(
+        cls, url: str, *, member: str | None = None, sha256: str | None = None, size: int | None = None
+    ) -> Source:
+        """Return the source at an address without `#`; its file is called as there, or as in the archive."""
+        if "#" in url:
+            raise ConfigError(
+                f"{url}: an address without # is expected here; hash and member stand beside it"
+            )
+        path = (url.rpartition("@")[0] or url) if url.startswith("hf://") else split(url).path
+        name = urllib.parse.unquote((member or path).rpartition("/")[2])
+        return cls(url, _safe(name), member, sha256, size)
 
     @property
     def folder(self) -> Path:
@@ -92,8 +106,12 @@ class Source:
 
     def absent(self, reason: str) -> WeightsError:
         """Return the error that the file is not here: why, what to fetch from where, and where to put it."""
+        # A file by itself does not show that it comes out of an archive with the right hash.
+        then = (
+            f"put it at {self.path}" if None in (self.member, self.sha256) else "give its path with weights="
+        )
         return WeightsError(
-            f"{self.file} is not here and cannot be fetched ({reason}): get {self.told} and put it at {self.path}"
+            f"{self.file} is not here and cannot be fetched ({reason}): get {self.told} and {then}"
         )
 
 

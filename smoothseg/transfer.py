@@ -108,37 +108,41 @@ def _receive(source: Source, part: Path, progress: Progress | None) -> bool:
         error.close()
         forget(part)  # what is there is no beginning of what the server has
         return False
+    except ValueError as error:  # where a server leads to what is no address
+        raise source.absent(str(error)) from None
     with response:
+        mark = response.headers.get("ETag") or response.headers.get("Last-Modified")
         if response.status == 206:
-            start, total = _range(response.headers.get("Content-Range"))
-            if start != have:
-                forget(part)
+            start, total, end = _range(response.headers.get("Content-Range"))
+            moved = None not in (mark, validator) and mark != validator
+            grown = None not in (total, state.get("total")) and total != state["total"]
+            if start != have or moved or grown:
+                forget(part)  # the rest of another file than the one that was begun
                 return False
         else:
-            have = 0
+            forget(part)
+            have, end = 0, None
             length = response.headers.get("Content-Length")
             total = int(length) if length is not None and length.isdecimal() else None
         if source.size is not None and total is not None and total != source.size:
             forget(part)
             raise WeightsError(f"{source.url} should have {source.size} bytes, the server offers {total}")
         _check_space(source, (total or 0) - have)
-        validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
-        if validator is not None and validator.startswith("W/"):
-            validator = None
-        state = {"validator": validator, "total": total}
+        state = {"validator": None if mark is None or mark.startswith("W/") else mark, "total": total}
         write_atomically(part.with_name(STATE), json.dumps(state).encode())
         with part.open("ab" if have else "wb") as file:
             _copy(response, file, source.file, have, total, progress)
             done = file.tell()
-    return total is None or done == total
+    expected = total if total is not None else end
+    return expected is None or done == expected
 
 
-def _range(header: str | None) -> tuple[int | None, int | None]:
-    """Return where the answer to a request for a range starts, and the size of the whole, as its header says."""
-    found = re.fullmatch(r"\s*bytes\s+(\d+)-\d+/(\d+|\*)\s*", header or "")
+def _range(header: str | None) -> tuple[int | None, int | None, int | None]:
+    """Return where the answer to a request for a range starts, the size of the whole, and where the answer ends."""
+    found = re.fullmatch(r"\s*bytes\s+(\d+)-(\d+)/(\d+|\*)\s*", header or "")
     if found is None:
-        return None, None
-    return int(found[1]), None if found[2] == "*" else int(found[2])
+        return None, None, None
+    return int(found[1]), None if found[3] == "*" else int(found[3]), int(found[2]) + 1
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

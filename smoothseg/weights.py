@@ -92,7 +92,7 @@ def pinned(recipe: Any, *, component: str, dataset: str | None = None) -> Any:
     none, is returned as it is.
 
     Raises `ConfigError` if the plugin knows no weights for `auto`, or if the recipe has another value for an option of
-    its weights than they have.
+    its weights than they have. An option that has its default value counts as not given.
     """
     reference, package = getattr(recipe, "weights", None), package_of(recipe)
     if reference == AUTO:

@@ -265,9 +265,12 @@ def test_a_package_that_was_installed_since_is_no_other_run_but_another_version_
     path = tmp_path / "run" / "run.json"
     stored = json.loads(path.read_text())
     absent = {name: version for name, version in stored["versions"].items() if name != "timm"}
-    path.write_text(json.dumps({**stored, "versions": {**absent, "gone": "1.0"}}))
+    path.write_text(json.dumps({**stored, "versions": absent}))
     _, made = run(photos, tmp_path / "run")
     assert made
+    path.write_text(json.dumps({**stored, "versions": {**absent, "gone": "1.0"}}))
+    with pytest.raises(RunMismatchError, match=r"versions\.gone is"):
+        run(photos, tmp_path / "run")
     path.write_text(json.dumps({**stored, "versions": {**absent, "torch": "0.1"}}))
     with pytest.raises(RunMismatchError, match=r"versions\.torch is"):
         run(photos, tmp_path / "run")

@@ -298,6 +298,12 @@ def test_a_file_to_be_fetched_is_taken_from_the_cache_by_name_or_address(package
         weights.load("official", package=name)
 
 
+def test_hash_and_member_of_an_entry_are_taken_as_they_stand(package):
+    entry = {"url": "http://host/m.tar", "member": "a+b&c.pth", "sha256": "01234567", "size": 5, **STATED}
+    found = catalogue(package({"official": entry}))["official"].download
+    assert (found.member, found.sha256, found.size, found.file) == ("a+b&c.pth", "01234567", 5, "a-b-c.pth")
+
+
 def test_auto_of_a_package_with_two_components_is_the_one_that_fits(package):
     name = package(
         {
@@ -336,6 +342,7 @@ def test_no_weights_for_a_dataset_is_an_error_that_says_what_there_is(package):
         ),
         ({"url": "https://host/w.pth", "size": "big", **STATED}, "size: Input should be a valid integer"),
         ({"url": "https://[h/w.pth", **STATED}, "is no address"),
+        ({"url": "https://host/w.pth#sha256=01234567", **STATED}, "an address without # is expected"),
         ({"url": "ftp://host/w.pth", **STATED}, "not ftp://"),
         ({"url": "https://host/w.pth", "sha256": "xyz", **STATED}, "hexadecimal"),
         ({"file": "absent.safetensors", **STATED}, "does not exist"),

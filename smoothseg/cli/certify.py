@@ -135,7 +135,7 @@ def certify(
     runs.check_directory(output)
     if threads is not None:
         torch.set_num_threads(threads)
-    with _resumable(), progress() as track:
+    with _resumable(fresh=fresh), progress() as track:
         track.stage("checking components and images")
         prepared = runs.prepare(plan, skip_bad=skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
@@ -157,10 +157,11 @@ def certify(
 
 
 @contextlib.contextmanager
-def _resumable() -> Iterator[None]:
+def _resumable(*, fresh: bool) -> Iterator[None]:
     """Tell whoever interrupts a run that it can be taken up again; exit code 130, as shells have it."""
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("interrupted; the same command goes on from here", err=True)
+        without = " without --fresh" if fresh else ""
+        click.echo(f"interrupted; the same command{without} goes on from here", err=True)
         sys.exit(130)

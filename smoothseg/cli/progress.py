@@ -60,6 +60,8 @@ class Track:
     def download(self, name: str, done: int, total: int | None) -> None:
         """Show how far the download of a weight file has come."""
         text = _fetching(name, done, total)
+        if done == 0:
+            self._bar.reset(self._task, total=total)
         self._bar.update(self._task, description=text, completed=done, total=total)
         if not self._console.is_terminal and (done == total or self._due()):
             self._console.print(text)

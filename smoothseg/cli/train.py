@@ -133,7 +133,10 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> 
     with _stoppable() as stop, _reporting() as listen:
         result = loop.train(training, running, listen=listen, stop=stop)
     if isinstance(result, loop.Stopped):
-        raise click.ClickException(f"stopped after {result.step} steps; the same command goes on from there")
+        without = " without --fresh" if running.fresh else ""
+        raise click.ClickException(
+            f"stopped after {result.step} steps; the same command{without} goes on from there"
+        )
     click.echo(f"{'already trained' if result.already else 'wrote'}: {result.weights} and {result.card}")
 
 

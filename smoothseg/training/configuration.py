@@ -139,9 +139,10 @@ class SegmenterTraining(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.consistency and not (self.noise_sigma or self.noise_range):
+        noisy = max(self.noise_range or (self.noise_sigma,)) > 0 and self.noise_fraction > 0
+        if self.consistency and not noisy:
             raise ValueError("consistency is between noisy copies: give noise_sigma or noise_range")
-        if self.denoiser is not None and not (self.noise_sigma or self.noise_range):
+        if self.denoiser is not None and not noisy:
             raise ValueError("a denoiser needs noise to remove: give noise_sigma or noise_range")
         if self.consistency and self.copies < 2:
             raise ValueError(f"consistency needs at least 2 copies of an image, got {self.copies}")
@@ -234,7 +235,8 @@ def describe(training: Training) -> dict[str, Any]:
     """Return the configuration as plain values, components with all their options, file paths as `PATH`."""
     plain = pydantic.TypeAdapter(type(training)).dump_python(training, mode="json")
     if training.initial is not None:
-        plain["initial"] = _without_path("initial", training.initial)
+        is_file = Path(training.initial).expanduser().is_file()
+        plain["initial"] = "PATH" if is_file else _without_path("initial", training.initial)
     for field in ("dataset", "validation", "segmenter", "denoiser"):
         if plain.get(field) is not None:
             registry = plugins()["dataset" if field == "validation" else field]

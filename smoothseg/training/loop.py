@@ -162,7 +162,10 @@ class _Run:
         stored = weights.load(str(outputs.weights), package="smoothseg")
         card = stored.card
         there = _identity(
-            card.get("recipe", {}), card.get("data", {}), card.get("validation_data"), card.get("weights", {})
+            {**_defaults(self.training), **card.get("recipe", {})},
+            card.get("data", {}),
+            card.get("validation_data"),
+            card.get("weights", {}),
         )
         check_same(there, self.identity, outputs.weights)
         return Trained(outputs.weights, outputs.card, already=True)
@@ -179,7 +182,8 @@ class _Run:
         step, before, loss, history = 0, 0.0, None, []
         if self.outputs.checkpoint.exists():
             found = Checkpoint.load(self.outputs.checkpoint)
-            check_same(found.configuration, self.identity, self.outputs.checkpoint)
+            there = {**_defaults(training), **found.configuration}
+            check_same(there, self.identity, self.outputs.checkpoint)
             network.load_state_dict(found.network)
             average.network.load_state_dict(found.average)
             optimizer.load_state_dict(dict(found.optimizer))
@@ -414,6 +418,15 @@ def _identity(
     if validation is not None:
         identity |= {"validation_content": validation.get("content")}
     return identity
+
+
+def _defaults(training: Training) -> dict[str, Any]:
+    """Return what an option was before there was one: its default."""
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(training)
+        if field.default is not dataclasses.MISSING
+    }
 
 
 def _groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -70,7 +70,8 @@ class SegmenterObjective:
         device, copies = generator.device, self._training.copies if self._training.consistency else 1
         images = _to_float(batch.images, device)
         sigma = self._sigma(len(images), generator)
-        images = images.repeat(copies, 1, 1, 1)
+        if copies > 1:
+            images = images.repeat(copies, 1, 1, 1).contiguous(memory_format=torch.channels_last)
         if sigma is not None:
             images = self._noisy(images, sigma.repeat(copies), generator)
         labels = torch.from_numpy(batch.labels).to(device, torch.int64).repeat(copies, 1, 1)

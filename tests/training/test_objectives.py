@@ -111,6 +111,8 @@ def test_consistency_sees_every_image_under_several_draws_of_its_noise(segmenter
     ("changes", "message"),
     [
         ({"consistency": 1.0}, "give noise_sigma or noise_range"),
+        ({"consistency": 1.0, "noise_range": (0, 0)}, "give noise_sigma or noise_range"),
+        ({"consistency": 1.0, "noise_sigma": 0.25, "noise_fraction": 0}, "give noise_sigma or noise_range"),
         ({"consistency": 1.0, "noise_sigma": 0.25, "copies": 1}, "at least 2 copies"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from smoothseg import ConfigError, RunMismatchError, WeightsError, geometry, wei
 from smoothseg.plugins import plugins
 from smoothseg.testing import CountingDenoiser
 from smoothseg.training import Running, configure
+from smoothseg.training.checkpoint import Checkpoint
 from smoothseg.training.data import Batch, Cache
 from smoothseg.training.loop import train
 from smoothseg.training.objectives import SegmenterObjective
@@ -59,6 +61,15 @@ def test_other_initial_weights_are_another_training(denoiser_training, small, tm
     weights.save(small, changed, network="dncnn", config=config, half=False)
     with pytest.raises(RunMismatchError, match=r"weights\.initial is"):
         train(training, running(tmp_path / "run"))
+
+
+def test_a_run_of_before_there_was_an_option_is_not_another_training(denoiser_training, tmp_path):
+    train(denoiser_training(), running(tmp_path / "run"), stop=lambda: True)
+    path = tmp_path / "run" / "checkpoint"
+    found = Checkpoint.load(path)
+    older = {key: value for key, value in found.configuration.items() if key != "initial"}
+    dataclasses.replace(found, configuration=older).save(path)
+    assert not train(denoiser_training(), running(tmp_path / "run")).already
 
 
 def test_initial_weights_that_do_not_fit_are_refused_before_the_first_step(
