@@ -125,7 +125,7 @@ class SegmenterTraining(Training):
         None, "noise uniform between LO and HI per image instead"
     )
     noise_fraction: Share = option(1.0, "share of the images that get noise")
-    class_weights: Literal["none", "sqrt-inverse", "inverse"] = option(
+    class_weights: Literal["none", "fourth-root-inverse", "sqrt-inverse", "inverse"] = option(
         "none", "weight of a class in the loss, from its share of the training pixels"
     )
     consistency: pydantic.NonNegativeFloat = option(

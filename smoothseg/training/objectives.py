@@ -35,6 +35,10 @@ PSNR_SIGMAS = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Noise at which a denoiser is measured, where it lies in the range it is trained for."""
 
 
+_CLASS_POWERS = {"inverse": -1.0, "sqrt-inverse": -0.5, "fourth-root-inverse": -0.25}
+"""Power of a class's share of the pixels that is its weight in the loss."""
+
+
 class Objective(Protocol):
     """A loss to minimise and figures to watch."""
 
@@ -232,7 +236,7 @@ def resized_noise(shape: torch.Size, scale: float, generator: torch.Generator) -
 def class_weights(samples: Cache, classes: int, kind: str) -> torch.Tensor | None:
     """Return a weight a class, float32 (C,), whose mean over the training pixels is 1; None for `none`.
 
-    `inverse` is 1 / share, `sqrt-inverse` its square root; shares are counted on up to 200 images. A class that is
+    `inverse` is 1 / share, `sqrt-inverse` its square root and so on; shares are counted on up to 200 images. A class that is
     not seen there counts as a thousandth of a percent of the pixels.
     """
     if kind == "none":
@@ -246,7 +250,7 @@ def class_weights(samples: Cache, classes: int, kind: str) -> torch.Tensor | Non
     if not counted.sum():
         raise DataError("the labels of the training images hold none of the classes")
     share = np.maximum(counted / counted.sum(), 1e-5)
-    weights = share ** {"inverse": -1.0, "sqrt-inverse": -0.5}[kind]
+    weights = share ** _CLASS_POWERS[kind]
     return torch.from_numpy(weights / (weights * counted / counted.sum()).sum()).to(torch.float32)
 
 

@@ -183,6 +183,8 @@ def test_class_weights_are_the_inverse_shares_and_average_to_one():
     root = class_weights(Cache(dataset, limit=0), 3, "sqrt-inverse")
     assert root[1] / root[0] == pytest.approx(6.0**0.5)
     assert torch.isfinite(root).all()
+    fourth = class_weights(Cache(dataset, limit=0), 3, "fourth-root-inverse")
+    assert fourth[1] / fourth[0] == pytest.approx(6.0**0.25)
     with pytest.raises(DataError, match="none of the classes"):
         class_weights(Cache(_Fixed([[255, 255]]), limit=0), 3, "inverse")
 
