@@ -236,8 +236,8 @@ def resized_noise(shape: torch.Size, scale: float, generator: torch.Generator) -
 def class_weights(samples: Cache, classes: int, kind: str) -> torch.Tensor | None:
     """Return a weight a class, float32 (C,), whose mean over the training pixels is 1; None for `none`.
 
-    `inverse` is 1 / share, `sqrt-inverse` its square root and so on; shares are counted on up to 200 images. A class that is
-    not seen there counts as a thousandth of a percent of the pixels.
+    `inverse` is 1 / share, `sqrt-inverse` its square root and so on; shares are counted on up to 200 images. A class
+    that is not seen there counts as a thousandth of a percent of the pixels.
     """
     if kind == "none":
         return None
