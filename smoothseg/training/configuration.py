@@ -82,6 +82,9 @@ class Training:
     )
     flip: bool = option(True, "mirror half of the crops left to right")
     jitter: Share = option(0.1, "strength of random gain, contrast and gamma; 0 is none")
+    soften: Annotated[float, pydantic.Field(ge=1)] = option(
+        1.0, "largest factor by which crops are shrunk and enlarged again, which blurs them; 1 is none"
+    )
     precision: Literal["float32", "bfloat16"] = option(
         "float32", "arithmetic; bfloat16 is autocast, weights stay float32"
     )

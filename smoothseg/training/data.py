@@ -138,7 +138,9 @@ def augment(
     left = generator.uniform(0, image_width - box_width)
     box = (left, top, left + box_width, top + box_height)
     mirrored = generator.random() < 0.5 and training.flip
-    image = resized(sample.image, training.crop, box=box)
+    image = resized(sample.image, _softened(training, generator), box=box)
+    if image.shape[:2] != training.crop:
+        image = resized(image, training.crop)
     if training.jitter:
         image = _photometric(image, training.jitter, generator)
     labels = None
@@ -150,6 +152,14 @@ def augment(
         image = image[:, ::-1]
         labels = None if labels is None else labels[:, ::-1]
     return image, labels
+
+
+def _softened(training: Training, generator: np.random.Generator) -> tuple[int, int]:
+    """Return the size to which a crop is shrunk first; nothing is drawn where none is to be softened."""
+    if training.soften == 1.0:
+        return training.crop
+    factor = math.exp(generator.uniform(0.0, math.log(training.soften)))
+    return max(1, round(training.crop[0] / factor)), max(1, round(training.crop[1] / factor))
 
 
 def resized(

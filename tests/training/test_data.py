@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothseg import Sample
+from smoothseg import ConfigError, Sample
 from smoothseg.plugins import plugins
 from smoothseg.training.data import Batches, Cache, augment, resized
 
@@ -101,3 +101,32 @@ def test_photometric_changes_keep_the_order_of_grey_values(segmenter_training):
         assert (np.diff(image[0].astype(int), axis=0) >= 0).all()
         changed += not np.array_equal(image, grey)
     assert changed == 5
+
+
+def test_softening_blurs_the_image_and_leaves_the_labels(segmenter_training):
+    options = {"crop": "20x28", "scale_range": (1, 1), "flip": False, "jitter": 0}
+    sharp, soft = segmenter_training(**options), segmenter_training(**options, soften=4.0)
+    sample = _blocks()[1]
+    detail = []
+    for seed in range(20):
+        image, labels = augment(sample, soft, np.random.default_rng(seed))
+        plain = augment(sample, sharp, np.random.default_rng(seed))
+        assert image.shape == (20, 28, 3)
+        np.testing.assert_array_equal(labels, plain[1])
+        assert abs(float(image.mean()) - float(plain[0].mean())) < 6
+        detail.append(np.abs(np.diff(image.astype(float), axis=1)).max())
+    assert min(detail) < 150 < max(detail)  # from a quarter of the resolution to nearly all of it
+    assert len({round(value) for value in detail}) > 3
+
+
+def test_nothing_is_drawn_for_softening_that_is_off(segmenter_training):
+    options = {"crop": "12x16", "jitter": 0.3}
+    first = augment(_blocks()[1], segmenter_training(**options), np.random.default_rng(3))
+    again = augment(_blocks()[1], segmenter_training(**options, soften=1.0), np.random.default_rng(3))
+    np.testing.assert_array_equal(first[0], again[0])
+
+
+@pytest.mark.parametrize("value", [0.5, 0, -2])
+def test_softening_below_one_is_refused(segmenter_training, value):
+    with pytest.raises(ConfigError, match="--soften"):
+        segmenter_training(soften=value)
