@@ -35,13 +35,23 @@ class HRNetRecipe:
         "text file of class names, one a line, for a checkpoint of neither Cityscapes nor Pascal-Context",
     )
     precision: Literal["float32", "bfloat16"] = smoothseg.option("float32", "arithmetic of the network")
+    fit: Literal["auto", "pad", "none"] = smoothseg.option(
+        "auto",
+        "sides that are no multiple of 32: pad, reflected at the border until they are; none, as in published code; "
+        "auto: pad, but none for published weights by name",
+    )
 
     def load(self, device: torch.device | str) -> HRNetSegmenter:
         """Return the segmenter with its weights on `device`; nothing is loaded partially."""
         from smoothseg_hrnet import segmenter
 
         return segmenter.load(
-            self.weights, width=self.width, classes=self.classes, precision=self.precision, device=device
+            self.weights,
+            width=self.width,
+            classes=self.classes,
+            precision=self.precision,
+            device=device,
+            fit=self.fit,
         )
 
     def converted(self) -> Weights:

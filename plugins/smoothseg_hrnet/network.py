@@ -20,7 +20,10 @@ from torch.nn import functional
 from smoothseg import fitting
 from smoothseg_hrnet.config import channels, checked
 
-__all__ = ["HRNet"]
+__all__ = ["MULTIPLE", "HRNet"]
+
+MULTIPLE = 32
+"""Where it divides both sides, every branch has half the pixels of the next finer one, and lies on it."""
 
 _BATCH_NORM_MOMENTUM = 0.01
 _STEM_CHANNELS = 64
@@ -58,10 +61,20 @@ class HRNet(HighResolutionNet):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the scores (B, C, H/4, W/4), halves rounded up twice, of RGB images (B, 3, H, W) about [0, 1]."""
-        return self.scores(fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD))
+        normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+        return self.aligned(normalised)
+
+    def aligned(self, normalised: torch.Tensor) -> torch.Tensor:
+        """Return the scores of images padded until the branches lie on each other, those of the padding cut off.
+
+        A side of 45 pixels halves to 23: interpolated back to 45, what the coarse branch has seen drifts by up to a
+        pixel along the image, and by more from branch to branch. Networks trained on crops of even sizes never met that.
+        """
+        fitted = fitting.pad(normalised, MULTIPLE)
+        return fitting.cropped(self.scores(fitted), fitted.shape[-2:], normalised.shape[-2:])
 
     def scores(self, normalised: torch.Tensor) -> torch.Tensor:
-        """Return the scores of RGB images with ImageNet's mean and standard deviation taken out."""
+        """Return the scores of RGB images with ImageNet's mean and standard deviation taken out, as published."""
         # The head starts with a 1x1 convolution of all branches, interpolated to the finest and side by side. The
         # two commute, so each branch is convolved at its own resolution first: a fraction of the products.
         branches = self.features(normalised)

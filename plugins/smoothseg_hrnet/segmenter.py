@@ -16,7 +16,9 @@ from smoothseg_hrnet import layouts
 from smoothseg_hrnet.config import WIDTHS, channels, named
 from smoothseg_hrnet.network import HRNet
 
-__all__ = ["HRNetSegmenter", "Precision", "load"]
+__all__ = ["Fit", "HRNetSegmenter", "Precision", "load"]
+
+Fit = Literal["auto", "pad", "none"]
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -41,7 +43,9 @@ class HRNetSegmenter:
         digests: Mapping[str, str],
         precision: Precision,
         device: torch.device | str,
+        fit: Fit = "auto",
     ) -> None:
+        self._fit = fit
         self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         # every batch norm of this network stands right behind the convolution that feeds it, and nothing else
         fitting.fold_batch_norms(network.eval())
@@ -68,11 +72,18 @@ class HRNetSegmenter:
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
         normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
         fitted = normalised.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        return self._network.scores(fitted).float()
+        scores = self._network.scores(fitted) if self._fit == "none" else self._network.aligned(fitted)
+        return scores.float()
 
 
 def load(
-    reference: str, *, width: str, classes: str | None, precision: Precision, device: torch.device | str
+    reference: str,
+    *,
+    width: str,
+    classes: str | None,
+    precision: Precision,
+    device: torch.device | str,
+    fit: Fit = "auto",
 ) -> HRNetSegmenter:
     """Return the segmenter of the weight file `reference`, on `device`; see `read`."""
     network, read_weights, sides = read(reference, width=width, classes=classes)
@@ -83,6 +94,7 @@ def load(
         digests={read_weights.path.name: read_weights.digest, **{side.name: digest(side) for side in sides}},
         precision=precision,
         device=device,
+        fit=fit,
     )
 
 

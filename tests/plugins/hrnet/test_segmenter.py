@@ -84,6 +84,25 @@ def test_the_segmenter_scores_as_its_network_does():
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
+def test_padding_keeps_the_branches_of_odd_sizes_where_those_of_the_whole_image_are():
+    """Cutting an image off at 180 x 240 must not move what is left of it; without padding it does."""
+    network = randomised().eval()
+    generator = torch.Generator().manual_seed(5)
+    coarse = torch.rand(1, 3, 12, 16, generator=generator)
+    image = torch.nn.functional.interpolate(coarse, size=(192, 256), mode="bilinear", align_corners=False)
+    moved = {}
+    with torch.no_grad():
+        whole = network(image)[..., :24, :32]
+        for fit in ("pad", "none"):
+            component = HRNetSegmenter(
+                randomised(), classes=CLASSES, digests={}, precision="float32", device="cpu", fit=fit
+            )
+            part = component.segment(image[..., :180, :240].contiguous())
+            assert part.shape[-2:] == (45, 60)
+            moved[fit] = float((part[..., :24, :32] - whole).square().mean().sqrt() / whole.std())
+    assert moved["pad"] < 0.3 * moved["none"]
+
+
 def test_half_the_precision_changes_scores_little():
     images = noisy(2, 50, 70)
     full = segmenter("float32").segment(images)
@@ -93,7 +112,7 @@ def test_half_the_precision_changes_scores_little():
 
 def test_the_network_takes_out_imagenets_mean_and_standard_deviation():
     network = randomised()
-    images = noisy(1, 32, 40)
+    images = noisy(1, 32, 64)
     normalised = fitting.normalised(images, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     with torch.no_grad():
         assert torch.equal(network(images), network.scores(normalised))
