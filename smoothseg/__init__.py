@@ -8,6 +8,7 @@ from __future__ import annotations
 from smoothseg.errors import (
     ConfigError,
     DataError,
+    IncompleteError,
     NothingCertifiableError,
     PluginError,
     RunMismatchError,
@@ -40,6 +41,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Denoiser",
+    "IncompleteError",
     "NothingCertifiableError",
     "PluginError",
     "Register",

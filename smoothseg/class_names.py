@@ -1,4 +1,4 @@
-"""Which class each score belongs to, for checkpoints that do not say."""
+"""Which class each score or label belongs to, where checkpoints and label maps do not say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from smoothseg.errors import ConfigError
 
-__all__ = ["CITYSCAPES", "PASCAL_CONTEXT", "from_count", "from_file"]
+__all__ = ["CITYSCAPES", "CITYSCAPES_IDS", "PASCAL_CONTEXT", "from_count", "from_file"]
 
 # fmt: off
 CITYSCAPES = (
@@ -15,6 +15,12 @@ CITYSCAPES = (
     "bicycle",
 )
 """The 19 classes of Cityscapes in the order of their train ids."""
+
+_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+CITYSCAPES_IDS: dict[int, int] = dict.fromkeys((*range(34), 255), 255) | {
+    label: train for train, label in enumerate(_LABEL_IDS)
+}
+"""The train id of each of the 34 label ids of Cityscapes, 255 where there is none; 255 itself is -1 in a byte."""
 
 PASCAL_CONTEXT = (
     "aeroplane", "bag", "bed", "bedclothes", "bench", "bicycle", "bird", "boat", "book", "bottle",

@@ -7,6 +7,7 @@
         ├── ConfigError           an option, a value or a combination of them is not possible
         │   └── UnknownNameError  no component, class or key has that name
         ├── DataError             an image, label map, class list or folder cannot be used as it is
+        │   └── IncompleteError   files of a dataset are missing, or cannot be told apart
         ├── WeightsError          a weight file is missing, damaged or not the network's
         ├── NothingCertifiableError  n is too small: no pixel could ever be certified
         └── RunMismatchError      the run directory belongs to another configuration
@@ -17,11 +18,16 @@ Programming mistakes stay `TypeError` and `ValueError`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smoothseg.protocols import Dataset
 
 __all__ = [
     "ConfigError",
     "DataError",
+    "IncompleteError",
     "NothingCertifiableError",
     "PluginError",
     "RunMismatchError",
@@ -71,6 +77,21 @@ class UnknownNameError(ConfigError):
 
 class DataError(UserError):
     """An image, label map, class list or folder cannot be used as it is; the message names the file."""
+
+
+class IncompleteError(DataError):
+    """Files of a dataset are missing, or cannot be told apart; the message names the first.
+
+    problems: one line for each of them, at least one. rest: the dataset of the files that are not concerned.
+    """
+
+    def __init__(self, problems: Sequence[str], rest: Dataset) -> None:
+        self.problems = tuple(problems)
+        self.rest = rest
+        more = len(self.problems) - 1
+        super().__init__(
+            self.problems[0] + (f"; and {more} more, which `smoothseg datasets check` names" if more else "")
+        )
 
 
 class WeightsError(UserError):

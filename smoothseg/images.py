@@ -26,7 +26,7 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -75,19 +75,31 @@ def read_image(path: str | Path) -> Pixels:
 
 
 def read_labels(
-    path: str | Path, *, classes: int, ignore: int, size: tuple[int, int], image: str | Path | None = None
+    path: str | Path,
+    *,
+    classes: int,
+    ignore: int,
+    size: tuple[int, int],
+    image: str | Path | None = None,
+    ids: Mapping[int, int] | None = None,
 ) -> Pixels:
     """Return the label map in the file `path`, uint8 (H, W), every value in 0..classes-1 or `ignore`.
 
     classes: the number of classes, 1..255. ignore: classes..255.
     size: (H, W) of the image that the labels belong to; `image` is its path, for the message.
+    ids: the class, or `ignore`, that each value in the file stands for; a value that is not in it is refused. None:
+        the file holds classes and `ignore` themselves.
 
     The file holds raw indices in one channel of 8 bits, or a palette, whose indices (not its colours) are the
     labels. Only PNG and TIFF without loss can: JPEG and WebP change values. Anything else, another size and
-    every value that is neither a class nor `ignore` raise `DataError`.
+    every value without a meaning raise `DataError`.
     """
     if not 1 <= classes <= ignore <= 255:
         raise ValueError(f"expected 1 <= classes <= ignore <= 255, got classes={classes}, ignore={ignore}")
+    meaning = {label: label for label in (*range(classes), ignore)} if ids is None else ids
+    for value, label in meaning.items():
+        if not 0 <= value <= 255 or not (0 <= label < classes or label == ignore):
+            raise ValueError(f"expected ids 0..255 that stand for a class or ignore, got {value}: {label}")
     labels = _read(Path(path), _indices)
     if labels.shape != tuple(size):
         owner = "its image" if image is None else f"its image {image}"
@@ -96,12 +108,28 @@ def read_labels(
             f"got {labels.shape[0]} x {labels.shape[1]}"
         )
     counts = np.bincount(labels.ravel(), minlength=256).tolist()
-    wrong = [value for value in range(classes, 256) if counts[value] and value != ignore]
+    wrong = [value for value in range(256) if counts[value] and value not in meaning]
     if wrong:
         shown = ", ".join(f"{counts[v]} pixel{'s' * (counts[v] != 1)} of label {v}" for v in wrong[:3])
         more = f" and {len(wrong) - 3} more labels" if len(wrong) > 3 else ""
-        raise DataError(f"{path}: expected labels 0..{classes - 1} or {ignore} (ignored), got {shown}{more}")
-    return labels
+        known = f"labels 0..{classes - 1} or {ignore} (ignored)" if ids is None else f"ids {_ranges(ids)}"
+        raise DataError(f"{path}: expected {known}, got {shown}{more}")
+    if ids is None:
+        return labels
+    table = np.full(256, ignore, dtype=np.uint8)
+    table[list(ids)] = list(ids.values())
+    return table[labels]
+
+
+def _ranges(values: Iterable[int]) -> str:
+    """Write integers as `0..33, 255`."""
+    runs: list[list[int]] = []
+    for value in sorted(values):
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(f"{first}" if first == last else f"{first}..{last}" for first, last in runs)
 
 
 def _read(path: Path, pixels: Callable[[ImageFile.ImageFile, bytes], Pixels]) -> Pixels:

@@ -1,4 +1,4 @@
-"""Colours for classes that bring none of their own."""
+"""Colours for classes that bring none of their own, and published ones that several datasets share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Colour", "palette"]
+__all__ = ["CITYSCAPES", "Colour", "palette"]
 
 Colour = tuple[int, int, int]
 """Red, green and blue, 0..255."""
+
+# fmt: off
+CITYSCAPES: tuple[Colour, ...] = (
+    (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
+    (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60),
+    (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
+)
+"""The colours of the Cityscapes authors for `smoothseg.class_names.CITYSCAPES`."""
+# fmt: on
 
 
 @functools.cache

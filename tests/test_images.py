@@ -363,6 +363,22 @@ def test_of_many_labels_out_of_range_three_are_named(tmp_path: Path) -> None:
         labels_of(path)
 
 
+def test_ids_are_replaced_by_what_they_stand_for(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", np.resize(np.array([7, 33, 0, 255], dtype=np.uint8), SIZE))
+    ids = {7: 0, 33: 2, 0: 254, 255: 254}
+    labels = labels_of(path, ignore=254, ids=ids)
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, np.resize([0, 2, 254, 254], SIZE))
+    with pytest.raises(DataError, match=r"a\.png: expected ids 0, 7..8, 255, got 3 pixels of label 33$"):
+        labels_of(path, ids={7: 0, 8: 1, 0: 255, 255: 255})
+
+
+@pytest.mark.parametrize("ids", [{256: 0}, {-1: 0}, {0: 3}, {0: 254}])
+def test_ids_that_stand_for_no_class_are_a_programming_mistake(tmp_path: Path, ids: dict[int, int]) -> None:
+    with pytest.raises(ValueError, match="expected ids"):
+        labels_of(save(tmp_path / "a.png", LABELS), ids=ids)
+
+
 def test_another_size_than_the_image_is_refused_and_both_files_named(tmp_path: Path) -> None:
     path = save(tmp_path / "labels.png", LABELS)
     expected = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import smoothseg
 
 if TYPE_CHECKING:
-    from smoothseg_camvid.dataset import CamVid
+    from smoothseg.pairs import Paired
 
 __all__ = ["CamVidRecipe"]
 
@@ -24,7 +24,7 @@ class CamVidRecipe:
     root: str | None = smoothseg.option(None, "folder that holds train/, trainannot/, val/, valannot/, ...")
     split: Literal["train", "val", "test"] = smoothseg.option("val", "train, val or test")
 
-    def load(self) -> CamVid:
+    def load(self) -> Paired:
         """Return the split; `DataError` says what is missing and where to get it."""
         from smoothseg_camvid import dataset
 

@@ -25,7 +25,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from smoothseg import ConfigError, DataError, Sample
+from smoothseg import ConfigError, DataError, IncompleteError, Sample
 from smoothseg.images import SUFFIXES, read_image, read_labels
 from smoothseg.palettes import Colour
 from smoothseg_folder import legend
@@ -98,7 +98,8 @@ def load(
 ) -> Folder:
     """Return the dataset in `root`; the arguments are those of `FolderRecipe`.
 
-    Every image has a label map and every key is unique when this returns; no file has been decoded.
+    Every image has a label map and every key is unique when this returns; no file has been decoded. `IncompleteError`
+    names the images for which this does not hold.
     """
     if root is None:
         raise DataError("dataset 'folder' needs root=FOLDER, the folder of your images")
@@ -126,19 +127,25 @@ def load(
         raise DataError(_no_images(image_folder, recursive))
 
     items = []
+    problems = []
     seen: dict[str, Path] = {}
     for relative in sorted(files, key=order):
         image, key = image_folder / relative, key_of(relative)
         if key in seen:
-            raise DataError(f"two images have the key '{key}': {seen[key]} and {image}; rename one of them")
+            problems.append(f"two images have the key '{key}': {seen[key]} and {image}; rename one of them")
+            continue
         seen[key] = image
         label = label_files.get(relative.with_suffix(""))
         if labels is not None and label is None:
-            raise DataError(
+            problems.append(
                 f"no label map for the image {image}: expected {label_folder / relative.with_suffix('.png')}"
             )
+            continue
         items.append(Item(key, image, label))
-    return Folder(tuple(items), names, ignore)
+    found = Folder(tuple(items), names, ignore)
+    if problems:
+        raise IncompleteError(problems, found)
+    return found
 
 
 def order(relative: Path) -> tuple[object, ...]:

@@ -141,7 +141,8 @@ def classes(config: NetworkConfig, count: int) -> tuple[tuple[str, ...], tuple[p
     chosen = given.get("palette") or [colours.get(name) for name in names]
     if len(chosen) != count or None in chosen:
         chosen = palettes.palette(count)
-    return tuple(map(str, names)), tuple((int(r), int(g), int(b)) for r, g, b in chosen)
+    # mmsegmentation has `bed ` among the classes of ADE20K.
+    return tuple(str(name).strip() for name in names), tuple((int(r), int(g), int(b)) for r, g, b in chosen)
 
 
 def _dataset(config: Any, loader: str) -> Mapping[str, Any] | None:

@@ -13,6 +13,7 @@ import smoothseg
 from smoothseg.cli.certify import certify
 from smoothseg.cli.check import recertify, verify
 from smoothseg.cli.components import components, plugins
+from smoothseg.cli.datasets import datasets
 from smoothseg.cli.report import report
 from smoothseg.cli.weights import weights
 from smoothseg.errors import SmoothsegError
@@ -57,7 +58,7 @@ def cli() -> None:
     """
 
 
-for command in (certify, report, verify, recertify, components, plugins, weights):
+for command in (certify, report, verify, recertify, components, plugins, datasets, weights):
     cli.add_command(command)
 
 

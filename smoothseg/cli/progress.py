@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from smoothseg.runs import Job, Prepared
     from smoothseg.transfer import Progress
 
-__all__ = ["Track", "downloading", "progress"]
+__all__ = ["Track", "counting", "downloading", "progress"]
 
 _LINE_EVERY = 15.0
 """Seconds between two lines where there is no terminal."""
@@ -65,6 +65,14 @@ class Track:
         self._bar.update(self._task, description=text, completed=done, total=total)
         if not self._console.is_terminal and (done == total or self._due()):
             self._console.print(text)
+
+    def count(self, text: str, done: int, total: int) -> None:
+        """Show how many things of one kind are done."""
+        elapsed = time.monotonic() - self._started
+        speed = f"{done}/{total}  {done / elapsed:.1f} images/s" if elapsed else ""
+        self._bar.update(self._task, description=text, completed=done, total=total, speed=speed)
+        if not self._console.is_terminal and (done == total or self._due()):
+            self._console.print(f"{text}  {speed}")
 
     def plan(self, prepared: Prepared) -> None:
         """Take the size of the run from `prepared`."""
@@ -132,6 +140,14 @@ def downloading() -> Iterator[Progress]:
     track = Track()
     with track._bar:
         yield track.download
+
+
+@contextlib.contextmanager
+def counting(text: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a listener for (done, total): a bar on a terminal, plain lines on stderr in a log."""
+    track = Track()
+    with track._bar:
+        yield lambda done, total: track.count(text, done, total)
 
 
 def _fetching(name: str, done: int, total: int | None) -> str:

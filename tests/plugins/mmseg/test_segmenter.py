@@ -316,6 +316,11 @@ def test_classes_and_colours_are_the_datasets(loaded):
             ((1, 2, 3), (4, 5, 6)),
         ),
         (
+            "type='BaseSegDataset', metainfo=dict(classes=['a ', 'b'])",
+            ("a", "b"),
+            palettes.palette(2),
+        ),
+        (
             "type='RepeatDataset', dataset=dict(type='BaseSegDataset', metainfo=dict(classes=['a', 'b']))",
             ("a", "b"),
             palettes.palette(2),
