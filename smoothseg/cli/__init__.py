@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import smoothseg
+from smoothseg.cli.bounds import bounds
 from smoothseg.cli.certify import certify
 from smoothseg.cli.check import recertify, verify
 from smoothseg.cli.components import components, plugins
@@ -57,7 +58,7 @@ def cli() -> None:
     """
 
 
-for command in (certify, report, verify, recertify, components, plugins, weights):
+for command in (certify, report, bounds, verify, recertify, components, plugins, weights):
     cli.add_command(command)
 
 
