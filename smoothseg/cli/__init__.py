@@ -15,6 +15,7 @@ from smoothseg.cli.certify import certify
 from smoothseg.cli.check import recertify, verify
 from smoothseg.cli.components import components, plugins
 from smoothseg.cli.report import report
+from smoothseg.cli.reproduce import reproduce
 from smoothseg.cli.weights import weights
 from smoothseg.errors import SmoothsegError
 
@@ -58,7 +59,7 @@ def cli() -> None:
     """
 
 
-for command in (certify, report, bounds, verify, recertify, components, plugins, weights):
+for command in (certify, report, reproduce, bounds, verify, recertify, components, plugins, weights):
     cli.add_command(command)
 
 
