@@ -114,6 +114,10 @@ class Registry:
         for key in options:
             if key not in known:
                 raise UnknownNameError.of(f"option of {self.kind} '{name}'", key, known, listed="it takes")
+        for field in entry.fields:
+            # A value given as text is one value, except where the field holds several: "0.6,0.75" is two.
+            if field.type.startswith("tuple[") and isinstance(options.get(field.name), str):
+                options[field.name] = options[field.name].split(",")
         import pydantic  # here, because it is slow to import and `--help` needs no recipe
 
         try:
@@ -165,7 +169,8 @@ def parse(spec: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]
 def settings(name: str, plain: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> str:
     """Return the text form `name:key=value,...` of the options in `plain` that differ from `defaults`."""
     shown = {k: v for k, v in plain.items() if k != "name" and (defaults is None or defaults.get(k) != v)}
-    return name + (":" + ",".join(f"{k}={v}" for k, v in shown.items()) if shown else "")
+    texts = {k: ",".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in shown.items()}
+    return name + (":" + ",".join(f"{k}={v}" for k, v in texts.items()) if texts else "")
 
 
 def _explain(error: pydantic.ValidationError) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import smoothseg
 
 if TYPE_CHECKING:
-    from smoothseg_segcertify.certifiers import FixedTau, NaivePattern, NaivePixel
+    from smoothseg_segcertify.certifiers import FixedTau, NaivePattern, NaivePixel, SeveralTau
 
 __all__ = ["BonferroniRecipe", "HolmRecipe", "KFWERRecipe", "NaivePatternRecipe", "NaivePixelRecipe"]
 
@@ -21,6 +21,10 @@ class HolmRecipe:
     the predicted class as the smoothed model's, under every perturbation of l2 norm below sigma * PhiInv(tau).
     Nothing is assumed about how pixels depend on each other. The family is one image, every pixel of it.
 
+    With `taus` the pixels are tested against several tau at once, and each has the radius sigma * PhiInv(tau) of the
+    largest it passes: with the same probability every pixel with a radius keeps its class under every perturbation of
+    l2 norm below it. The largest tau certifies what it would alone; one sampling gives the whole curve.
+
     Source: Fischer, Baader and Vechev, "Scalable Certified Segmentation via Randomized Smoothing" (ICML 2021),
     section 5; Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
     """
@@ -29,13 +33,22 @@ class HolmRecipe:
     n: int = smoothseg.option(100, "further noise samples that test the selected class")
     alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
     tau: float = smoothseg.option(0.75, "probability the class must exceed; sets the radius")
+    taus: tuple[float, ...] | None = smoothseg.option(
+        None, "several tau, tested together, instead of one: a radius a pixel; e.g. 0.6,0.75,0.9"
+    )
 
-    def load(self) -> FixedTau:
+    def load(self) -> FixedTau | SeveralTau:
         """Return the certifier; raise `ConfigError` for an option out of range."""
         _check_options(self.n0, self.n, self.alpha, self.tau)
         from smoothseg_segcertify import certifiers, statistics
 
-        return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, statistics.holm_threshold)
+        if self.taus is None:
+            return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, statistics.holm_threshold)
+        for tau in self.taus:
+            _check_options(self.n0, self.n, self.alpha, tau)
+        if len(set(self.taus)) < max(len(self.taus), 1):
+            raise smoothseg.ConfigError(f"certifier option taus must be different values, got {self.taus}")
+        return certifiers.SeveralTau(self.n0, self.n, self.alpha, tuple(sorted(self.taus)))
 
 
 @dataclasses.dataclass(frozen=True)

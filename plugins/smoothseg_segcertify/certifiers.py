@@ -18,7 +18,7 @@ from smoothseg_segcertify.patterns import Matches, Patterns
 if TYPE_CHECKING:
     from smoothseg.sampling import Draw
 
-__all__ = ["FixedTau", "NaivePattern", "NaivePixel"]
+__all__ = ["FixedTau", "NaivePattern", "NaivePixel", "SeveralTau"]
 
 Threshold = Callable[[statistics.Counts, statistics.Table, float], int]
 """From the histogram of hits, the p-values by hits and alpha to the least number of hits that is certified."""
@@ -67,6 +67,47 @@ class FixedTau:
         p = statistics.p_values(trials, self.tau)
         least = self.threshold(statistics.histogram(hits, trials), p, self.alpha)
         return Verdict(certified=hits >= least, radius=statistics.radius(self.tau, sigma))
+
+
+@dataclasses.dataclass(frozen=True)
+class SeveralTau:
+    """Tests every pixel's class against several `taus`, ascending, all pixels and all of them together.
+
+    A pixel's radius is sigma * PhiInv of the largest tau it passes; the image's radius is that of the smallest.
+    """
+
+    n0: int
+    n: int
+    alpha: float
+    taus: tuple[float, ...]
+
+    @property
+    def counted(self) -> str:
+        """`pixel`: see `smoothseg.Certifier`."""
+        return "pixel"
+
+    @property
+    def samples(self) -> int:
+        """n0 + n: how many noise samples an image takes."""
+        return self.n0 + self.n
+
+    def check(self, pixels: int) -> None:
+        """Raise `NothingCertifiableError` if n hits in n samples at every pixel would not pass one of the tau."""
+        for tau in self.taus:
+            _check_n(self.n, self.alpha / pixels, tau, f"tau={tau}, alpha={self.alpha}", pixels)
+
+    def certify(self, draw: Draw) -> Certificate:
+        """Return the certificate of one image from n0 and then n noise samples; see the recipe for its promise."""
+        return _certify_pixels(self, draw)
+
+    def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
+        """Return the pixels of `hits` (H, W) that pass the smallest tau, its radius, and the radius of each pixel."""
+        tables = [statistics.p_values(trials, tau) for tau in self.taus]
+        least = statistics.holm_thresholds(statistics.histogram(hits, trials), tables, self.alpha)
+        radii = np.full(trials + 1, np.nan, dtype=np.float32)
+        for threshold, tau in zip(least, self.taus, strict=True):
+            radii[threshold:] = _rounded_down(statistics.radius(tau, sigma))
+        return Verdict(hits >= least[0], statistics.radius(self.taus[0], sigma), radii[hits])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +219,7 @@ class NaivePattern:
         return _all_or_none(hits.shape, statistics.lower_bounds(trials, self.alpha)[matches], sigma)
 
 
-def _certify_pixels(certifier: FixedTau | NaivePixel, draw: Draw) -> Certificate:
+def _certify_pixels(certifier: FixedTau | NaivePixel | SeveralTau, draw: Draw) -> Certificate:
     # The selection's votes are freed before the second draw: two sets of counts are never held at once.
     prediction = draw(certifier.n0).mode()
     hits = draw(certifier.n).hits(prediction)

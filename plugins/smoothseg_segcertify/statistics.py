@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ __all__ = [
     "bonferroni_threshold",
     "histogram",
     "holm_threshold",
+    "holm_thresholds",
     "kfwer_threshold",
     "lower_bounds",
     "p_values",
@@ -91,6 +92,28 @@ def holm_threshold(histogram: Counts, p: Table, alpha: float) -> int:
     """
     pixels = int(histogram.sum())
     return step_down_threshold(histogram, p, lambda rank: alpha / (pixels - rank))
+
+
+def holm_thresholds(histogram: Counts, tables: Sequence[Table], alpha: float) -> tuple[int, ...]:
+    """Return the least hits for each of several tau: the chance of any false acceptance, at any tau, is <= alpha.
+
+    tables: the p-values of the tau in ascending order, (n + 1) each. The largest tau gets what Holm's procedure gives
+    it alone, and with R pixels accepted there, every smaller tau the allowance alpha / (K - R).
+
+    Of a pixel's hypotheses "probability at most tau" the true ones are those of the largest tau, and to accept any of
+    them is to accept the one of the smallest true tau, whose p-value is the least. So at most one hypothesis a pixel
+    matters: call it critical. At the first false acceptance, none of the m pixels with a critical hypothesis is
+    accepted at the largest tau (that would be a false acceptance, too), so that m <= K - R and the allowance is at most
+    alpha / m; that one of m critical p-values falls below it has probability at most alpha, however the pixels depend
+    on each other. Asking for smaller tau beside the largest costs nothing; the smaller ones pay for pixels that the
+    largest refuses.
+    """
+    largest = holm_threshold(histogram, tables[-1], alpha)
+    left = int(histogram[:largest].sum())
+    if left == 0:
+        return (largest,) * len(tables)
+    smaller = (step_down_threshold(histogram, p, lambda rank: alpha / left) for p in tables[:-1])
+    return *smaller, largest
 
 
 def kfwer_threshold(histogram: Counts, p: Table, alpha: float, *, k: int) -> int:

@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 import smoothseg
+from smoothseg.cli.bounds import bounds
 from smoothseg.cli.certify import certify
 from smoothseg.cli.check import recertify, verify
 from smoothseg.cli.components import components, plugins
 from smoothseg.cli.datasets import datasets
 from smoothseg.cli.report import report
+from smoothseg.cli.reproduce import reproduce
 from smoothseg.cli.weights import weights
 from smoothseg.errors import SmoothsegError
 
@@ -58,7 +60,10 @@ def cli() -> None:
     """
 
 
-for command in (certify, report, verify, recertify, components, plugins, datasets, weights):
+for command in (
+    *(certify, report, reproduce, bounds, verify, recertify),
+    *(components, plugins, datasets, weights),
+):
     cli.add_command(command)
 
 

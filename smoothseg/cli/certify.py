@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
-__all__ = ["certify"]
+from smoothseg.cli.report import FORMAT_NAMES
+
+__all__ = ["certify", "resumable"]
 
 
 @click.command()
@@ -63,7 +65,7 @@ __all__ = ["certify"]
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "markdown", "csv", "json"]),
+    type=click.Choice(FORMAT_NAMES),
     default="table",
     show_default=True,
     help="How to print the result.",
@@ -135,7 +137,7 @@ def certify(
     runs.check_directory(output)
     if threads is not None:
         torch.set_num_threads(threads)
-    with _resumable(fresh=fresh), progress() as track:
+    with resumable(fresh=fresh), progress() as track:
         track.stage("checking components and images")
         prepared = runs.prepare(plan, skip_bad=skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
@@ -157,7 +159,7 @@ def certify(
 
 
 @contextlib.contextmanager
-def _resumable(*, fresh: bool) -> Iterator[None]:
+def resumable(*, fresh: bool = False) -> Iterator[None]:
     """Tell whoever interrupts a run that it can be taken up again; exit code 130, as shells have it."""
     try:
         yield

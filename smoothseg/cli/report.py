@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report", "show"]
 
-FORMAT_NAMES = ("table", "markdown", "csv", "json")
+FORMAT_NAMES = ("table", "markdown", "latex", "csv", "json")
 
 
 @click.command()

@@ -25,7 +25,7 @@ from smoothseg.report.rows import Row
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["FORMATS", "Format", "csv", "json", "markdown", "per_class", "table", "text"]
+__all__ = ["FORMATS", "Format", "csv", "json", "latex", "markdown", "per_class", "table", "text"]
 
 WIDTH = 80
 LEAST_LABEL = 14
@@ -146,8 +146,57 @@ def json(rows: Sequence[Row], *, timing: bool = False) -> str:
     return json_module.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def latex(rows: Sequence[Row], *, timing: bool = False) -> str:
+    """Return a LaTeX tabular for booktabs, with its footnotes as comments; the best of each sigma is bold.
+
+    It needs `\\usepackage{booktabs}`; letters that mean something to LaTeX are escaped.
+    """
+    if not rows:
+        return f"% {_EMPTY}\n"
+    layout = wide(rows, timing=timing) if comparable(rows) else long(rows, timing=timing)
+    spans = [len(group.columns) for group in layout.groups]
+    lines = [f"\\begin{{tabular}}{{l{''.join(' ' + 'r' * span for span in spans)}}}", r"\toprule"]
+    for level in range(max(len(group.heading) for group in layout.groups)):
+        cells = [
+            rf"\multicolumn{{{span}}}{{c}}{{{_latex(group.heading[level]) if level < len(group.heading) else ''}}}"
+            for group, span in zip(layout.groups, spans, strict=True)
+        ]
+        lines.append(" & ".join(["", *cells]) + r" \\")
+    first, rules = 2, []
+    for group, span in zip(layout.groups, spans, strict=True):
+        if group.heading:
+            rules.append(rf"\cmidrule(lr){{{first}-{first + span - 1}}}")
+        first += span
+    if rules:
+        lines.append("".join(rules))
+    lines.append(
+        " & ".join(["method", *(_latex(c) for group in layout.groups for c in group.columns)]) + r" \\"
+    )
+    lines.append(r"\midrule")
+    for line in layout.lines:
+        cells = [
+            rf"\textbf{{{_latex(cell.text)}}}" if cell.best else _latex(cell.text) for cell in line.cells
+        ]
+        lines.append(" & ".join([_latex(line.label), *cells]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in layout.notes)]
+    return "\n".join(lines) + "\n"
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "σ": r"$\sigma$", "τ": r"$\tau$", "α": r"$\alpha$",
+        "–": "--",
+    }
+)  # fmt: skip
+
+
+def _latex(text: str) -> str:
+    return text.translate(_LATEX)
+
+
 FORMATS: Mapping[str, Format] = MappingProxyType(
-    {"table": text, "markdown": markdown, "csv": csv, "json": json}
+    {"table": text, "markdown": markdown, "latex": latex, "csv": csv, "json": json}
 )
 """Every text format by the name it has on the command line."""
 

@@ -13,7 +13,7 @@ from scipy.stats import beta, norm
 import smoothseg
 import smoothseg_segcertify as plugin
 from smoothseg import certificate as cert
-from smoothseg.registry import Registry
+from smoothseg.registry import Registry, settings
 from smoothseg.testing import LabelDraw, check_certifier
 from smoothseg.votes import Votes
 
@@ -26,6 +26,7 @@ RECIPES = {
 }
 VARIANTS = [
     *((recipe, {}) for recipe in RECIPES.values()),
+    (plugin.HolmRecipe, {"taus": (0.6, 0.7)}),
     (plugin.NaivePixelRecipe, {"radius": "common"}),
     (plugin.NaivePixelRecipe, {"radius": "fixed", "tau": 0.6}),
 ]
@@ -57,13 +58,21 @@ def test_all_five_are_registered_with_a_summary_and_help(registry):
 def test_options_come_from_text(registry):
     assert registry.recipe("holm:n=200,tau=0.9") == plugin.HolmRecipe(n=200, tau=0.9)
     assert registry.recipe("kfwer:k=7").k == 7
+    several = registry.recipe("holm:taus=0.6,0.75,0.9,n=200")
+    assert (several.taus, several.n) == ((0.6, 0.75, 0.9), 200)
+    assert registry.recipe("holm:taus=0.8").taus == (0.8,)
+    assert settings("holm", registry.describe(several), {}).startswith(
+        "holm:n0=10,n=200,alpha=0.001,tau=0.75,taus=0.6,0.75"
+    )
     assert registry.recipe("naive-pixel:radius=common").radius == "common"
     with pytest.raises(smoothseg.ConfigError, match="radius=largest"):
         registry.recipe("naive-pixel:radius=largest")
 
 
 def test_defaults_are_the_papers():
-    assert dataclasses.asdict(plugin.HolmRecipe()) == {"n0": 10, "n": 100, "alpha": 0.001, "tau": 0.75}
+    assert dataclasses.asdict(plugin.HolmRecipe()) == {
+        "n0": 10, "n": 100, "alpha": 0.001, "tau": 0.75, "taus": None
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -103,7 +112,7 @@ def test_components_satisfy_the_protocol(recipe, options):
     check_certifier(certifier)
 
 
-@pytest.mark.parametrize(("recipe", "options"), VARIANTS)
+@pytest.mark.parametrize(("recipe", "options"), [v for v in VARIANTS if "taus" not in v[1]])
 def test_check_passes_exactly_from_the_n_at_which_all_hits_certify(recipe, options):
     pixels = SHAPE[0] * SHAPE[1]
     able = []
@@ -268,3 +277,27 @@ def test_deciding_uses_the_trials_of_the_counts_not_the_recipe():
 
     assert certifier.decide(hits, 40, sigma=0.25).certified.all()
     assert not certifier.decide(hits, 100, sigma=0.25).certified.any()
+
+
+def test_several_tau_give_each_pixel_the_radius_of_the_largest_it_passes():
+    hits = np.array([[100, 99, 95], [92, 75, 0]], dtype=np.int32)
+    certifier = plugin.HolmRecipe(taus=(0.9, 0.6, 0.75)).load()
+    verdict = certifier.decide(hits, 100, sigma=0.5)
+    expected = 0.5 * norm.ppf([[0.9, 0.75, 0.75], [0.75, np.nan, np.nan]])
+
+    np.testing.assert_allclose(verdict.radii, expected, rtol=1e-6)
+    assert (verdict.radii[verdict.certified].astype(np.float64) <= expected[verdict.certified]).all()
+    np.testing.assert_array_equal(verdict.certified, ~np.isnan(expected))
+    assert verdict.radius == pytest.approx(0.5 * norm.ppf(0.6))
+
+
+@pytest.mark.parametrize("taus", [(0.6, 0.6), (0.4, 0.7), ()])
+def test_several_tau_must_be_different_and_in_range(taus):
+    with pytest.raises(smoothseg.ConfigError, match=r"option taus? must"):
+        plugin.HolmRecipe(taus=taus).load()
+
+
+def test_a_tau_that_can_never_be_passed_is_named():
+    certifier = plugin.HolmRecipe(taus=(0.75, 0.99)).load()
+    with pytest.raises(smoothseg.NothingCertifiableError, match=r"tau=0\.99.*smallest n that can is 1888"):
+        certifier.check(480 * 360)

@@ -138,3 +138,17 @@ def test_a_draw_that_repeats_noise_within_a_batch_is_caught(monkeypatch):
 
     assert exceeds(rejected, pixels, 0.01)
     assert rejected / pixels > 0.15
+
+
+def test_error_rate_of_several_tau_is_one_alpha_over_all_of_them():
+    images, taus = 10_000, (0.6, TAU, 0.9)
+    probability = np.array([0.6, 0.6, TAU, TAU, 0.9, 0.9, 0.999, 0.999])
+    hits = fresh_hits(np.random.default_rng(7), probability, images)
+    certifier = plugin.HolmRecipe(n=N, alpha=ALPHA, taus=taus).load()
+    allowed = SIGMA * norm.ppf(probability)  # a radius of this or more is more than the pixel has
+    errors = 0
+    for row in hits:
+        radii = certifier.decide(row[None], N, sigma=SIGMA).radii[0]
+        errors += bool((radii >= allowed - 1e-6).any())
+    assert not exceeds(errors, images, ALPHA)
+    assert errors > 0.2 * ALPHA * images

@@ -187,3 +187,36 @@ def test_radius_grows_from_zero_at_one_half():
     assert statistics.radius(norm.cdf(1.5), 0.5) == pytest.approx(0.75, rel=1e-12)
     assert statistics.radius(0.75, 1.0) == pytest.approx(0.6744897501960817, rel=1e-12)
     assert math.isnan(statistics.radius(math.nan, 1.0))
+
+
+def test_several_tau_are_the_step_down_over_pixels_that_the_largest_refuses():
+    for seed in range(40):
+        hits, n, _, alpha = random_image(seed)
+        taus = sorted(np.random.default_rng(seed).uniform(0.5, 0.95, 3))
+        tables = [statistics.p_values(n, tau) for tau in taus]
+        least = statistics.holm_thresholds(statistics.histogram(hits, n), tables, alpha)
+        # Rejected one at a time, each against alpha over the pixels that are not rejected at the largest tau.
+        rejected = np.zeros((3, len(hits)), dtype=bool)
+        while True:
+            left = int((~rejected[-1]).sum())
+            p = np.where(rejected, 2.0, [table[hits] for table in tables])
+            first = np.unravel_index(p.argmin(), p.shape)
+            if not (left and p[first] <= alpha / left):
+                break
+            rejected[first] = True
+        if rejected[-1].all():
+            rejected[:] = True
+        np.testing.assert_array_equal(hits >= np.array(least)[:, None], rejected)
+
+
+def test_the_largest_of_several_tau_certifies_what_it_does_alone():
+    for seed in range(20):
+        hits, n, tau, alpha = random_image(seed)
+        bins, tables = (
+            statistics.histogram(hits, n),
+            [statistics.p_values(n, t) for t in (tau / 2 + 0.25, tau)],
+        )
+        least = statistics.holm_thresholds(bins, tables, alpha)
+        assert least[1] == statistics.holm_threshold(bins, tables[1], alpha)
+        assert least[0] <= least[1]
+        assert least[0] >= min(statistics.holm_threshold(bins, tables[0], alpha), least[1])

@@ -1,0 +1,257 @@
+"""What no perturbation within the radius can take away: lower bounds for classes, regions and whole images.
+
+A certificate states, with probability at least 1 - alpha over the noise samples, that all certified pixels of an image
+keep their class together, under every perturbation of l2 norm below its radius. Whatever is computed from these pixels
+alone, with every abstained pixel left to an adversary who may give it any class, is therefore bounded under every such
+perturbation, and all such bounds hold at once with the same probability: nothing is tested again, and no alpha is
+shared. The certifier must promise that no certified pixel is wrong: `kfwer` with k > 1 allows up to k - 1 wrong ones
+and gives no bounds of this kind.
+
+For a class c and a region of pixels write
+
+    T  certified as c and labelled c          F  certified as c, labelled otherwise
+    N  labelled c                             D  abstained, labelled otherwise
+
+The adversary does worst by taking every abstained pixel labelled c away from c and giving c every other one, so
+
+    recall     >= T / N                       precision >= T / (T + F + D)
+    IoU        >= T / (N + F + D)             Dice      >= 2 T / (N + T + F + D)
+
+and each of these is attained by some labelling of the abstained pixels. One pixel cannot be given to two classes at
+once, which makes the bound of the *mean* IoU larger than the mean of the bounds; `mean_iou` says how it is found.
+Without labels two segmentations within the radius are compared with each other: the class has between C and C + A
+pixels, C certified as it and A abstained, and the two agree at an IoU of at least C / (C + A).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from smoothseg.errors import ConfigError, DataError
+
+__all__ = ["Bounds", "ClassBounds", "Region", "bounds", "mean_iou", "regions"]
+
+LabelMap: TypeAlias = npt.NDArray[np.integer[Any]]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassBounds:
+    """The bounds of one class in one region, under every perturbation within the radius. Shares are in 0..1."""
+
+    name: str
+
+    pixels_at_least: int
+    """Pixels that are of the class whatever happens: those certified as it."""
+
+    pixels_at_most: int
+    """Pixels that can be of the class: those, and all that abstain."""
+
+    stable_iou: float | None
+    """Least IoU of the class between two segmentations within the radius; None where it cannot occur."""
+
+    labelled: int | None = None
+    """Pixels labelled as the class; None without labels, as everything below."""
+
+    iou: float | None = None
+    """Least IoU with the labels; None where the class is neither labelled nor possible."""
+
+    dice: float | None = None
+    """Least Dice coefficient with the labels; None where `iou` is."""
+
+    recall: float | None = None
+    """Least share of the labelled pixels that are found; None where there are none."""
+
+    precision: float | None = None
+    """Least share of the found pixels that are labelled so; None where none can be found."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The bounds of one image or of a region in it, all valid together."""
+
+    radius: float
+    """The l2 radius in [0, 1] pixel units within which they hold."""
+
+    pixels: int
+    """Pixels of the region, without those labelled `ignore`."""
+
+    abstained: int
+    """Those among them that the adversary may give any class."""
+
+    accuracy: float | None
+    """Least share of the labelled pixels with the right class; None without labels."""
+
+    mean_iou: float | None
+    """Least mean IoU with the labels, over the classes that are labelled in the region; None without labels."""
+
+    classes: tuple[ClassBounds, ...]
+    """One entry a class, in the order of the label indices."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """A connected region of one class, as predicted."""
+
+    name: str
+    """The class."""
+
+    pixels: int
+    """Its pixels in the prediction."""
+
+    certified: int
+    """Those that keep the class whatever happens: no perturbation within the radius takes more of it away."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+    """The box around it, in pixels: rows `top` to `bottom` - 1, columns `left` to `right` - 1."""
+
+
+def bounds(
+    prediction: LabelMap,
+    certified: Mask,
+    classes: Sequence[str],
+    *,
+    radius: float,
+    labels: LabelMap | None = None,
+    ignore: int | None = None,
+    region: Mask | None = None,
+) -> Bounds:
+    """Return the bounds of an image, or of the `region` (bool, (H, W)) in it.
+
+    prediction: (H, W) class indices. certified: bool (H, W). radius: of the certificate. labels: (H, W) class indices
+    or `ignore`, or None; pixels labelled `ignore` are left out of everything.
+
+    Raises `DataError` for shapes that differ, an empty region, and labels or predictions that are no class.
+    """
+    count = len(classes)
+    shape = prediction.shape
+    for name, array in (("certified", certified), ("labels", labels), ("region", region)):
+        if array is not None and array.shape != shape:
+            raise DataError(f"{name}: expected the prediction's shape {shape}, got {array.shape}")
+    kept = np.ones(shape, dtype=bool) if region is None else region.astype(bool)
+    if labels is not None and ignore is not None:
+        kept &= labels != ignore
+    if not kept.any():
+        raise DataError("the region has no pixels that count")
+    found, sure = prediction[kept].astype(np.int64), certified[kept]
+    _check_classes("prediction", found, count)
+    held = np.bincount(found[sure], minlength=count)
+    abstained = int(np.count_nonzero(~sure))
+    if labels is None:
+        return Bounds(
+            radius, found.size, abstained, None, None,
+            tuple(_unlabelled(name, int(held[c]), abstained) for c, name in enumerate(classes)),
+        )  # fmt: skip
+    truth = labels[kept].astype(np.int64)
+    _check_classes("labels", truth, count)
+    right = np.bincount(truth[sure & (truth == found)], minlength=count)
+    labelled = np.bincount(truth, minlength=count)
+    open_ = np.bincount(truth[~sure], minlength=count)
+    wrong, possible = held - right, abstained - open_
+    return Bounds(
+        radius=radius,
+        pixels=found.size,
+        abstained=abstained,
+        accuracy=float(right.sum() / truth.size),
+        mean_iou=mean_iou(right, labelled + wrong, possible, abstained, counted=labelled > 0),
+        classes=tuple(
+            dataclasses.replace(
+                _unlabelled(name, int(held[c]), abstained),
+                labelled=int(labelled[c]),
+                iou=_share(right[c], labelled[c] + wrong[c] + possible[c]),
+                dice=_share(2 * right[c], labelled[c] + held[c] + possible[c]),
+                recall=_share(right[c], labelled[c]),
+                precision=_share(right[c], held[c] + possible[c]),
+            )
+            for c, name in enumerate(classes)
+        ),
+    )
+
+
+def mean_iou(
+    right: npt.NDArray[np.integer[Any]],
+    union: npt.NDArray[np.integer[Any]],
+    possible: npt.NDArray[np.integer[Any]],
+    abstained: int,
+    *,
+    counted: Mask,
+) -> float | None:
+    """Return a lower bound of the mean IoU over the `counted` classes; None if there are none.
+
+    right: pixels certified and right, by class. union: pixels labelled or certified as the class. possible: abstained
+    pixels of another label, by class. abstained: all of them, in the region.
+
+    The adversary spends `abstained` pixels, at most `possible` of them on a class, to minimise the sum of
+    right / (union + spent). The sum is convex in what is spent, so its minimum is the maximum of the Lagrangian dual,
+    which is concave in the price of a pixel; the dual at *any* price is a lower bound of the minimum, so that the bound
+    holds however well the best price was found. Fractions of pixels may be spent, which can only lower it.
+    """
+    if not counted.any():
+        return None
+    hit, size, room = (array[counted & (right > 0)].astype(np.float64) for array in (right, union, possible))
+    if not hit.size:
+        return 0.0
+
+    def dual(price: float) -> float:
+        spent = np.clip(np.sqrt(hit / price) - size, 0.0, room) if price > 0 else room
+        return float((hit / (size + spent) + price * spent).sum() - price * abstained)
+
+    from scipy import optimize
+
+    highest = float((hit / size**2).max())
+    best = optimize.minimize_scalar(lambda price: -dual(price), bounds=(0.0, highest), method="bounded")
+    least = max(dual(0.0), dual(float(best.x)))
+    return least / int(np.count_nonzero(counted))
+
+
+def regions(
+    prediction: LabelMap, certified: Mask, classes: Sequence[str], *, least: int = 1
+) -> tuple[Region, ...]:
+    """Return the connected regions of the predicted classes with at least `least` pixels, the largest first.
+
+    Pixels are connected along their sides. The prediction names a region's pixels, certified or not; the certified
+    ones keep its class.
+    """
+    from scipy import ndimage
+
+    found = []
+    for index, name in enumerate(classes):
+        numbers, count = ndimage.label(prediction == index)
+        sizes = np.bincount(numbers.ravel(), minlength=count + 1)
+        held = np.bincount(numbers[certified], minlength=count + 1)
+        for number, (rows, columns) in enumerate(ndimage.find_objects(numbers), start=1):
+            if sizes[number] >= least:
+                box = rows.start, columns.start, rows.stop, columns.stop
+                found.append(Region(name, int(sizes[number]), int(held[number]), *box))
+    return tuple(sorted(found, key=lambda region: (-region.pixels, region.top, region.left)))
+
+
+def check_certifier(described: dict[str, Any]) -> None:
+    """Raise `ConfigError` if the certifier that `described` names allows a certified pixel to be wrong."""
+    if int(described.get("k", 1)) > 1:
+        raise ConfigError(
+            f"certifier '{described.get('name')}' with k={described['k']} allows certified pixels to be wrong: "
+            "bounds need one that allows none, such as holm"
+        )
+
+
+def _unlabelled(name: str, held: int, abstained: int) -> ClassBounds:
+    return ClassBounds(name, held, held + abstained, _share(held, held + abstained))
+
+
+def _check_classes(name: str, values: npt.NDArray[np.int64], count: int) -> None:
+    if values.size and (int(values.min()) < 0 or int(values.max()) >= count):
+        wrong = values[(values < 0) | (values >= count)][0]
+        raise DataError(f"{name}: expected classes 0..{count - 1}, got {wrong}")
+
+
+def _share(part: Any, whole: Any) -> float | None:
+    return float(part / whole) if whole else None

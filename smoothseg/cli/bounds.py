@@ -1,0 +1,143 @@
+"""`smoothseg bounds`: what no perturbation within the radius can take away, from certificates alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from smoothseg.results import Bounded
+
+__all__ = ["bounds"]
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--method", help="Only this method of the run.")
+@click.option("--sigma", type=float, help="Only this noise level.")
+@click.option("--image", help="Only the image with this key: every class, and the regions, are shown.")
+@click.option(
+    "--radius", type=float, help="Radius to bound at, with a radius map; the certificate's by default."
+)
+@click.option(
+    "--region",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Bound a part of the image: a mask of its size, 0 outside; needs --image.",
+)
+@click.option(
+    "--least", type=click.IntRange(min=1), default=20, show_default=True, help="Smallest region, in pixels."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
+def bounds(
+    run: Path,
+    method: str | None,
+    sigma: float | None,
+    image: str | None,
+    radius: float | None,
+    region: Path | None,
+    least: int,
+    form: str,
+) -> None:
+    """Bound IoU, Dice, recall and pixel counts under every perturbation within the radius.
+
+    RUN is a run directory. Every abstained pixel counts as the adversary's, so that all bounds of an image hold
+    together with the certificate's 1 - alpha, without another test. With labels they bound the agreement with the
+    ground truth, without them how far two segmentations within the radius can differ.
+    """
+    from smoothseg import results
+    from smoothseg.errors import ConfigError
+
+    if region is not None and image is None:
+        raise ConfigError("--region is a mask of one image: name it with --image")
+    found = list(
+        results.bounded(run, method=method, sigma=sigma, key=image, radius=radius, region=region, least=least)
+    )
+    if form == "json":
+        click.echo(json.dumps([_plain(one) for one in found], indent=1))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if image is None:
+        _overview(console, found)
+    else:
+        for one in found:
+            _detail(console, one)
+    console.print(
+        "Each value holds under every perturbation of l2 norm below R, all of an image together with probability "
+        "1 - alpha.",
+        style="dim",
+    )
+
+
+def _overview(console: Console, found: list[Bounded]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("image", "method"):
+        table.add_column(name)
+    for name in ("sigma", "R", "accuracy", "mIoU", "abstained"):
+        table.add_column(name, justify="right")
+    for one in found:
+        whole = one.bounds
+        table.add_row(
+            one.key, one.method, f"{one.sigma:g}", f"{whole.radius:.3f}", _percent(whole.accuracy),
+            _percent(whole.mean_iou), _percent(whole.abstained / whole.pixels),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _detail(console: Console, one: Bounded) -> None:
+    from rich.table import Table
+
+    whole = one.bounds
+    console.print(
+        f"{one.key}, {one.method}, sigma {one.sigma:g}, R {whole.radius:.3f}: accuracy at least "
+        f"{_percent(whole.accuracy)}, mean IoU at least {_percent(whole.mean_iou)}, {whole.abstained} of "
+        f"{whole.pixels} pixels abstain",
+        style="bold",
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("class, at least")
+    names = ("IoU", "Dice", "recall", "precision", "stable IoU", "pixels", "at most")
+    for name in names:
+        table.add_column(name, justify="right")
+    for bound in whole.classes:
+        if bound.pixels_at_least or bound.labelled:
+            shares = (bound.iou, bound.dice, bound.recall, bound.precision, bound.stable_iou)
+            table.add_row(
+                bound.name, *map(_percent, shares), str(bound.pixels_at_least), str(bound.pixels_at_most)
+            )
+    console.print(table)
+    if one.regions:
+        parts = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        parts.add_column("region")
+        for name in ("rows", "columns", "pixels", "kept"):
+            parts.add_column(name, justify="right")
+        for part in one.regions:
+            parts.add_row(
+                part.name, f"{part.top}-{part.bottom - 1}", f"{part.left}-{part.right - 1}", str(part.pixels),
+                _percent(part.certified / part.pixels),
+            )  # fmt: skip
+        console.print(parts)
+
+
+def _plain(one: Bounded) -> dict[str, Any]:
+    return dataclasses.asdict(one)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
