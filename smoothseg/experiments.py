@@ -34,6 +34,7 @@ __all__ = [
     "Part",
     "cost",
     "find",
+    "of",
     "published",
     "read",
     "rows",
@@ -94,20 +95,30 @@ def find(table: str, dataset: str) -> Path:
 
 
 def read(path: Path, *, overrides: Mapping[str, Any] | None = None, root: str | None = None) -> Experiment:
-    """Return the experiment in the file `path`.
+    """Return the experiment in the file `path`; see `of`."""
+    return of(read_yaml(path), str(path), overrides=overrides, root=root)
+
+
+def of(
+    content: Mapping[str, Any],
+    source: str,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    root: str | None = None,
+) -> Experiment:
+    """Return the experiment that `content` describes, read from `source`, which messages name.
 
     overrides: options that win over the file's in every run (`images`, `every`, `seed`, `device`, ...). root: the
     dataset's folder.
 
-    Raises `ConfigError` for a file that is no experiment, and what `Plan.of` raises.
+    Raises `ConfigError` for what is no experiment, and what `Plan.of` raises.
     """
-    content = read_yaml(path)
     for key in content:
         if key not in ("title", "common", "runs", "published"):
-            raise UnknownNameError.of(f"key of {path}", key, ("title", "common", "runs", "published"))
+            raise UnknownNameError.of(f"key of {source}", key, ("title", "common", "runs", "published"))
     listed = content.get("runs")
     if not isinstance(listed, list) or not listed:
-        raise ConfigError(f"{path}: runs must be a list of runs")
+        raise ConfigError(f"{source}: runs must be a list of runs")
     common = dict(content.get("common") or {})
     parts: list[Part] = []
     for entry in listed:
@@ -115,7 +126,7 @@ def read(path: Path, *, overrides: Mapping[str, Any] | None = None, root: str | 
         name, geometry = options.pop("name", None), options.pop("geometry", "ours")
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name in {part.name for part in parts}:
             raise ConfigError(
-                f"{path}: each run needs a name of its own of a-z, 0-9, '.' and '-', got {name!r}"
+                f"{source}: each run needs a name of its own of a-z, 0-9, '.' and '-', got {name!r}"
             )
         if geometry not in GEOMETRIES:
             raise UnknownNameError.of(f"geometry of run '{name}'", str(geometry), GEOMETRIES)
@@ -123,7 +134,8 @@ def read(path: Path, *, overrides: Mapping[str, Any] | None = None, root: str | 
         if root is not None:
             options["dataset"] = _rooted(options.get("dataset"), root)
         parts.append(Part(name, geometry, Plan.of(options)))
-    return Experiment(str(content.get("title", path.stem)), tuple(parts), published(content.get("published")))
+    title = str(content.get("title", Path(source).stem))
+    return Experiment(title, tuple(parts), published(content.get("published")))
 
 
 def _rooted(spec: Any, root: str) -> dict[str, Any]:

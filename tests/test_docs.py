@@ -23,7 +23,7 @@ import torch
 import yaml
 from scipy import stats
 
-from smoothseg import errors, hookspecs
+from smoothseg import errors, experiments, hookspecs
 from smoothseg.cli import cli
 from smoothseg.errors import SmoothsegError
 from smoothseg.files import read_yaml
@@ -185,6 +185,11 @@ def check(path, options, page):
                 values.pop("methods", None)
         keys = {field.name for field in dataclasses.fields(Plan)} | set(KINDS)
         Plan.of({**values, **{key: value for key, value in given.items() if key in keys}})
+    elif path == ["reproduce"]:
+        if given["table"].endswith(".yaml"):
+            experiments.of(configuration(given["table"], page), given["table"])
+        else:
+            experiments.read(experiments.find(given["table"], given["dataset"]))
     elif path[0] == "train":
         values = {key.replace("-", "_"): value for key, value in values.items()} | given
         names = {field.name for field in dataclasses.fields(Running)}
@@ -235,7 +240,9 @@ def test_the_other_commands_of_a_page_name_what_there_is(page):
 def test_the_configurations_of_a_page_are_valid(page):
     for block in blocks(page, "yaml"):
         options = yaml.safe_load(block.code)
-        if "crop" in options:
+        if "runs" in options:
+            experiments.of(options, block.title)
+        elif "crop" in options:
             kind = "segmenter" if "segmenter" in options else "denoiser"
             check(["train", kind], {"config": block.title, "output": "models/any"}, page)
         else:
@@ -248,6 +255,9 @@ def test_the_commands_in_the_head_of_an_example_parse(path, monkeypatch):
     head = "\n".join(line.lstrip("# ") for line in text(path).splitlines() if line.startswith("#"))
     for command in re.findall(r"^smoothseg (?:.*\\\n)*.*", head, re.MULTILINE):
         words, context = parsed(shlex.split(command.replace("\\\n", " "))[1:])
+        if words == ["reproduce"]:
+            assert experiments.find(context.params["table"], context.params["dataset"]) == path
+            continue
         assert context.params["config"] == str(path.relative_to(ROOT))
         options = {**context.params, "config": str(path.relative_to(ROOT))}
         check(words, options, path)

@@ -68,7 +68,7 @@ class HRNet(HighResolutionNet):
         """Return the scores of images padded until the branches lie on each other, those of the padding cut off.
 
         A side of 45 pixels halves to 23: interpolated back to 45, what the coarse branch has seen drifts by up to a
-        pixel along the image, and by more from branch to branch. Networks trained on crops of even sizes never met that.
+        pixel along the image, and by more from branch to branch. Networks trained on crops of even sizes never met it.
         """
         fitted = fitting.pad(normalised, MULTIPLE)
         return fitting.cropped(self.scores(fitted), fitted.shape[-2:], normalised.shape[-2:])

@@ -129,7 +129,8 @@ def _show_plan(experiment: Experiment, parts: list[Part], *, counted: bool) -> N
             if counted:
                 raise
             images = part.plan.images or 100
-            console.print(f"{error}; {images} images are taken for granted", style="dim")
+            if part is parts[0]:
+                console.print(f"{error}; {images} images are taken for granted", style="dim")
         geometry = "" if part.geometry == "ours" else ", geometry of the paper's code"
         sigmas = ", ".join(f"{sigma:g}" for sigma in part.plan.sigma)
         console.print(f"{part.name}: {images} images, scale {part.plan.scale:g}, sigma {sigmas}{geometry}")
