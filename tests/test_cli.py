@@ -297,3 +297,22 @@ def test_a_misspelt_weight_name_is_told_before_torch_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Did you mean 'streets'?" in done.stderr
+
+
+def test_tau_is_an_option_of_the_certifier_and_several_give_a_radius_map(photos, tmp_path):
+    more = ("--denoiser", "identity", "--tau")
+    one = certify(photos, tmp_path / "one", *more, "0.6")
+    several = certify(photos, tmp_path / "several", *more, "0.55,0.7")
+    assert one.exit_code == several.exit_code == 0, several.stderr
+    config = (tmp_path / "one" / "config.yaml").read_text()
+    assert "tau: 0.6" in config
+    assert "n: 40" in config
+    made = next((tmp_path / "several").rglob("a.npz"))
+    from smoothseg import certificate
+
+    loaded = certificate.load(made)
+    assert loaded.provenance["certifier"]["taus"] == [0.55, 0.7]
+    assert len(set(loaded.verdict.radii[loaded.certified])) == 2
+    assert invoke("verify", tmp_path / "several").exit_code == 0
+    wrong = certify(photos, tmp_path / "wrong", *more, "0.3")
+    assert "tau must be at least 0.5" in str(wrong.exception)

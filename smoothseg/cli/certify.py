@@ -26,6 +26,10 @@ __all__ = ["certify", "resumable"]
     "--certifier", multiple=True, help="Votes, tests, abstains; repeat to compare.  [default: holm]"
 )
 @click.option(
+    "--tau",
+    help="Probability to exceed, for the certifier; several, as 0.6,0.75,0.9, are tested together.  [default: 0.75]",
+)
+@click.option(
     "--sigma", multiple=True, type=float, help="Noise in [0,1] pixel units; repeatable.  [default: 0.25]"
 )
 @click.option("--scale", type=float, help="Segmenter's input size over the image's.  [default: 0.5]")
@@ -78,6 +82,7 @@ def certify(
     fresh: bool,
     skip_bad: bool,
     form: str,
+    tau: str | None,
     **options: Any,
 ) -> None:
     """Certify the segmentation of a dataset's images.
@@ -102,6 +107,8 @@ def certify(
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
     given = {key: value for key, value in given.items() if value not in (None, [])}
     values = {} if config is None else {k.replace("-", "_"): v for k, v in read_yaml(config).items()}
+    if tau is not None:
+        given["certifier"] = _with_tau(given.get("certifier") or values.get("certifier") or "holm", tau)
     if "methods" in values and ("denoiser" in given or "segmenter" in given):
         del values["methods"]
     elif "methods" in values and "certifier" in given:
@@ -156,6 +163,16 @@ def certify(
     click.echo(f"\ntables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
+
+
+def _with_tau(certifiers: Any, tau: str) -> list[dict[str, Any]]:
+    """Return the certifiers as mappings with `tau`, or with `taus` where there are several."""
+    from smoothseg.registry import parse
+
+    key = "taus" if "," in tau else "tau"
+    listed = certifiers if isinstance(certifiers, list) else [certifiers]
+    parsed = [parse(spec, "certifier") for spec in listed]
+    return [{"name": name, **options, key: tau} for name, options in parsed]
 
 
 @contextlib.contextmanager
