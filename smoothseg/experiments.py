@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,13 @@ __all__ = [
     "Experiment",
     "Part",
     "cost",
+    "execute",
     "find",
     "of",
     "published",
     "read",
     "rows",
+    "select",
     "write",
 ]
 
@@ -218,19 +220,27 @@ def write(experiment: Experiment, output: Path) -> list[Row]:
     return found
 
 
-def execute(
-    experiment: Experiment,
-    output: Path,
-    *,
-    run: Callable[[Part, Path], None],
-    geometries: tuple[str, ...] = GEOMETRIES,
-) -> Iterator[Part]:
-    """Do the runs of `experiment` one after another in folders of `output`, and write the tables after each.
+def select(
+    experiment: Experiment, *, geometries: Sequence[str], only: Sequence[str] = ()
+) -> tuple[Part, ...]:
+    """Return the runs of these geometries, or those named `only`; `UnknownNameError` for a name there is not."""
+    names = [part.name for part in experiment.parts]
+    for name in only:
+        if name not in names:
+            raise UnknownNameError.of("run", name, names, listed="there are")
+    if only:
+        return tuple(part for part in experiment.parts if part.name in only)
+    return tuple(part for part in experiment.parts if part.geometry in geometries)
 
-    run: does one, given its folder; what is finished in it is not done again. Yields each part when it is done.
+
+def execute(
+    experiment: Experiment, parts: Sequence[Part], output: Path, *, run: Callable[[Part, Path], None]
+) -> None:
+    """Do `parts` of `experiment` one after another in folders of `output`, and write the tables after each.
+
+    run: does one, given its folder; what is finished in it is not done again. Runs share nothing, so that several
+    processes can do different ones at once.
     """
-    for part in experiment.parts:
-        if part.geometry in geometries:
-            run(part, output / part.name)
-            write(experiment, output)
-            yield part
+    for part in parts:
+        run(part, output / part.name)
+        write(experiment, output)

@@ -156,6 +156,16 @@ def test_one_table_holds_all_runs_and_the_published_rows(grid, tmp_path):
         assert (output / name).stat().st_size > 300
 
 
+def test_runs_can_be_done_apart(grid, tmp_path):
+    experiment = experiments.read(grid)
+    chosen = experiments.select(experiment, geometries=("ours",), only=("whole",))
+    assert [part.name for part in chosen] == ["whole"]
+    assert [part.name for part in experiments.select(experiment, geometries=("ours",))] == ["half"]
+    result = invoke("reproduce", grid, "--only", "hole", "--output", tmp_path / "out")
+    assert "unknown run 'hole'; there are: half, whole. Did you mean 'whole'?" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
 def test_latex_is_a_booktabs_tabular_with_letters_escaped(grid):
     rows = experiments.published("table1-cityscapes")
     text = FORMATS["latex"](rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ __all__ = ["reproduce"]
     show_default=True,
     help="ours tells the denoiser the noise that resizing leaves; paper does what the published code does.",
 )
+@click.option("--only", multiple=True, help="Only the run of this name; repeat for several.")
 @click.option("--images", type=click.IntRange(min=1), help="Certify at most so many images.")
 @click.option("--every", type=click.IntRange(min=1), help="Certify every k-th image.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the noise.  [default: 0]")
@@ -53,6 +55,7 @@ def reproduce(
     dataset: str,
     root: str | None,
     geometry: str,
+    only: tuple[str, ...],
     batch_size: int,
     threads: int | None,
     output: Path | None,
@@ -64,7 +67,8 @@ def reproduce(
 
     TABLE is table1 (certified accuracy), table2 (scales), table3 (single step and chain), or a YAML file of your own of
     the same form as those in examples/paper. The plan and its cost come first; what is finished is not done again, and
-    the table shows every run that the output folder holds, beside the published numbers.
+    the table shows every run that the output folder holds, beside the published numbers. Runs can be spread over
+    processes and machines with --only and one output folder.
 
     \b
     Examples:
@@ -78,7 +82,7 @@ def reproduce(
     path = Path(table) if table.endswith((".yaml", ".yml")) else experiments.find(table, dataset)
     experiment = experiments.read(path, overrides=overrides, root=root)
     wanted = experiments.GEOMETRIES if geometry == "both" else (geometry,)
-    parts = [part for part in experiment.parts if part.geometry in wanted]
+    parts = experiments.select(experiment, geometries=wanted, only=only)
     _show_plan(experiment, parts, counted=not dry_run)
     if dry_run:
         return
@@ -104,14 +108,13 @@ def reproduce(
             )  # fmt: skip
 
     with resumable():
-        for _ in experiments.execute(experiment, output, run=run, geometries=wanted):
-            pass
+        experiments.execute(experiment, parts, output, run=run)
     show(experiments.rows(experiment, output), form)
     click.echo(f"\ntables  {output}/table.md, table.tex, metrics.csv, metrics.json", err=True)
     click.echo(f"runs    {', '.join(str(output / part.name) for part in parts)}", err=True)
 
 
-def _show_plan(experiment: Experiment, parts: list[Part], *, counted: bool) -> None:
+def _show_plan(experiment: Experiment, parts: Sequence[Part], *, counted: bool) -> None:
     """Print what is to be run; the number of images is known where the dataset is there."""
     from rich.console import Console
     from rich.table import Table
