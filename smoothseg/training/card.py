@@ -59,6 +59,11 @@ def markdown(card: Mapping[str, Any], *, weights: str) -> str:
         "weights": f"moving average, decay {recipe['ema']}, stored in half precision",
         "made with": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
     }
+    used = card.get("weights", {})
+    if "initial" in used:
+        rows["started from"] = f"the weights with sha256 {used['initial'][:12]}..."
+    for digest in used.get("denoiser", {}).values():
+        rows["denoised by"] = f"{recipe['denoiser']['name']}, the weights with sha256 {digest[:12]}..."
     lines += [f"| {name} | {value} |" for name, value in rows.items()]
     if card["validation"]:
         names = [name for name in card["validation"][-1] if name not in {"step", "minutes", "loss"}]

@@ -49,6 +49,7 @@ def test_a_run_starts_from_the_given_weights(denoiser_training, small, tmp_path)
     assert any(not torch.allclose(state(fresh.weights)[k], t, atol=1e-2) for k, t in state(small).items())
     card = weights.load(str(made.weights), package="smoothseg_kair").card
     assert card["weights"] == {"initial": weights.digest(small)}
+    assert f"| started from | the weights with sha256 {weights.digest(small)[:12]}... |" in made.card.read_text()
     assert card["recipe"]["initial"] == "PATH"
 
 
@@ -133,6 +134,8 @@ def test_a_segmenter_learns_behind_a_denoiser_and_its_card_says_which(segmenter_
     made = train(training, running(tmp_path / "run"))
     card = weights.load(str(made.weights), package="smoothseg").card
     assert card["weights"] == {"denoiser": {"small.safetensors": weights.digest(small)}}
+    told = f"| denoised by | dncnn, the weights with sha256 {weights.digest(small)[:12]}... |"
+    assert told in made.card.read_text()
     assert card["recipe"]["denoiser"]["weights"] == "PATH"
     assert math.isfinite(card["loss"])
     assert "accuracy_sigma0.3" in card["validation"][-1]
