@@ -7,7 +7,7 @@ RUN/
   certificates/METHOD/sigma-S/KEY.npz               see `certificate.py`
   pictures/METHOD/KEY.png                           noisy, denoised, ground truth, certified
   previews/KEY/, legend.json                        see `report/previews.py`
-  metrics.json, metrics.csv, per_class.csv, table.md
+  metrics.json, metrics.csv, per_class.csv, table.md, report.html
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from smoothseg.palettes import palette
 from smoothseg.plan import Method, Plan
 from smoothseg.plugins import plugins
 from smoothseg.protocols import Certifier, Dataset, Sample
-from smoothseg.report import pictures, previews
+from smoothseg.report import html, pictures, previews
 from smoothseg.report.rows import Row
 from smoothseg.sampling import Draw
 from smoothseg.transfer import Progress
@@ -210,6 +210,7 @@ def execute(
         _work(prepared, directory, batch_size, on_start, on_samples, on_done)
     rows = results.rows(directory)
     results.write_tables(directory, rows)
+    html.write(directory)
     return rows
 
 

@@ -90,6 +90,7 @@ def test_a_run_leaves_everything_it_promises(photos, tmp_path):
         "previews/b/noisy/sigma-0.4.jpg",
         "previews/b/denoised/toy-blur/sigma-0.4.jpg",
         "legend.json",
+        "report.html",
     ):
         assert expected in names
     assert [(row.method, row.sigma, row.images) for row in rows] == [
