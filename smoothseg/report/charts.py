@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from smoothseg.report.curves import Curve
 
@@ -58,7 +58,8 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """Certified share over radius. marks: vertical lines at the radii that all methods have in common at a sigma."""
+    """Certified share over radius. marks: vertical lines at the largest radius of a sigma, where all methods have
+    it in common."""
 
     label: str
     left: float
@@ -123,11 +124,10 @@ def chart(curves: Sequence[Curve]) -> Chart | None:
     )
 
 
-def _marks(curves: Sequence[Curve], x: object) -> tuple[Tick, ...]:
-    assert callable(x)
+def _marks(curves: Sequence[Curve], x: Callable[[float], float]) -> tuple[Tick, ...]:
     radii: dict[float, set[float]] = {}
     for one in curves:
-        radii.setdefault(one.sigma, set()).update(radius for radius, _ in one.steps)
+        radii.setdefault(one.sigma, set()).update(radius for radius, _ in one.steps[-1:])
     found = sorted((next(iter(each)), sigma) for sigma, each in radii.items() if len(each) == 1)
     return tuple(Tick(x(radius), f"σ {sigma:g}") for radius, sigma in found)
 

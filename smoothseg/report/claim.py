@@ -153,4 +153,4 @@ def _promise(certifier: str) -> str:
                 lines.append(f"• {line[2:]}")
             else:
                 lines[-1] = f"{lines[-1]} {line}".strip()
-    return "\n".join(line for line in lines if line)
+    return "\n".join(line.replace("`", "") for line in lines if line)

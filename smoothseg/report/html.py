@@ -5,6 +5,7 @@ The same run gives the same bytes. The page holds no times and no paths, and for
 
 from __future__ import annotations
 
+import decimal
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -159,9 +160,14 @@ def _percent(value: float | None) -> str:
 
 def _figures(value: float) -> str:
     """Return a number with three significant figures."""
-    return f"{value:.3g}"
+    return _plain(value, 3)
 
 
 def _between(values: tuple[float, float]) -> str:
-    low, high = (f"{value:.2g}" for value in values)
+    low, high = (_plain(value, 2) for value in values)
     return low if low == high else f"{low} to {high}"
+
+
+def _plain(value: float, figures: int) -> str:
+    """Return `value` with so many significant figures and without an exponent."""
+    return format(decimal.Decimal(f"{value:.{figures}g}"), "f")

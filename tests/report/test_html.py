@@ -314,6 +314,10 @@ def test_a_chart_stands_in_its_frame_and_needs_something_certified():
     assert made.lines[0].through.startswith(f"M{first.x} {first.y}")
     assert made.lines[1].through == ""
     assert [mark.text for mark in made.marks] == ["σ 0.25", "σ 0.5"]
+    stairs = chart([Curve("one", 0.25, ((0.1, 0.8), (0.2, 0.5)), True)])
+    assert stairs is not None
+    assert stairs.lines[0].through == ""
+    assert stairs.lines[0].steps[0].count("H") == 2
     for tick in (*made.radius, *made.levels, *made.marks):
         assert made.left <= tick.at <= made.right
     assert chart([Curve("one", 0.25, (), True)]) is None
