@@ -20,7 +20,17 @@ import numpy.typing as npt
 
 from smoothseg.errors import DataError
 
-__all__ = ["DEFINITIONS", "ClassScores", "Counts", "Scores", "compute", "confusion", "update", "validate"]
+__all__ = [
+    "DEFINITIONS",
+    "ClassScores",
+    "Counts",
+    "Scores",
+    "by_radius",
+    "compute",
+    "confusion",
+    "update",
+    "validate",
+]
 
 LabelMap: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -227,6 +237,34 @@ def update(
     flat = np.bincount(index, minlength=(classes + 1) ** 2)
     entries = ((*divmod(int(i), classes + 1), int(flat[i])) for i in np.flatnonzero(flat))
     return Counts(classes, prediction.size, sure, tuple(entries))
+
+
+def by_radius(
+    prediction: LabelMap,
+    certified: npt.NDArray[np.bool_],
+    radii: npt.NDArray[np.floating[Any]],
+    labels: LabelMap | None,
+    *,
+    levels: int = 1000,
+) -> tuple[tuple[float, int, int], ...]:
+    """Return (radius, certified pixels, certified and correct pixels) for each radius of an image, ascending.
+
+    All arrays are (H, W), `radii` in [0, 1] pixel units; without labels no pixel is correct. More than `levels`
+    different radii are rounded down to so many equal steps: no pixel gets a larger one than it has.
+    """
+    own = radii[certified].astype(np.float64)
+    if not own.size:
+        return ()
+    values = np.unique(own)
+    if len(values) > levels:
+        step = float(values[-1]) / levels
+        whole = np.floor(own / step)
+        own = (whole - (whole * step > own)) * step  # the quotient may have been rounded up to the next step
+        values = np.unique(own)
+    correct = np.zeros(own.shape, dtype=bool) if labels is None else (prediction == labels)[certified]
+    at = np.searchsorted(values, own)
+    sure, right = (np.bincount(at[which], minlength=len(values)) for which in (slice(None), correct))
+    return tuple((float(r), int(s), int(c)) for r, s, c in zip(values, sure, right, strict=True))
 
 
 def confusion(counts: Iterable[Counts], *, classes: int) -> npt.NDArray[np.int64]:

@@ -24,7 +24,7 @@ from smoothseg.registry import settings
 from smoothseg.report.formats import FORMATS, per_class
 from smoothseg.report.rows import Row
 
-__all__ = ["SCHEMA", "Bounded", "bounded", "intact", "read_identity", "rows", "write_tables"]
+__all__ = ["SCHEMA", "Bounded", "bounded", "entries", "intact", "read_identity", "rows", "write_tables"]
 
 SCHEMA = 1
 """Version of the run directory's layout; `read_identity` refuses any other."""
@@ -47,17 +47,30 @@ def rows(directory: Path) -> list[Row]:
     Raises `DataError` if `directory` holds no run.
     """
     identity = read_identity(directory)
-    plan, wanted = identity["plan"], set(identity["images"])
+    methods = {method["name"]: method for method in identity["plan"]["methods"]}
+    return [
+        _row(identity, methods[name], sigma, list(found.values()))
+        for (name, sigma), found in entries(directory, identity).items()
+    ]
+
+
+def entries(
+    directory: Path, identity: Mapping[str, Any]
+) -> dict[tuple[str, float], dict[str, Mapping[str, Any]]]:
+    """Return the ledger's last line of every certificate by (method, sigma), in the plan's order, and by key.
+
+    identity: what `read_identity` gave. What nothing is known of yet is left out.
+    """
     found: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
     for entry in Ledger(directory / "ledger.jsonl"):
         found.setdefault((entry["method"], entry["sigma"]), {})[entry["key"]] = entry
-    result = []
-    for method in plan["methods"]:
-        for sigma in plan["sigma"]:
+    result = {}
+    for method in identity["plan"]["methods"]:
+        for sigma in identity["plan"]["sigma"]:
             made = found.get((method["name"], sigma), {})
-            entries = [entry for key, entry in sorted(made.items()) if key in wanted]
-            if entries:
-                result.append(_row(identity, method, sigma, entries))
+            known = {key: entry for key, entry in sorted(made.items()) if key in identity["images"]}
+            if known:
+                result[method["name"], sigma] = known
     return result
 
 

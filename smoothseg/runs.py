@@ -6,7 +6,8 @@ RUN/
   ledger.jsonl                                      one line a finished certificate, with times
   certificates/METHOD/sigma-S/KEY.npz               see `certificate.py`
   pictures/METHOD/KEY.png                           noisy, denoised, ground truth, certified
-  metrics.json, metrics.csv, per_class.csv, table.md
+  previews/KEY/, legend.json                        see `report/previews.py`
+  metrics.json, metrics.csv, per_class.csv, table.md, report.html
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from smoothseg.palettes import palette
 from smoothseg.plan import Method, Plan
 from smoothseg.plugins import plugins
 from smoothseg.protocols import Certifier, Dataset, Sample
-from smoothseg.report import pictures
+from smoothseg.report import html, pictures, previews
 from smoothseg.report.rows import Row
 from smoothseg.sampling import Draw
 from smoothseg.transfer import Progress
@@ -209,6 +210,7 @@ def execute(
         _work(prepared, directory, batch_size, on_start, on_samples, on_done)
     rows = results.rows(directory)
     results.write_tables(directory, rows)
+    html.write(directory)
     return rows
 
 
@@ -233,6 +235,13 @@ def _work(
             (method, path)
             for method in prepared.plan.methods
             if not (path := directory / "pictures" / method.slug / f"{key}.png").exists()
+            or not previews.complete(
+                directory,
+                key,
+                method.slug,
+                prepared.plan.sigma,
+                labelled=prepared.images[key]["labels"] is not None,
+            )
         ]
         if not missing and not undrawn:
             continue
@@ -296,6 +305,7 @@ def _certify(
         "certificate": job.path,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "radius": result.radius if np.isfinite(result.radius) else None,
+        "by_radius": _by_radius(result, sample),
         "seconds": {"sampling": round(sampling, 4), "total": round(seconds, 4)},
         **_counted(
             result, sample, classes=len(model.segmenter.classes), ignore=_ignore(prepared.dataset, model)
@@ -311,6 +321,16 @@ def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) 
     )
     clean = metrics.update(result.clean, None, sample.labels, classes=classes, ignore=ignore)
     return {"certified": certified.to_json(), "clean": clean.to_json()}
+
+
+def _by_radius(result: Certificate, sample: Sample) -> list[list[float]] | None:
+    """Return the pixels at each radius for the ledger; None where all certified pixels have the same one."""
+    radii = result.verdict.radii
+    if radii is None:
+        return None
+    return [
+        list(each) for each in metrics.by_radius(result.prediction, result.certified, radii, sample.labels)
+    ]
 
 
 def _digests(model: BaseModel) -> dict[str, dict[str, str]]:
@@ -377,8 +397,14 @@ def _ignore(dataset: Dataset, model: BaseModel) -> int:
 def _draw_picture(
     prepared: Prepared, sample: Sample, method: Method, jobs: Sequence[Job], directory: Path, path: Path
 ) -> None:
-    """Draw the certificates of one image and method, a row a sigma, with the first noise sample of each."""
+    """Draw the certificates of one image and method, a row a sigma, with the first noise sample of each.
+
+    The report's previews of the same are kept first: where the picture is, they are.
+    """
     model, dataset = prepared.models[method.slug], prepared.dataset
+    classes = model.segmenter.classes
+    colours = dataset.palette if dataset.classes else palette(len(classes))
+    previews.save_image(directory, sample.key, sample.image, sample.labels, colours, _ignore(dataset, model))
     views = []
     for job in jobs:
         made = certificates.load(directory / job.path)
@@ -386,23 +412,22 @@ def _draw_picture(
             sample.image, sample.key, [0], sigma=job.sigma, seed=prepared.plan.seed, device=prepared.device
         )
         seeds = noise.seeds(prepared.plan.seed, sample.key, [0], purpose="denoiser")
-        views.append(
-            pictures.View(
-                prediction=made.prediction,
-                certified=made.certified,
-                sigma=job.sigma,
-                radius=made.radius,
-                noisy=_photo(noisy),
-                denoised=_photo(model.denoised(noisy, job.sigma, seeds=seeds)),
-            )
+        view = pictures.View(
+            prediction=made.prediction,
+            certified=made.certified,
+            sigma=job.sigma,
+            radius=made.radius,
+            noisy=(seen := _photo(noisy)),
+            denoised=(estimate := _photo(model.denoised(noisy, job.sigma, seeds=seeds))),
         )
-    classes = model.segmenter.classes
+        previews.save_view(directory, sample.key, method.slug, job.sigma, seen, estimate)
+        views.append(view)
     drawn = pictures.panel(
         views,
         key=sample.key,
         method=method.name,
         classes=classes,
-        palette=dataset.palette if dataset.classes else palette(len(classes)),
+        palette=colours,
         ignore=_ignore(dataset, model),
         image=sample.image,
         labels=sample.labels,
@@ -450,6 +475,9 @@ def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
         content = json.dumps({**identity, "threads": threads}, indent=1) + "\n"
         write_atomically(directory / "run.json", content.encode())
     write_atomically(directory / "config.yaml", _yaml(prepared.plan.describe()))
+    dataset = prepared.dataset
+    named = bool(dataset.classes)
+    previews.write_legend(directory, dataset.palette if named else None, dataset.ignore if named else None)
     return threads
 
 

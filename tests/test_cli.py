@@ -28,7 +28,7 @@ def certify(photos, output, *more):
 def test_certify_prints_the_table_and_says_where_the_results_are(photos, tmp_path):
     result = certify(photos, tmp_path / "run")
     assert result.exit_code == 0, result.output
-    for part in ("identity", "toy-blur", "certificates", "pictures", "12 certificates"):
+    for part in ("identity", "toy-blur", "certificates", "pictures", "report.html", "12 certificates"):
         assert part in result.output
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 

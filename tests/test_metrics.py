@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from smoothseg import DataError
-from smoothseg.metrics import DEFINITIONS, ClassScores, Counts, Scores, compute, confusion, update
+from smoothseg.metrics import DEFINITIONS, ClassScores, Counts, Scores, by_radius, compute, confusion, update
 
 HERE = Path(__file__).resolve()
 FOLDERS = [HERE.parent / "golden" / "metrics", HERE.parents[1].parent / "shared" / "golden" / "metrics"]
@@ -247,3 +247,33 @@ def test_every_score_has_a_definition() -> None:
     shares = {"iou", "certified_correct", "certified_wrong", "class_abstained"}
     assert fields | shares == set(DEFINITIONS)
     assert all("/" in text or "mean" in text for text in DEFINITIONS.values())
+
+
+def test_pixels_are_counted_at_their_own_radius():
+    prediction = np.array([[0, 1, 1], [0, 0, 1]])
+    certified = np.array([[True, True, False], [True, True, True]])
+    radii = np.array([[0.2, 0.1, np.nan], [0.1, 0.3, 0.2]], dtype=np.float32)
+    labels = np.array([[0, 0, 1], [0, 255, 1]])
+    small, middle, large = (float(np.float32(value)) for value in (0.1, 0.2, 0.3))
+    assert by_radius(prediction, certified, radii, labels) == (
+        (small, 2, 1),
+        (middle, 2, 2),
+        (large, 1, 0),
+    )
+    assert by_radius(prediction, certified, radii, None) == (
+        (small, 2, 0),
+        (middle, 2, 0),
+        (large, 1, 0),
+    )
+    assert by_radius(prediction, np.zeros_like(certified), radii, labels) == ()
+
+
+def test_many_radii_are_rounded_down():
+    radii = np.linspace(0.1, 0.9, 600, dtype=np.float32).reshape(20, 30)
+    everywhere = np.ones(radii.shape, dtype=bool)
+    counted = by_radius(np.zeros(radii.shape, dtype=int), everywhere, radii, None, levels=50)
+    assert len(counted) <= 51
+    assert sum(pixels for _, pixels, _ in counted) == radii.size
+    for radius, _, _ in counted:
+        at_least = sum(pixels for other, pixels, _ in counted if other >= radius)
+        assert at_least == int((radii.astype(np.float64) >= radius).sum())

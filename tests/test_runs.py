@@ -85,6 +85,12 @@ def test_a_run_leaves_everything_it_promises(photos, tmp_path):
         "certificates/identity/sigma-0.2/a.npz",
         "certificates/toy-blur/sigma-0.4/c.npz",
         "pictures/toy-blur/b.png",
+        "previews/b/image.jpg",
+        "previews/b/labels.png",
+        "previews/b/noisy/sigma-0.4.jpg",
+        "previews/b/denoised/toy-blur/sigma-0.4.jpg",
+        "legend.json",
+        "report.html",
     ):
         assert expected in names
     assert [(row.method, row.sigma, row.images) for row in rows] == [
@@ -124,6 +130,7 @@ def test_a_torn_ledger_and_a_damaged_certificate_are_made_good(photos, tmp_path)
     ledger.write_bytes(ledger.read_bytes()[:-40])
     (tmp_path / "torn" / "certificates/identity/sigma-0.2/a.npz").write_bytes(b"damaged")
     (tmp_path / "torn" / "pictures/identity/a.png").unlink()
+    (tmp_path / "torn" / "previews/b/noisy/sigma-0.2.jpg").unlink()
     _, made = run(photos, tmp_path / "torn")
     assert sorted(made) == ["certificates/identity/sigma-0.2/a.npz", "certificates/toy-blur/sigma-0.4/c.npz"]
     assert contents(tmp_path / "whole") == contents(tmp_path / "torn")

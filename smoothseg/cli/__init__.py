@@ -15,6 +15,7 @@ from smoothseg.cli.certify import certify
 from smoothseg.cli.check import recertify, verify
 from smoothseg.cli.components import components, plugins
 from smoothseg.cli.datasets import datasets
+from smoothseg.cli.figure import figure
 from smoothseg.cli.report import report
 from smoothseg.cli.reproduce import reproduce
 from smoothseg.cli.weights import weights
@@ -61,7 +62,7 @@ def cli() -> None:
 
 
 for command in (
-    *(certify, report, reproduce, bounds, verify, recertify),
+    *(certify, report, figure, reproduce, bounds, verify, recertify),
     *(components, plugins, datasets, weights),
 ):
     cli.add_command(command)

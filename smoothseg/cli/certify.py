@@ -160,7 +160,8 @@ def certify(
             on_done=track.done,
         )
     show(result, form)
-    click.echo(f"\ntables        {output}/table.md, metrics.csv, metrics.json", err=True)
+    click.echo(f"\nreport        {output}/report.html", err=True)
+    click.echo(f"tables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
 

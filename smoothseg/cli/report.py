@@ -1,4 +1,4 @@
-"""`smoothseg report`: the tables of a run, again."""
+"""`smoothseg report`: the tables of a run, again, or its page."""
 
 from __future__ import annotations
 
@@ -26,11 +26,18 @@ FORMAT_NAMES = ("table", "markdown", "latex", "csv", "json")
     show_default=True,
     help="How to print it.",
 )
-def report(run: Path, form: str) -> None:
+@click.option("--html", is_flag=True, help="Write the page RUN/report.html instead, and print its path.")
+def report(run: Path, form: str, html: bool) -> None:
     """Print the results of the run directory RUN.
 
-    They are computed from the run's ledger, also while the run is still going on.
+    They are computed from the run's ledger, also while the run is still going on. The page is one file that opens
+    in any browser, without network: the claim, the table, curves, classes, and the images layer by layer.
     """
+    if html:
+        from smoothseg.report.html import write
+
+        click.echo(write(run))
+        return
     from smoothseg.results import rows
 
     show(rows(run), form)

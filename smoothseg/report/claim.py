@@ -1,0 +1,156 @@
+"""What a run claims, in plain words: the statement, its scope, and its radii in every unit.
+
+The words fit every certifier that decides per pixel and image; the certifier's own promise stands beside them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smoothseg import metrics
+from smoothseg.plugins import plugins
+
+__all__ = ["LEVELS", "Claim", "Reach", "claim", "reach"]
+
+LEVELS = 255
+"""8-bit levels in one unit of pixel value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """The statement in a sentence, its scope as (term, text), and the promise of each certifier as (name, lines)."""
+
+    statement: str
+    scope: tuple[tuple[str, str], ...]
+    promises: tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """A radius in every unit. `rms` is that of the change per pixel and channel, smallest and largest image.
+
+    methods: whom it belongs to. radius: l2 norm of the whole image in [0, 1] units, levels: in 8-bit levels. rms,
+    rms_levels: radius / sqrt(3HW), the same two units.
+    """
+
+    sigma: float
+    methods: tuple[str, ...]
+    radius: float
+    levels: float
+    rms: tuple[float, float]
+    rms_levels: tuple[float, float]
+
+
+def claim(identity: Mapping[str, Any], *, images: int, own_radii: bool) -> Claim:
+    """Return what the run of `identity` (its run.json) claims for so many images.
+
+    own_radii: whether pixels have radii of their own.
+    """
+    methods = identity["plan"]["methods"]
+    certifiers = {str(each["certifier"]["name"]): each["certifier"] for each in methods}
+    alphas = {each["certifier"].get("alpha") for each in methods}
+    alpha = next(iter(alphas)) if len(alphas) == 1 else None
+    allowed = max((int(each["certifier"].get("k", 1)) for each in methods), default=1)
+    sure = (
+        f"With probability at least {100 * (1 - alpha):.10g} %"
+        if alpha
+        else "With probability at least 1 − α"
+    )
+    whom = "every certified pixel" if allowed == 1 else f"all but at most {allowed - 1} certified pixels"
+    statement = (
+        f"{sure} over the noise that was drawn, for each image by itself: however the image is changed, as long as "
+        f"the change has an l2 norm below {'the pixel’s' if own_radii else 'the'} radius R, the smoothed model gives "
+        f"{whom} the class that is shown here."
+    )
+    several = len(methods) * len(identity["plan"]["sigma"]) > 1
+    scope = [
+        (
+            "The smoothed model",
+            "The class that is most likely under noise. Nothing is claimed about the network without it.",
+        ),
+        (
+            "l2",
+            "R bounds the change of all pixels and channels together, as the square root of the sum of squares. "
+            "Nothing is claimed about rotations, weather, blur or a bound for each pixel.",
+        ),
+        ("Each image by itself", _per_image(alpha, images)),
+        (
+            "Stable, not right",
+            "A certified pixel may be certified as the wrong class. The table counts both.",
+        ),
+        ("Abstained", "Nothing is claimed about pixels that abstain."),
+    ]
+    if several:
+        scope.insert(
+            3,
+            (
+                "Each setting by itself",
+                "Every method and σ has an α of its own. Picking the best of them afterwards is not covered.",
+            ),
+        )
+    promises = tuple((name, promise) for name in certifiers if (promise := _promise(name)))
+    return Claim(statement, tuple(scope), promises)
+
+
+def reach(entries: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]) -> list[Reach]:
+    """Return the radii in `entries`, the ledger lines by (method, sigma): one a sigma and radius, ascending.
+
+    Where the images of a method have different radii, it is the smallest.
+    """
+    sizes = [
+        metrics.Counts.from_json(entry["certified"]).pixels for each in entries.values() for entry in each
+    ]
+    found: dict[tuple[float, float], list[str]] = {}
+    for (method, sigma), each in entries.items():
+        radii = [float(entry["radius"]) for entry in each if entry["radius"] is not None]
+        if radii:
+            found.setdefault((sigma, min(radii)), []).append(method)
+    result = []
+    for (sigma, radius), methods in sorted(found.items()):
+        rms = tuple(radius / math.sqrt(3 * pixels) for pixels in (max(sizes), min(sizes)))
+        result.append(
+            Reach(
+                sigma=sigma,
+                methods=tuple(methods),
+                radius=radius,
+                levels=LEVELS * radius,
+                rms=(rms[0], rms[1]),
+                rms_levels=(LEVELS * rms[0], LEVELS * rms[1]),
+            )
+        )
+    return result
+
+
+def _per_image(alpha: float | None, images: int) -> str:
+    if alpha is None:
+        return "α is the probability of an error in one image, not in all of them together."
+    together = min(1.0, alpha * images)
+    return (
+        f"α = {alpha:g} is the probability of an error in one image. "
+        f"Over {images} image{'' if images == 1 else 's'} it may add up to {together:.3g}."
+    )
+
+
+def _promise(certifier: str) -> str:
+    """Return what the recipe's docstring states between its first line and its source, or "".
+
+    A paragraph is a line, and so is an item of a list.
+    """
+    registry = plugins()["certifier"]
+    if certifier not in registry:
+        return ""
+    lines: list[str] = []
+    for paragraph in inspect.cleandoc(registry.entry(certifier).recipe.__doc__ or "").split("\n\n")[1:]:
+        if paragraph.startswith("Source"):
+            break
+        lines.append("")
+        for line in paragraph.splitlines():
+            if line.startswith("- "):
+                lines.append(f"• {line[2:]}")
+            else:
+                lines[-1] = f"{lines[-1]} {line}".strip()
+    return "\n".join(line.replace("`", "") for line in lines if line)

@@ -1,0 +1,238 @@
+"""Which images a page shows, and everything it needs to show them, as JSON values.
+
+Arrays are deflated and in base64. They are exact, unlike pixels that a browser decodes for a script: some browsers
+disturb those on purpose.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import itertools
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smoothseg import certificate as certificates
+from smoothseg import metrics
+from smoothseg.errors import DataError
+from smoothseg.palettes import palette
+from smoothseg.report import previews
+
+__all__ = ["BUDGET", "IMAGES", "Gallery", "chosen", "gallery"]
+
+IMAGES = 24
+"""How many images a page shows at most."""
+
+BUDGET = 16_000_000
+"""How many characters they may take together, but for the first one."""
+
+_NO_RADIUS = 65535
+
+_Entries = Mapping[tuple[str, float], Mapping[str, Mapping[str, Any]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """What the page's script is given.
+
+    data: JSON values. shown, images: how many images are in it, and how many the run has. reduced: whether any is
+    shown smaller than it is.
+    """
+
+    data: Mapping[str, Any]
+    shown: int
+    images: int
+    reduced: bool
+
+
+def gallery(directory: Path, identity: Mapping[str, Any], entries: _Entries) -> Gallery:
+    """Return the images of the run in `directory`, `identity` its run.json and `entries` its ledger lines.
+
+    They are in the order of the run. A certificate that cannot be read is left out.
+    """
+    colours, ignore = previews.read_legend(directory)
+    methods = list(dict.fromkeys(name for name, _ in entries))
+    sigmas = list(dict.fromkeys(sigma for _, sigma in entries))
+    keys = [key for key in identity["images"] if any(key in each for each in entries.values())]
+    furthest = 0.0
+    found: dict[str, Mapping[str, Any]] = {}
+    left = BUDGET
+    reduced = False
+    for key in chosen(keys, entries):
+        made = _image(directory, key, methods, sigmas, entries, ignore)
+        if made is None:
+            continue
+        size = len(json.dumps(made))
+        if found and size > left:
+            continue
+        left -= size
+        found[key] = made
+        furthest = max(furthest, made["furthest"])
+        reduced |= made["reduced"]
+    data = {
+        "sigmas": sigmas,
+        "methods": [
+            {"name": name, "classes": _classes(identity["classes"][name], colours)} for name in methods
+        ],
+        "ignore": ignore,
+        "furthest": furthest,
+        "images": [found[key] for key in keys if key in found],
+    }
+    return Gallery(data, len(found), len(keys), reduced)
+
+
+def chosen(keys: Sequence[str], entries: _Entries, most: int = IMAGES) -> list[str]:
+    """Return at most `most` of `keys`, by turns one of the others, which are evenly spread, and one of the worst.
+
+    The worst have the lowest certified accuracy over all methods and sigmas; without labels the highest abstention.
+    """
+    most = min(most, len(keys))
+    worst = sorted(keys, key=lambda key: (_mean_score(key, entries), key))[: most // 2]
+    rest = [key for key in keys if key not in set(worst)]
+    spread = most - len(worst)
+    others = [rest[(2 * i + 1) * len(rest) // (2 * spread)] for i in range(spread)]
+    turns = itertools.zip_longest(others, worst)
+    return [key for turn in turns for key in turn if key is not None]
+
+
+def _mean_score(key: str, entries: _Entries) -> float:
+    scores = [_score(_shares(each[key])) for each in entries.values() if key in each]
+    return sum(scores) / len(scores)
+
+
+def _score(shares: Mapping[str, float | None]) -> float:
+    correct, abstained = shares["correct"], shares["abstained"]
+    if correct is not None:
+        return correct
+    return 0.0 if abstained is None else 1 - abstained
+
+
+def _shares(entry: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return what of an image is certified correct and wrong, of its labelled pixels, and what of all abstains."""
+    counts = metrics.Counts.from_json(entry["certified"])
+    abstained = (counts.pixels - counts.certified) / counts.pixels
+    labelled = sum(pixels for _, _, pixels in counts.confusion or ())
+    if not labelled:
+        return {"correct": None, "wrong": None, "held_back": None, "abstained": abstained}
+    correct = sum(n for label, column, n in counts.confusion or () if label == column)
+    held_back = sum(n for _, column, n in counts.confusion or () if column == counts.classes)
+    return {
+        "correct": correct / labelled,
+        "wrong": (labelled - correct - held_back) / labelled,
+        "held_back": held_back / labelled,
+        "abstained": abstained,
+    }
+
+
+def _image(
+    directory: Path,
+    key: str,
+    methods: Sequence[str],
+    sigmas: Sequence[float],
+    entries: _Entries,
+    ignore: int | None,
+) -> dict[str, Any] | None:
+    views: list[list[dict[str, Any] | None]] = []
+    clean: list[str | None] = []
+    noisy: dict[float, str | None] = {}
+    size: tuple[int, ...] = ()
+    furthest = 0.0
+    for method in methods:
+        views.append([])
+        clean.append(None)
+        for sigma in sigmas:
+            entry = entries.get((method, sigma), {}).get(key)
+            made = None if entry is None else _load(directory / entry["certificate"])
+            if made is None or entry is None:
+                views[-1].append(None)
+                continue
+            size = made.prediction.shape
+            radius = made.radius if np.isfinite(made.radius) else None
+            reaches = radius or 0.0
+            if made.verdict.radii is not None and made.certified.any():
+                reaches = float(made.verdict.radii[made.certified].max())
+            furthest = max(furthest, reaches)
+            slug = entry["certificate"].split("/")[1]
+            views[-1].append(
+                {
+                    **_shares(entry),
+                    "prediction": _numbers(made.prediction),
+                    "certified": _packed(np.packbits(previews.thinned(made.certified))),
+                    "hits": _numbers(made.hits),
+                    "trials": made.trials,
+                    "radius": radius,
+                    "radii": None if made.verdict.radii is None else _radii(made, reaches),
+                    "reaches": reaches,
+                    "denoised": _photo(previews.denoised_path(directory, key, slug, sigma)),
+                }
+            )
+            if made.clean is not None and clean[-1] is None:
+                clean[-1] = _numbers(made.clean)
+            noisy[sigma] = noisy.get(sigma) or _photo(previews.noisy_path(directory, key, sigma))
+    if not size:
+        return None
+    labels = previews.read_labels(directory, key)
+    if labels is not None and labels.shape != size:
+        raise DataError(f"{previews.labels_path(directory, key)} has shape {labels.shape}, not {size}")
+    height, width = previews.reduced(size[0], size[1])
+    return {
+        "key": key,
+        "size": [size[0], size[1]],
+        "shown": [height, width],
+        "reduced": (height, width) != size,
+        "furthest": furthest,
+        "image": _photo(previews.image_path(directory, key)),
+        "labels": None if labels is None else _numbers(labels),
+        "noisy": [noisy.get(sigma) for sigma in sigmas],
+        "clean": clean,
+        "views": views,
+    }
+
+
+def _load(path: Path) -> certificates.Certificate | None:
+    try:
+        return certificates.load(path)
+    except DataError:
+        return None
+
+
+def _classes(names: Sequence[str], colours: Sequence[tuple[int, int, int]] | None) -> list[list[Any]]:
+    if colours is None or len(colours) != len(names):
+        colours = palette(len(names))
+    return [[name, list(colour)] for name, colour in zip(names, colours, strict=True)]
+
+
+def _radii(made: certificates.Certificate, furthest: float) -> str:
+    """Return radii as 16-bit shares of the largest, rounded down; 65535 where there is none."""
+    radii = made.verdict.radii
+    assert radii is not None
+    levels = np.full(radii.shape, _NO_RADIUS, dtype=np.uint16)
+    if furthest > 0:
+        levels[made.certified] = np.floor(
+            radii[made.certified].astype(np.float64) / furthest * (_NO_RADIUS - 1)
+        )
+    return _numbers(levels)
+
+
+def _numbers(array: npt.NDArray[Any]) -> str:
+    """Return whole numbers (H, W), reduced: "1:" or "2:" for the bytes of each, then the packed bytes."""
+    array = previews.thinned(array)
+    small = int(array.max(initial=0)) < 256
+    plain = np.ascontiguousarray(array.astype(np.uint8 if small else "<u2"))
+    return f"{1 if small else 2}:{_packed(plain)}"
+
+
+def _packed(array: npt.NDArray[Any]) -> str:
+    return base64.b64encode(zlib.compress(array.tobytes(), 9)).decode()
+
+
+def _photo(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,0 +1,173 @@
+"""The report of a run as one HTML file that needs nothing else: made from the run directory, without torch.
+
+The same run gives the same bytes. The page holds no times and no paths, and forbids itself to fetch anything.
+"""
+
+from __future__ import annotations
+
+import decimal
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import smoothseg
+from smoothseg import metrics, results
+from smoothseg.files import write_atomically
+from smoothseg.palettes import palette
+from smoothseg.plugins import plugins
+from smoothseg.registry import settings
+from smoothseg.report import charts, claim, curves, previews
+from smoothseg.report.gallery import IMAGES, gallery
+from smoothseg.report.layout import comparable, long, wide
+from smoothseg.report.rows import Row
+
+__all__ = ["NAME", "page", "write"]
+
+NAME = "report.html"
+"""The page's name in the run directory."""
+
+_PAGE = Path(__file__).resolve().parent / "page"
+
+_PATH = re.compile(r"[^=,]*[/\\]")
+"""What of an option's value only the machine that made the run knows."""
+
+
+def write(directory: Path) -> Path:
+    """Write the page of the run in `directory` into it and return its path, also while the run is unfinished.
+
+    Raises `DataError` if `directory` holds no run.
+    """
+    path = directory / NAME
+    write_atomically(path, page(directory).encode())
+    return path
+
+
+def page(directory: Path) -> str:
+    """Return the page of the run in `directory`; raise `DataError` if it holds no run."""
+    import jinja2
+    import markupsafe
+
+    identity = results.read_identity(directory)
+    rows = results.rows(directory)
+    found = results.entries(directory, identity)
+    lines = {at: list(each.values()) for at, each in found.items()}
+    images = max((row.images for row in rows), default=0)
+    own_radii = any(entry.get("by_radius") is not None for each in lines.values() for entry in each)
+    pictures = gallery(directory, identity, found)
+    names = list(dict.fromkeys(name for name, _ in found))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "figures": _figures, "between": _between}
+    return environment.get_template("report.html.jinja").render(
+        version=smoothseg.__version__,
+        dataset=str(identity["plan"]["dataset"]["name"]),
+        planned=len(identity["images"]),
+        images=images,
+        unfinished=any(row.images < len(identity["images"]) for row in rows)
+        or len(rows) < len(identity["plan"]["methods"]) * len(identity["plan"]["sigma"]),
+        skipped=len(identity.get("skipped", ())),
+        claim=claim.claim(identity, images=images, own_radii=own_radii),
+        own_radii=own_radii,
+        reaches=claim.reach(lines),
+        layout=(wide if comparable(rows) else long)(rows, timing=False) if rows else None,
+        chart=charts.chart([curves.curve(name, sigma, each) for (name, sigma), each in lines.items()]),
+        width=charts.WIDTH,
+        height=charts.HEIGHT,
+        methods=names,
+        classes=_per_class(rows, directory),
+        definitions=metrics.DEFINITIONS,
+        gallery=pictures,
+        most=IMAGES,
+        longest=previews.LONGEST,
+        setup=_setup(identity),
+        style=markupsafe.Markup((_PAGE / "report.css").read_text(encoding="utf-8")),
+        script=markupsafe.Markup((_PAGE / "report.js").read_text(encoding="utf-8")),
+    )
+
+
+def _per_class(rows: list[Row], directory: Path) -> list[dict[str, Any]]:
+    """Return for each method with labels its sigmas, and its labelled classes with their scores at each."""
+    colours, _ = previews.read_legend(directory)
+    result = []
+    for method in dict.fromkeys(row.method for row in rows):
+        own = [row for row in rows if row.method == method and row.certified and row.certified.per_class]
+        if not own:
+            continue
+        scores = [row.certified.per_class for row in own if row.certified is not None]
+        total = sum(one.pixels for one in scores[0])
+        if colours is None or len(colours) != len(scores[0]):
+            colours = list(palette(len(scores[0])))
+        classes = []
+        for c, one in enumerate(scores[0]):
+            if any(each[c].pixels for each in scores):
+                classes.append(
+                    {
+                        "name": one.name,
+                        "colour": colours[c],
+                        "share": one.pixels / total,
+                        "scores": [each[c] for each in scores],
+                    }
+                )
+        result.append({"method": method, "sigmas": [row.sigma for row in own], "classes": classes})
+    return result
+
+
+def _setup(identity: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the results depend on as (term, text), paths reduced to the name of the file."""
+    plan = identity["plan"]
+    terms = [("dataset", _component("dataset", plan["dataset"]))]
+    for method in plan["methods"]:
+        parts = (_component(kind, method[kind]) for kind in ("denoiser", "segmenter", "certifier"))
+        terms.append((str(method["name"]), " · ".join(parts)))
+    terms += [
+        ("σ", ", ".join(f"{sigma:g}" for sigma in plan["sigma"])),
+        ("scale", f"{plan['scale']:g}, {plan['convention']}, denoised at {plan['denoise_at']}"),
+        ("noise", f"{identity['noise']}, seed {plan['seed']}"),
+        ("device", str(plan["device"])),
+        ("versions", ", ".join(f"{name} {version}" for name, version in identity["versions"].items())),
+    ]
+    digests = {
+        f"{_PATH.sub('', name)} {digest[:12]}"
+        for parts in identity["weights"].values()
+        for each in parts.values()
+        for name, digest in each.items()
+    }
+    if digests:
+        terms.append(("weights (sha256)", ", ".join(sorted(digests))))
+    return terms
+
+
+def _component(kind: str, plain: Mapping[str, Any]) -> str:
+    """Return a component as it is named on the command line, a certifier with all its options."""
+    shown = {key: _PATH.sub("", value) if isinstance(value, str) else value for key, value in plain.items()}
+    registry = plugins()[kind]
+    known = kind != "certifier" and plain["name"] in registry
+    defaults = (
+        {field.name: field.default for field in registry.entry(plain["name"]).fields} if known else None
+    )
+    return settings(str(plain["name"]), shown, defaults)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _figures(value: float) -> str:
+    """Return a number with three significant figures."""
+    return _plain(value, 3)
+
+
+def _between(values: tuple[float, float]) -> str:
+    low, high = (_plain(value, 2) for value in values)
+    return low if low == high else f"{low} to {high}"
+
+
+def _plain(value: float, figures: int) -> str:
+    """Return `value` with so many significant figures and without an exponent."""
+    return format(decimal.Decimal(f"{value:.{figures}g}"), "f")
