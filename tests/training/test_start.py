@@ -49,7 +49,9 @@ def test_a_run_starts_from_the_given_weights(denoiser_training, small, tmp_path)
     assert any(not torch.allclose(state(fresh.weights)[k], t, atol=1e-2) for k, t in state(small).items())
     card = weights.load(str(made.weights), package="smoothseg_kair").card
     assert card["weights"] == {"initial": weights.digest(small)}
-    assert f"| started from | the weights with sha256 {weights.digest(small)[:12]}... |" in made.card.read_text()
+    assert (
+        f"| started from | the weights with sha256 {weights.digest(small)[:12]}... |" in made.card.read_text()
+    )
     assert card["recipe"]["initial"] == "PATH"
 
 
