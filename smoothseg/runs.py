@@ -57,7 +57,7 @@ _NUMERICAL = (
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """Sample keys become file names."""
 
-__all__ = ["Job", "Prepared", "check_directory", "execute", "prepare"]
+__all__ = ["Job", "Prepared", "check_directory", "execute", "pace", "prepare"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +176,30 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
         models[method.slug] = BaseModel(denoiser, segmenter, geometry)
     keys = tuple(dataset.keys[index] for index in chosen)
     return Prepared(plan, device, dataset, tuple(chosen), keys, images, bad, models, certifiers)
+
+
+def pace(prepared: Prepared) -> dict[str, float]:
+    """Return the seconds that one noise sample takes on this machine, by method slug.
+
+    Measured on the second of two samples of the first image, at the largest sigma; neither is kept.
+    """
+    sample, sigma = prepared.dataset[prepared.indices[0]], max(prepared.plan.sigma)
+    found = {}
+    for slug, model in prepared.models.items():
+        draw = Draw(
+            model,
+            sample.image,
+            sample.key,
+            sigma=sigma,
+            seed=prepared.plan.seed,
+            batch_size=1,
+            device=prepared.device,
+        )
+        draw(1)
+        begun = time.perf_counter()
+        draw(1).mode()
+        found[slug] = time.perf_counter() - begun
+    return found
 
 
 def check_directory(directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -134,6 +135,13 @@ def test_a_dry_run_shows_the_grid_and_runs_nothing(grid, tmp_path):
     assert "half: 2 images, scale 0.5, sigma 0.05, 0.1 " in text
     assert "whole: 2 images, scale 1, sigma 0.05, 0.1, geometry of the paper's code" in text
     assert "512 noise samples in all" in text
+    assert "about" not in text
+    measured = invoke(
+        "reproduce", grid, "--dry-run", "--measure", "--threads", 1, "--output", tmp_path / "out"
+    )
+    assert re.search(
+        r"256 noise samples in all, about \d+ (s|min) on this machine", " ".join(measured.stdout.split())
+    )
     assert not (tmp_path / "out").exists()
 
 

@@ -43,6 +43,11 @@ __all__ = ["reproduce"]
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be run and what it costs, and run nothing.")
 @click.option(
+    "--measure",
+    is_flag=True,
+    help="Time a noise sample of every method first, and say how long all of it takes.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(FORMAT_NAMES),
@@ -60,6 +65,7 @@ def reproduce(
     threads: int | None,
     output: Path | None,
     dry_run: bool,
+    measure: bool,
     form: str,
     **overrides: Any,
 ) -> None:
@@ -83,19 +89,19 @@ def reproduce(
     experiment = experiments.read(path, overrides=overrides, root=root)
     wanted = experiments.GEOMETRIES if geometry == "both" else (geometry,)
     parts = experiments.select(experiment, geometries=wanted, only=only)
-    _show_plan(experiment, parts, counted=not dry_run)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    _show_plan(experiment, parts, strict=measure or not dry_run, measure=measure, aside=not dry_run)
     if dry_run:
         return
     output = output or Path("runs") / path.stem
-    import torch
-
     from smoothseg import runs
     from smoothseg.cli.certify import resumable
     from smoothseg.cli.progress import progress
 
     runs.check_directory(output)
-    if threads is not None:
-        torch.set_num_threads(threads)
 
     def run(part: Part, directory: Path) -> None:
         with progress() as track:
@@ -114,22 +120,27 @@ def reproduce(
     click.echo(f"runs    {', '.join(str(output / part.name) for part in parts)}", err=True)
 
 
-def _show_plan(experiment: Experiment, parts: Sequence[Part], *, counted: bool) -> None:
-    """Print what is to be run; the number of images is known where the dataset is there."""
+def _show_plan(
+    experiment: Experiment, parts: Sequence[Part], *, strict: bool, measure: bool, aside: bool
+) -> None:
+    """Print what is to be run, with the time it takes if it is to be measured; `aside` on stderr.
+
+    strict: raise if the dataset is not there; otherwise its number of images is taken for granted.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from smoothseg import experiments
     from smoothseg.errors import DataError
 
-    console = Console(highlight=False, stderr=counted)
+    console = Console(highlight=False, stderr=aside)
     console.print(experiment.title, style="bold")
-    total = 0
+    total, seconds = 0, 0.0
     for part in parts:
         try:
             images = len(part.plan.indices(len(part.plan.dataset.load())))
         except DataError as error:
-            if counted:
+            if strict:
                 raise
             images = part.plan.images or 100
             if part is parts[0]:
@@ -139,13 +150,33 @@ def _show_plan(experiment: Experiment, parts: Sequence[Part], *, counted: bool) 
         console.print(f"{part.name}: {images} images, scale {part.plan.scale:g}, sigma {sigmas}{geometry}")
         table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False)
         table.add_column("  method", min_width=33)
-        for name in ("certificates", "noise samples", "denoiser passes"):
+        for name in ("certificates", "samples", "denoiser passes", *(["about"] if measure else [])):
             table.add_column(name, justify="right")
+        pace = _pace(part) if measure else {}
         for method in part.plan.methods:
             one = experiments.cost(part, method, images)
             total += one.samples
-            table.add_row(
-                f"  {method.name}", str(one.certificates), str(one.samples), str(one.denoiser_passes)
-            )
+            seconds += pace.get(method.slug, 0.0) * one.samples
+            counts = (one.certificates, one.samples, one.denoiser_passes)
+            about = [_duration(pace[method.slug] * one.samples)] if measure else []
+            table.add_row(f"  {method.name}", *map(str, counts), *about)
         console.print(table)
-    console.print(f"{total} noise samples in all", style="dim")
+    told = f"{total} noise samples in all" + (
+        f", about {_duration(seconds)} on this machine" if measure else ""
+    )
+    console.print(told, style="dim")
+
+
+def _pace(part: Part) -> dict[str, float]:
+    from smoothseg import runs
+    from smoothseg.cli.progress import progress
+
+    with progress() as track:
+        return runs.pace(runs.prepare(part.plan, on_download=track.download))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"
