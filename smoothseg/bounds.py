@@ -26,6 +26,7 @@ pixels, C certified as it and A abstained, and the two agree at an IoU of at lea
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -33,8 +34,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg.errors import ConfigError, DataError
+from smoothseg.protocols import Certifier
 
-__all__ = ["Bounds", "ClassBounds", "Region", "bounds", "mean_iou", "regions"]
+__all__ = ["Bounds", "ClassBounds", "Region", "bounds", "check_certifier", "mean_iou", "regions", "tolerated"]
 
 LabelMap: TypeAlias = npt.NDArray[np.integer[Any]]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -85,10 +87,10 @@ class Bounds:
     """Those among them that the adversary may give any class."""
 
     accuracy: float | None
-    """Least share of the labelled pixels with the right class; None without labels."""
+    """Least share of the labelled pixels with the right class; None without any."""
 
     mean_iou: float | None
-    """Least mean IoU with the labels, over the classes that are labelled in the region; None without labels."""
+    """Least mean IoU with the labels, over the classes that are labelled in the region; None without any."""
 
     classes: tuple[ClassBounds, ...]
     """One entry a class, in the order of the label indices."""
@@ -139,7 +141,7 @@ def bounds(
     kept = np.ones(shape, dtype=bool) if region is None else region.astype(bool)
     if labels is not None and ignore is not None:
         kept &= labels != ignore
-    if not kept.any():
+    if region is not None and not kept.any():
         raise DataError("the region has no pixels that count")
     found, sure = prediction[kept].astype(np.int64), certified[kept]
     _check_classes("prediction", found, count)
@@ -160,7 +162,7 @@ def bounds(
         radius=radius,
         pixels=found.size,
         abstained=abstained,
-        accuracy=float(right.sum() / truth.size),
+        accuracy=_share(right.sum(), truth.size),
         mean_iou=mean_iou(right, labelled + wrong, possible, abstained, counted=labelled > 0),
         classes=tuple(
             dataclasses.replace(
@@ -206,9 +208,16 @@ def mean_iou(
 
     from scipy import optimize
 
-    highest = float((hit / size**2).max())
-    best = optimize.minimize_scalar(lambda price: -dual(price), bounds=(0.0, highest), method="bounded")
-    least = max(dual(0.0), dual(float(best.x)))
+    # Prices of different classes lie orders of magnitude apart: the search goes over their logarithm.
+    highest = math.log(float((hit / size**2).max()))
+    lowest = math.log(float((hit / (size + room) ** 2).min()))
+    best = optimize.minimize_scalar(
+        lambda price: -dual(math.exp(price)),
+        bounds=(lowest - 1, highest + 1),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    least = max(dual(0.0), dual(math.exp(float(best.x))))
     return least / int(np.count_nonzero(counted))
 
 
@@ -234,13 +243,18 @@ def regions(
     return tuple(sorted(found, key=lambda region: (-region.pixels, region.top, region.left)))
 
 
-def check_certifier(described: dict[str, Any]) -> None:
-    """Raise `ConfigError` if the certifier that `described` names allows a certified pixel to be wrong."""
-    if int(described.get("k", 1)) > 1:
+def check_certifier(certifier: Certifier) -> None:
+    """Raise `ConfigError` if the promise of `certifier` allows a certified pixel to be wrong."""
+    if allowed := tolerated(certifier):
         raise ConfigError(
-            f"certifier '{described.get('name')}' with k={described['k']} allows certified pixels to be wrong: "
-            "bounds need one that allows none, such as holm"
+            f"the certifier allows {allowed} certified pixel{'s' * (allowed > 1)} of an image to be wrong: bounds need "
+            "one that allows none, such as holm"
         )
+
+
+def tolerated(certifier: Certifier) -> int:
+    """Return how many certified pixels of an image may be wrong under the promise of `certifier`."""
+    return int(getattr(certifier, "tolerates", 0))
 
 
 def _unlabelled(name: str, held: int, abstained: int) -> ClassBounds:

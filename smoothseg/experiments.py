@@ -1,8 +1,9 @@
 """An experiment: several runs that make one table, beside the numbers that were published for it.
 
 An experiment is a YAML file. `common` holds options of `smoothseg certify` that all its runs share, `runs` a list of
-further options, each with a `name` (its folder) and a `geometry`: `ours`, which tells the denoiser the noise that
-resizing leaves, or `paper`, the conventions of the published code. `published` names rows of `published.yaml`.
+further options, each with a `name` (its folder). A run's geometry is `paper` with `convention: paper`, that of the
+published code, else `ours`, which tells the denoiser the noise that resizing leaves. `published` names rows of
+`published.yaml`.
 
 OUTPUT/
   RUN-NAME/                                         an ordinary run directory each, see `runs.py`
@@ -19,11 +20,9 @@ from typing import Any
 
 from smoothseg import results
 from smoothseg.errors import ConfigError, UnknownNameError
-from smoothseg.files import read_yaml, write_atomically
+from smoothseg.files import read_yaml
 from smoothseg.metrics import Scores
 from smoothseg.plan import Method, Plan
-from smoothseg.plugins import plugins
-from smoothseg.report.formats import FORMATS, per_class
 from smoothseg.report.rows import Row
 
 __all__ = [
@@ -32,6 +31,7 @@ __all__ = [
     "Cost",
     "Experiment",
     "Part",
+    "check",
     "cost",
     "execute",
     "find",
@@ -60,8 +60,12 @@ class Part:
     """One run of an experiment."""
 
     name: str
-    geometry: str
     plan: Plan
+
+    @property
+    def geometry(self) -> str:
+        """`paper` with the conventions of the published code, else `ours`."""
+        return "paper" if self.plan.convention == "paper" else "ours"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Experiment:
     title: str
     parts: tuple[Part, ...]
     published: tuple[Row, ...]
+    source: str = ""
+    """Where the published rows come from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,23 +127,25 @@ def of(
     listed = content.get("runs")
     if not isinstance(listed, list) or not listed:
         raise ConfigError(f"{source}: runs must be a list of runs")
-    common = dict(content.get("common") or {})
+    common = content.get("common") or {}
+    if not isinstance(common, Mapping) or not all(isinstance(entry, Mapping) for entry in listed):
+        raise ConfigError(f"{source}: common and each of runs must be a mapping of options")
     parts: list[Part] = []
     for entry in listed:
-        options = {**common, **(entry if isinstance(entry, dict) else {})}
-        name, geometry = options.pop("name", None), options.pop("geometry", "ours")
+        options = {**common, **entry}
+        name = options.pop("name", None)
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name in {part.name for part in parts}:
             raise ConfigError(
                 f"{source}: each run needs a name of its own of a-z, 0-9, '.' and '-', got {name!r}"
             )
-        if geometry not in GEOMETRIES:
-            raise UnknownNameError.of(f"geometry of run '{name}'", str(geometry), GEOMETRIES)
         options |= {key: value for key, value in (overrides or {}).items() if value is not None}
         if root is not None:
             options["dataset"] = _rooted(options.get("dataset"), root)
-        parts.append(Part(name, geometry, Plan.of(options)))
+        parts.append(Part(name, Plan.of(options)))
     title = str(content.get("title", Path(source).stem))
-    return Experiment(title, tuple(parts), published(content.get("published")))
+    beside = content.get("published")
+    found = published(beside)
+    return Experiment(title, tuple(parts), found, str(_published()[str(beside)]["source"]) if found else "")
 
 
 def _rooted(spec: Any, root: str) -> dict[str, Any]:
@@ -147,13 +155,13 @@ def _rooted(spec: Any, root: str) -> dict[str, Any]:
     return {"name": name, **options, "root": root}
 
 
-def published(key: str | None) -> tuple[Row, ...]:
+def published(key: Any) -> tuple[Row, ...]:
     """Return the published rows under `key` of `published.yaml`, none for None."""
     if key is None:
         return ()
-    data = read_yaml(_HERE / "published.yaml")
-    if key not in data:
-        raise UnknownNameError.of("published table", key, data)
+    data = _published()
+    if not isinstance(key, str) or key not in data:
+        raise UnknownNameError.of("published table", str(key), data)
     table = data[key]
     found, images = [], int(table["images"])
     for method in table["rows"]:
@@ -177,6 +185,10 @@ def published(key: str | None) -> tuple[Row, ...]:
     return tuple(found)
 
 
+def _published() -> dict[str, Any]:
+    return read_yaml(_HERE / "published.yaml")
+
+
 def _scores(images: int, accuracy: float, mean_iou: float, abstained: float | None) -> Scores:
     return Scores(images, 0, accuracy, mean_iou, abstained, None, None, None, ())
 
@@ -184,40 +196,53 @@ def _scores(images: int, accuracy: float, mean_iou: float, abstained: float | No
 def cost(part: Part, method: Method, images: int) -> Cost:
     """Return what one method of `part` takes on `images` images.
 
-    A chain that is not thinned is counted with every timestep, the most that a sigma can ask for.
+    A denoiser's recipe may say how many `calls` of its network a sample takes; without it, it is one.
     """
     certificates = len(part.plan.sigma) * images
     samples = int(method.certifier.load().samples) * certificates
-    described = plugins()["denoiser"].describe(method.denoiser)
-    calls = 0 if described["name"] == "identity" else 1
-    if described.get("steps") == "multi":
-        calls = int(described.get("respacing") or 1000)
-    return Cost(certificates, samples, calls * samples)
+    return Cost(certificates, samples, int(getattr(method.denoiser, "calls", 1)) * samples)
+
+
+def check(parts: Sequence[Part]) -> None:
+    """Raise what can be known to be wrong with any of `parts` before the first of them runs."""
+    for part in parts:
+        part.plan.check_weights()
+        for method in part.plan.methods:
+            method.certifier.load()
 
 
 def rows(experiment: Experiment, output: Path) -> list[Row]:
-    """Return the rows of the runs in `output` that there are, finished or not, and the published ones."""
-    found = []
+    """Return the rows of the runs in `output` that there are, finished or not, and the published ones.
+
+    Methods of two runs that cannot be told apart otherwise have the run's name behind theirs.
+    """
+    found: list[tuple[Part, Row]] = []
     for part in experiment.parts:
         if (output / part.name / "run.json").exists():
             for row in results.rows(output / part.name):
                 label = row.method if part.geometry == "ours" else f"{row.method}, paper's geometry"
-                found.append(dataclasses.replace(row, method=label))
-    return [*found, *experiment.published]
+                found.append((part, dataclasses.replace(row, method=label)))
+    told: dict[Any, set[str]] = {}
+    for part, row in found:
+        told.setdefault(_identity(row), set()).add(part.name)
+    return [
+        *(
+            row
+            if len(told[_identity(row)]) == 1
+            else dataclasses.replace(row, method=f"{row.method}, {part.name}")
+            for part, row in found
+        ),
+        *experiment.published,
+    ]
 
 
-def write(experiment: Experiment, output: Path) -> list[Row]:
-    """Write the tables of all runs in `output` and return their rows; the same runs give the same bytes."""
-    found = rows(experiment, output)
-    for name, content in (
-        ("table.md", FORMATS["markdown"](found)),
-        ("table.tex", FORMATS["latex"](found)),
-        ("metrics.csv", FORMATS["csv"](found)),
-        ("metrics.json", FORMATS["json"](found)),
-        ("per_class.csv", per_class(found)),
-    ):
-        write_atomically(output / name, content.encode())
-    return found
+def _identity(row: Row) -> tuple[Any, ...]:
+    return row.method, row.denoiser, row.segmenter, row.certifier, row.scale, row.sigma
+
+
+def write(experiment: Experiment, output: Path) -> None:
+    """Write the tables of all runs in `output`; the same runs give the same bytes."""
+    results.write_tables(output, rows(experiment, output))
 
 
 def select(
@@ -228,9 +253,12 @@ def select(
     for name in only:
         if name not in names:
             raise UnknownNameError.of("run", name, names, listed="there are")
-    if only:
-        return tuple(part for part in experiment.parts if part.name in only)
-    return tuple(part for part in experiment.parts if part.geometry in geometries)
+    chosen = tuple(
+        part for part in experiment.parts if (part.name in only if only else part.geometry in geometries)
+    )
+    if not chosen:
+        raise ConfigError(f"{experiment.title}: none of its runs has the geometry {' or '.join(geometries)}")
+    return chosen
 
 
 def execute(

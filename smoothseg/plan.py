@@ -122,6 +122,13 @@ class Plan:
             "device": self.device,
         }
 
+    def check_weights(self) -> None:
+        """Raise `WeightsError` for a weight reference that means nothing, without loading or fetching anything."""
+        for method in self.methods:
+            for recipe in (method.denoiser, method.segmenter):
+                if isinstance(reference := getattr(recipe, "weights", None), str):
+                    weights.locate(reference, package=weights.package_of(recipe))
+
     def indices(self, length: int) -> range:
         """Return the samples to certify of a dataset of `length`; raise `ConfigError` if there are none."""
         chosen = range(0, length, self.every)[: self.images]

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from smoothseg import certificate as certificates
 from smoothseg import metrics
-from smoothseg.bounds import Bounds, Region, bounds, check_certifier, regions
-from smoothseg.errors import ConfigError, DataError, UnknownNameError
+from smoothseg.errors import DataError
 from smoothseg.files import write_atomically
-from smoothseg.images import read_labels
 from smoothseg.ledger import Ledger
 from smoothseg.plugins import plugins
 from smoothseg.registry import settings
 from smoothseg.report.formats import FORMATS, per_class
 from smoothseg.report.rows import Row
 
-__all__ = ["SCHEMA", "Bounded", "bounded", "entries", "intact", "read_identity", "rows", "write_tables"]
+__all__ = ["SCHEMA", "entries", "intact", "read_identity", "rows", "write_tables"]
 
 SCHEMA = 1
 """Version of the run directory's layout; `read_identity` refuses any other."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Bounded:
-    """The bounds of one certificate of a run, and its regions, the largest first."""
-
-    key: str
-    method: str
-    sigma: float
-    bounds: Bounds
-    regions: tuple[Region, ...]
 
 
 def rows(directory: Path) -> list[Row]:
@@ -74,83 +56,14 @@ def entries(
     return result
 
 
-def bounded(
-    directory: Path,
-    *,
-    method: str | None = None,
-    sigma: float | None = None,
-    key: str | None = None,
-    radius: float | None = None,
-    region: Path | None = None,
-    least: int = 1,
-) -> Iterator[Bounded]:
-    """Yield the bounds of the certificates of the run in `directory`, those of one method, sigma or key if given.
-
-    Labels come from the run's dataset. radius: what to bound at, no more than a certificate's unless it has a radius
-    a pixel; None takes the certificate's. region: a mask file of the image's size, 0 outside. least: pixels of the
-    smallest region that is listed.
-
-    Raises `UnknownNameError` and `ConfigError` for what the run does not have, `DataError` for files that are missing
-    or are not those that the ledger records.
-    """
-    identity = read_identity(directory)
-    latest = {entry["certificate"]: entry for entry in Ledger(directory / "ledger.jsonl")}
-    wanted = set(identity["images"])
-    entries = [entry for entry in latest.values() if entry["key"] in wanted]
-    for name, value in (("method", method), ("sigma", sigma), ("key", key)):
-        known = sorted({entry[name] for entry in entries})
-        if value is not None and value not in known:
-            raise UnknownNameError.of(
-                "image" if name == "key" else name, str(value), map(str, known), listed="the run has"
-            )
-        entries = [entry for entry in entries if value is None or entry[name] == value]
-    dataset = plugins()["dataset"].recipe(identity["plan"]["dataset"]).load()
-    index = {name: number for number, name in enumerate(dataset.keys)}
-    for entry in sorted(entries, key=lambda one: (one["key"], one["method"], one["sigma"])):
-        if entry["key"] not in index or not intact(directory, entry):
-            what = (
-                "dataset has no image"
-                if entry["key"] not in index
-                else "ledger records another certificate of"
-            )
-            raise DataError(f"{directory}: the {what} '{entry['key']}'")
-        made = certificates.load(directory / entry["certificate"])
-        check_certifier(made.provenance["certifier"])
-        at, certified = _at(made, radius)
-        labels = dataset[index[entry["key"]]].labels
-        mask = None
-        if region is not None:
-            size = made.prediction.shape[0], made.prediction.shape[1]
-            mask = read_labels(region, classes=255, ignore=255, size=size) != 0
-        classes, ignore = made.provenance["classes"], None if labels is None else dataset.ignore
-        inside = made.prediction if mask is None else np.where(mask, made.prediction, -1)
-        yield Bounded(
-            entry["key"],
-            entry["method"],
-            entry["sigma"],
-            bounds(made.prediction, certified, classes, radius=at, labels=labels, ignore=ignore, region=mask),
-            regions(inside, certified, classes, least=least),
-        )
-
-
-def _at(made: certificates.Certificate, radius: float | None) -> tuple[float, npt.NDArray[np.bool_]]:
-    """Return the radius to bound at and the pixels that are certified at it."""
-    if radius is None or radius == made.radius:
-        return made.radius, made.certified
-    if made.verdict.radii is not None:
-        return radius, made.certified & (made.verdict.radii >= radius)
-    if not radius < made.radius:
-        raise ConfigError(f"--radius {radius:g} is beyond the certificate's radius of {made.radius:g}")
-    return radius, made.certified
-
-
 def write_tables(directory: Path, result: Sequence[Row]) -> None:
-    """Write the files a run promises: metrics.json, metrics.csv, per_class.csv and table.md."""
+    """Write the tables of a run, or of several together: metrics.json and .csv, per_class.csv, table.md and .tex."""
     for name, content in (
         ("metrics.json", FORMATS["json"](result)),
         ("metrics.csv", FORMATS["csv"](result)),
         ("per_class.csv", per_class(result)),
         ("table.md", FORMATS["markdown"](result)),
+        ("table.tex", FORMATS["latex"](result)),
     ):
         write_atomically(directory / name, content.encode())
 

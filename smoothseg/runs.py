@@ -35,6 +35,7 @@ from smoothseg import certificate as certificates
 from smoothseg import devices, metrics, noise, results, weights
 from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
+from smoothseg.digests import sample_digests
 from smoothseg.errors import ConfigError, DataError, PluginError, RunMismatchError
 from smoothseg.files import write_atomically
 from smoothseg.geometry import Geometry
@@ -144,7 +145,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
             continue
         chosen.append(index)
         sizes.add((sample.image.shape[0], sample.image.shape[1]))
-        images[key] = _digests_of(sample)
+        images[key] = sample_digests(sample)
     if bad and not skip_bad:
         listed = "; ".join(list(bad.values())[:20]) + ("; ..." if len(bad) > 20 else "")
         raise DataError(
@@ -270,7 +271,7 @@ def _work(
         if not missing and not undrawn:
             continue
         sample = prepared.dataset[index]
-        if _digests_of(sample) != prepared.images[key]:
+        if sample_digests(sample) != prepared.images[key]:
             raise DataError(f"image {key} changed while the run was going on")
         for job in missing:
             if on_start is not None:
@@ -575,17 +576,6 @@ def _check_sample(sample: Sample, key: str, dataset: Dataset) -> None:
             f"{sample.key}: label {int(labels[wrong][0])} at {int(wrong.sum())} pixels is neither one of the "
             f"{len(dataset.classes)} classes nor {dataset.ignore} (ignore)"
         )
-
-
-def _digests_of(sample: Sample) -> dict[str, str | None]:
-    """Return the sha256 of a sample's image and labels, each with its size; None without labels."""
-
-    def digest(array: np.ndarray[Any, Any] | None) -> str | None:
-        if array is None:
-            return None
-        return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
-
-    return {"image": digest(sample.image), "labels": digest(sample.labels)}
 
 
 def _shown(classes: Sequence[str]) -> str:

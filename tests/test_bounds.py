@@ -111,6 +111,30 @@ def test_the_mean_is_below_any_spending():
         assert least >= (right / (union + possible)).mean() - 1e-12
 
 
+@pytest.mark.parametrize("pixels", [100, 10_000, 1_000_000, 100_000_000])
+def test_the_mean_is_as_tight_on_large_images_as_on_small_ones(pixels):
+    rng = np.random.default_rng(1)
+    share = np.array([0.4, 0.3, 0.1, 0.1, 0.05, 0.03, 0.02])
+    union = np.ceil(pixels * share * 3).astype(np.int64)
+    right = (union * rng.uniform(0.5, 0.95, 7)).astype(np.int64)
+    abstained = int(0.15 * union.sum())
+    possible = np.minimum(abstained, (union * 5).astype(np.int64))
+    least = mean_iou(right, union, possible, abstained, counted=np.ones(7, dtype=bool))
+    # The dual on a grid of prices, dense in their logarithm, is a bound, too: the search must find one as good.
+    prices = np.exp(np.linspace(np.log(1e-14), np.log(1.0), 200_001))[:, None]
+    spent = np.clip(np.sqrt(right / prices) - union, 0, possible)
+    grid = (right / (union + spent) + prices * spent).sum(1) - prices[:, 0] * abstained
+    assert least == pytest.approx(grid.max() / 7, rel=1e-6)
+
+
+def test_an_image_where_nothing_counts_has_trivial_bounds():
+    nothing = np.full((2, 2), IGNORE)
+    prediction, certified = np.zeros((2, 2), dtype=int), np.ones((2, 2), dtype=bool)
+    result = bounds(prediction, certified, CLASSES, radius=0.1, labels=nothing, ignore=IGNORE)
+    assert (result.pixels, result.accuracy, result.mean_iou) == (0, None, None)
+    assert result.classes[0].iou is None
+
+
 def test_ignored_pixels_and_those_outside_the_region_do_not_count():
     prediction = np.array([[0, 0, 1, 1], [0, 2, 2, 1]])
     labels = np.array([[0, 0, 1, 255], [1, 2, 2, 255]])
@@ -152,10 +176,12 @@ def test_what_cannot_be_bounded_is_refused(change, message):
 
 
 def test_a_certifier_that_allows_wrong_pixels_has_no_bounds():
-    check_certifier({"name": "holm", "n": 100})
-    check_certifier({"name": "kfwer", "k": 1})
-    with pytest.raises(ConfigError, match=r"kfwer.*k=5 allows certified pixels to be wrong"):
-        check_certifier({"name": "kfwer", "k": 5})
+    from smoothseg_segcertify import HolmRecipe, KFWERRecipe, NaivePixelRecipe
+
+    for recipe in (HolmRecipe(), HolmRecipe(taus=(0.6, 0.7)), KFWERRecipe(k=1), NaivePixelRecipe()):
+        check_certifier(recipe.load())
+    with pytest.raises(ConfigError, match="allows 4 certified pixels of an image to be wrong"):
+        check_certifier(KFWERRecipe(k=5).load())
 
 
 def test_all_bounds_hold_together_as_often_as_the_certificate_promises():

@@ -109,3 +109,40 @@ def test_a_radius_beyond_the_certificate_and_a_changed_file_are_refused(photos, 
     path = output / "certificates/identity/sigma-0.2/a.npz"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert "ledger records another certificate of 'a'" in str(invoke("bounds", output).exception)
+
+
+def test_labels_that_changed_since_the_run_are_refused(run, photos):
+    labels = np.array(Image.open(photos / "labels" / "a.png"))
+    labels[5, 5] ^= 1
+    Image.fromarray(labels).save(photos / "labels" / "a.png")
+    assert "labels 'a' are not those of the run" in str(invoke("bounds", run).exception)
+
+
+def test_a_radius_copied_from_the_table_can_be_given(run):
+    chosen = ("--method", "identity", "--sigma", 0.2, "--image", "a")
+    made = certificates.load(run / "certificates/identity/sigma-0.2/a.npz")
+    shown = next(
+        line for line in invoke("bounds", run, "--method", "identity").stdout.splitlines() if line[:2] == "a "
+    )
+    assert float(shown.split()[3]) <= made.radius
+    exact = 0.2 * 0.6744897501960817  # of tau 0.75, which float32 stores as a little less
+    result = json.loads(invoke("bounds", run, *chosen, "--format", "json", "--radius", exact).stdout)
+    assert 0 < exact - result[0]["bounds"]["radius"] < 1e-8
+    assert result[0]["bounds"]["abstained"] < result[0]["bounds"]["pixels"]
+    above = json.loads(invoke("bounds", run, *chosen, "--format", "json", "--radius", exact + 1e-6).stdout)
+    assert above[0]["bounds"]["abstained"] == above[0]["bounds"]["pixels"]
+
+
+def test_images_without_a_radius_are_bounded_trivially(photos, tmp_path):
+    output = tmp_path / "pattern"
+    invoke(
+        *("certify", "--dataset", f"folder:root={photos},images=images,labels=labels,classes=classes.txt"),
+        *("--segmenter", "toy-threshold", "--denoiser", "identity", "--scale", 1, "--device", "cpu"),
+        *("--certifier", "naive-pattern:n0=4,n=40,alpha=0.05", "--sigma", 0.4, "--output", output),
+    )
+    table = invoke("bounds", output)
+    assert table.exit_code == 0, table.exception
+    assert "nan" not in table.stdout
+    found = json.loads(invoke("bounds", output, "--format", "json", "--radius", 0.1).stdout)
+    assert {one["bounds"]["accuracy"] for one in found} == {0.0}
+    assert json.loads(invoke("bounds", output, "--format", "json").stdout)[0]["bounds"]["radius"] is None

@@ -316,3 +316,29 @@ def test_tau_is_an_option_of_the_certifier_and_several_give_a_radius_map(photos,
     assert invoke("verify", tmp_path / "several").exit_code == 0
     wrong = certify(photos, tmp_path / "wrong", *more, "0.3")
     assert "tau must be at least 0.5" in str(wrong.exception)
+
+
+def test_tau_goes_to_the_certifier_of_each_method_of_a_file(photos, tmp_path):
+    certify(photos, tmp_path / "run", "--denoiser", "identity")
+    again = invoke(
+        "certify", "--config", tmp_path / "run" / "config.yaml", "--tau", "0.8", "--output", tmp_path / "out"
+    )
+    assert again.exit_code == 0, again.stderr
+    text = (tmp_path / "out" / "config.yaml").read_text()
+    assert "tau: 0.8" in text
+    assert "n: 40" in text
+    assert "alpha: 0.05" in text
+    dataset = f"folder:root={photos},images=images,labels=labels,classes=classes.txt"
+    more = ("--dataset", dataset, "--segmenter", "toy-threshold", "--scale", 1, "--device", "cpu")
+    more += (
+        "--certifier",
+        "holm:n0=4,n=40,alpha=0.05,taus=0.55,0.6",
+        "--denoiser",
+        "identity",
+        "--sigma",
+        0.2,
+    )
+    assert invoke("certify", *more, "--tau", "0.7", "--output", tmp_path / "one").exit_code == 0
+    text = (tmp_path / "one" / "config.yaml").read_text()
+    assert "taus: null" in text
+    assert "tau: 0.7" in text

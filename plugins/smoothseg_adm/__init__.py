@@ -76,6 +76,11 @@ class ADMRecipe:
         if self.rows < 1:
             raise smoothseg.ConfigError(f"rows={self.rows} must be at least 1")
 
+    @property
+    def calls(self) -> int:
+        """Network calls a sample, for estimates; a chain that is not thinned counts with the most there can be."""
+        return 1 if self.steps == "single" else self.respacing or 1000
+
     def load(self, device: torch.device | str) -> ADMDenoiser:
         """Return the denoiser with its weights on `device`; nothing is loaded partially."""
         from smoothseg_adm import denoiser

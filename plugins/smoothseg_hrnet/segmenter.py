@@ -94,7 +94,7 @@ def load(
         digests={read_weights.path.name: read_weights.digest, **{side.name: digest(side) for side in sides}},
         precision=precision,
         device=device,
-        fit=fit,
+        fit=read_weights.options.get("fit", "pad") if fit == "auto" else fit,
     )
 
 

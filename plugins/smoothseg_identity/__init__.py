@@ -29,6 +29,11 @@ class Identity:
 class IdentityRecipe:
     """No denoising: the segmenter sees the noisy image."""
 
+    @property
+    def calls(self) -> int:
+        """Network calls a sample: none."""
+        return 0
+
     def load(self, device: torch.device) -> Identity:
         """Return the identity; `device` does not matter."""
         return Identity()

@@ -44,6 +44,8 @@ class HolmRecipe:
 
         if self.taus is None:
             return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, statistics.holm_threshold)
+        if self.tau != 0.75:
+            raise smoothseg.ConfigError("certifier options tau and taus exclude each other: give one of them")
         for tau in self.taus:
             _check_options(self.n0, self.n, self.alpha, tau)
         if len(set(self.taus)) < max(len(self.taus), 1):

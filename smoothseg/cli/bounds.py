@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from smoothseg.results import Bounded
+    from smoothseg.bounded import Bounded
+    from smoothseg.bounds import Bounds
 
 __all__ = ["bounds"]
 
@@ -23,7 +25,9 @@ __all__ = ["bounds"]
 @click.option("--sigma", type=float, help="Only this noise level.")
 @click.option("--image", help="Only the image with this key: every class, and the regions, are shown.")
 @click.option(
-    "--radius", type=float, help="Radius to bound at, with a radius map; the certificate's by default."
+    "--radius",
+    type=float,
+    help="Bound at a smaller radius, or at any where pixels have their own.  [default: the certificate's]",
 )
 @click.option(
     "--region",
@@ -57,16 +61,16 @@ def bounds(
     together with the certificate's 1 - alpha, without another test. With labels they bound the agreement with the
     ground truth, without them how far two segmentations within the radius can differ.
     """
-    from smoothseg import results
+    from smoothseg.bounded import bounded
     from smoothseg.errors import ConfigError
 
     if region is not None and image is None:
         raise ConfigError("--region is a mask of one image: name it with --image")
     found = list(
-        results.bounded(run, method=method, sigma=sigma, key=image, radius=radius, region=region, least=least)
+        bounded(run, method=method, sigma=sigma, key=image, radius=radius, region=region, least=least)
     )
     if form == "json":
-        click.echo(json.dumps([_plain(one) for one in found], indent=1))
+        click.echo(json.dumps([_plain(one) for one in found], indent=1, allow_nan=False))
         return
     from rich.console import Console
 
@@ -94,8 +98,8 @@ def _overview(console: Console, found: list[Bounded]) -> None:
     for one in found:
         whole = one.bounds
         table.add_row(
-            one.key, one.method, f"{one.sigma:g}", f"{whole.radius:.3f}", _percent(whole.accuracy),
-            _percent(whole.mean_iou), _percent(whole.abstained / whole.pixels),
+            one.key, one.method, f"{one.sigma:g}", _radius(whole.radius), _least(whole.accuracy),
+            _least(whole.mean_iou), _abstained(whole),
         )  # fmt: skip
     console.print(table)
 
@@ -105,8 +109,8 @@ def _detail(console: Console, one: Bounded) -> None:
 
     whole = one.bounds
     console.print(
-        f"{one.key}, {one.method}, sigma {one.sigma:g}, R {whole.radius:.3f}: accuracy at least "
-        f"{_percent(whole.accuracy)}, mean IoU at least {_percent(whole.mean_iou)}, {whole.abstained} of "
+        f"{one.key}, {one.method}, sigma {one.sigma:g}, R {_radius(whole.radius)}: accuracy at least "
+        f"{_least(whole.accuracy)}, mean IoU at least {_least(whole.mean_iou)}, {whole.abstained} of "
         f"{whole.pixels} pixels abstain",
         style="bold",
     )
@@ -119,7 +123,7 @@ def _detail(console: Console, one: Bounded) -> None:
         if bound.pixels_at_least or bound.labelled:
             shares = (bound.iou, bound.dice, bound.recall, bound.precision, bound.stable_iou)
             table.add_row(
-                bound.name, *map(_percent, shares), str(bound.pixels_at_least), str(bound.pixels_at_most)
+                bound.name, *map(_least, shares), str(bound.pixels_at_least), str(bound.pixels_at_most)
             )
     console.print(table)
     if one.regions:
@@ -130,14 +134,28 @@ def _detail(console: Console, one: Bounded) -> None:
         for part in one.regions:
             parts.add_row(
                 part.name, f"{part.top}-{part.bottom - 1}", f"{part.left}-{part.right - 1}", str(part.pixels),
-                _percent(part.certified / part.pixels),
+                _least(part.certified / part.pixels),
             )  # fmt: skip
         console.print(parts)
 
 
 def _plain(one: Bounded) -> dict[str, Any]:
-    return dataclasses.asdict(one)
+    plain = dataclasses.asdict(one)
+    if math.isnan(one.bounds.radius):
+        plain["bounds"]["radius"] = None
+    return plain
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
+def _radius(value: float) -> str:
+    """Return a radius of four digits, rounded down: a bound at it holds."""
+    return "–" if math.isnan(value) else f"{math.floor(1e4 * value) / 1e4:.4f}"
+
+
+def _least(share: float | None) -> str:
+    """Return a lower bound in percent, rounded down."""
+    return "–" if share is None else f"{math.floor(1000 * share + 1e-9) / 10:.1f}"
+
+
+def _abstained(whole: Bounds) -> str:
+    """Return the share of pixels that abstain in percent, rounded up."""
+    return f"{math.ceil(1000 * whole.abstained / whole.pixels - 1e-9) / 10:.1f}" if whole.pixels else "–"

@@ -107,8 +107,6 @@ def certify(
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
     given = {key: value for key, value in given.items() if value not in (None, [])}
     values = {} if config is None else {k.replace("-", "_"): v for k, v in read_yaml(config).items()}
-    if tau is not None:
-        given["certifier"] = _with_tau(given.get("certifier") or values.get("certifier") or "holm", tau)
     if "methods" in values and ("denoiser" in given or "segmenter" in given):
         del values["methods"]
     elif "methods" in values and "certifier" in given:
@@ -120,22 +118,21 @@ def certify(
             {**entry, "certifier": given["certifier"]} if isinstance(entry, dict) else entry
             for entry in values["methods"] or []
         ]
-    plan = Plan.of({**values, **given})
+    values |= given
+    if tau is not None:
+        values = _with_tau(values, tau)
+    plan = Plan.of(values)
 
     import hashlib
     import json
 
-    from smoothseg import weights
     from smoothseg.cli.progress import progress
 
     if output is None:
         text = json.dumps(plan.describe(), sort_keys=True)
         name = config.stem if config is not None else str(plan.describe()["dataset"]["name"])
         output = Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    for method in plan.methods:  # before torch is imported: a misspelt name is told at once
-        for recipe in (method.denoiser, method.segmenter):
-            if isinstance(reference := getattr(recipe, "weights", None), str):
-                weights.locate(reference, package=weights.package_of(recipe))
+    plan.check_weights()  # before torch is imported: a misspelt name is told at once
 
     import torch
 
@@ -166,14 +163,26 @@ def certify(
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
 
 
-def _with_tau(certifiers: Any, tau: str) -> list[dict[str, Any]]:
-    """Return the certifiers as mappings with `tau`, or with `taus` where there are several."""
+def _with_tau(values: dict[str, Any], tau: str) -> dict[str, Any]:
+    """Return the options `values` with `tau` for every certifier, or with `taus` where it lists several."""
     from smoothseg.registry import parse
 
-    key = "taus" if "," in tau else "tau"
-    listed = certifiers if isinstance(certifiers, list) else [certifiers]
-    parsed = [parse(spec, "certifier") for spec in listed]
-    return [{"name": name, **options, key: tau} for name, options in parsed]
+    def changed(spec: Any) -> dict[str, Any]:
+        name, options = parse(spec, "certifier")
+        options = {key: value for key, value in options.items() if key not in ("tau", "taus")}
+        return {"name": name, **options, "taus" if "," in tau else "tau": tau}
+
+    given = values.get("certifier", "holm")
+    certifiers = [changed(spec) for spec in (given if isinstance(given, list) else [given])]
+    methods = values.get("methods")
+    if isinstance(methods, list):
+        methods = [
+            {**entry, "certifier": changed(entry["certifier"])}
+            if isinstance(entry, dict) and isinstance(entry.get("certifier"), str | dict)
+            else entry
+            for entry in methods
+        ]
+    return {**values, "certifier": certifiers, **({} if methods is None else {"methods": methods})}
 
 
 @contextlib.contextmanager

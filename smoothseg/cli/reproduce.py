@@ -18,7 +18,7 @@ __all__ = ["reproduce"]
 
 @click.command()
 @click.argument("table")
-@click.option("--dataset", default="streets", show_default=True, help="Dataset that the table is made on.")
+@click.option("--dataset", help="Dataset that the table is made on.  [default: streets]")
 @click.option("--root", type=click.Path(file_okay=False), help="Folder of the dataset.")
 @click.option(
     "--geometry",
@@ -57,7 +57,7 @@ __all__ = ["reproduce"]
 )
 def reproduce(
     table: str,
-    dataset: str,
+    dataset: str | None,
     root: str | None,
     geometry: str,
     only: tuple[str, ...],
@@ -80,15 +80,20 @@ def reproduce(
     Examples:
       smoothseg reproduce table1
       smoothseg reproduce table2 --dataset camvid --root CamVid --every 20
-      smoothseg reproduce table1 --dataset cityscapes --root cityscapes --geometry both --dry-run
+      smoothseg reproduce table1 --dataset cityscapes --root PATH --dry-run
     """
     from smoothseg import experiments
     from smoothseg.cli.report import show
+    from smoothseg.errors import ConfigError
 
-    path = Path(table) if table.endswith((".yaml", ".yml")) else experiments.find(table, dataset)
+    own = table.endswith((".yaml", ".yml"))
+    if own and dataset is not None:
+        raise ConfigError(f"{table} says itself which dataset it is about: leave --dataset out")
+    path = Path(table) if own else experiments.find(table, dataset or "streets")
     experiment = experiments.read(path, overrides=overrides, root=root)
     wanted = experiments.GEOMETRIES if geometry == "both" else (geometry,)
     parts = experiments.select(experiment, geometries=wanted, only=only)
+    experiments.check(parts)
     if threads is not None:
         import torch
 
@@ -116,6 +121,8 @@ def reproduce(
     with resumable():
         experiments.execute(experiment, parts, output, run=run)
     show(experiments.rows(experiment, output), form)
+    if experiment.source:
+        click.echo(f"\npublished: {experiment.source}", err=True)
     click.echo(f"\ntables  {output}/table.md, table.tex, metrics.csv, metrics.json", err=True)
     click.echo(f"runs    {', '.join(str(output / part.name) for part in parts)}", err=True)
 
@@ -136,15 +143,19 @@ def _show_plan(
     console = Console(highlight=False, stderr=aside)
     console.print(experiment.title, style="bold")
     total, seconds = 0, 0.0
+    lengths: dict[Any, int | None] = {}  # loading a dataset may take a while: each is loaded once
     for part in parts:
-        try:
-            images = len(part.plan.indices(len(part.plan.dataset.load())))
-        except DataError as error:
-            if strict:
-                raise
-            images = part.plan.images or 100
-            if part is parts[0]:
-                console.print(f"{error}; {images} images are taken for granted", style="dim")
+        if part.plan.dataset not in lengths:
+            try:
+                lengths[part.plan.dataset] = len(part.plan.dataset.load())
+            except DataError as error:
+                if strict:
+                    raise
+                lengths[part.plan.dataset] = None
+                console.print(f"{error}", style="dim")
+                console.print("100 images are assumed", style="dim")
+        length = lengths[part.plan.dataset]
+        images = len(part.plan.indices(100 if length is None else length))
         geometry = "" if part.geometry == "ours" else ", geometry of the paper's code"
         sigmas = ", ".join(f"{sigma:g}" for sigma in part.plan.sigma)
         console.print(f"{part.name}: {images} images, scale {part.plan.scale:g}, sigma {sigmas}{geometry}")

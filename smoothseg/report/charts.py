@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
+from smoothseg.report.claim import LEVELS
 from smoothseg.report.curves import Curve
 
 __all__ = ["HEIGHT", "WIDTH", "Chart", "Line", "Point", "Tick", "chart"]
@@ -17,9 +18,6 @@ WIDTH, HEIGHT = 960, 400
 """Size of the view box."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 22, 44, 58
-
-LEVELS = 255
-"""8-bit levels in one unit of pixel value."""
 
 _FEW = 12
 """A curve with more steps than this is a line without points."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smoothseg import metrics
+from smoothseg.bounds import tolerated
 from smoothseg.plugins import plugins
 
 __all__ = ["LEVELS", "Claim", "Reach", "claim", "reach"]
@@ -54,13 +55,13 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: bool) -> Claim
     certifiers = {str(each["certifier"]["name"]): each["certifier"] for each in methods}
     alphas = {each["certifier"].get("alpha") for each in methods}
     alpha = next(iter(alphas)) if len(alphas) == 1 else None
-    allowed = max((int(each["certifier"].get("k", 1)) for each in methods), default=1)
+    allowed = max(map(_tolerated, certifiers.values()), default=0)
     sure = (
         f"With probability at least {100 * (1 - alpha):.10g} %"
         if alpha
         else "With probability at least 1 − α"
     )
-    whom = "every certified pixel" if allowed == 1 else f"all but at most {allowed - 1} certified pixels"
+    whom = "every certified pixel" if allowed == 0 else f"all but at most {allowed} certified pixels"
     statement = (
         f"{sure} over the noise that was drawn, for each image by itself: however the image is changed, as long as "
         f"the change has an l2 norm below {'the pixel’s' if own_radii else 'the'} radius R, the smoothed model gives "
@@ -123,6 +124,13 @@ def reach(entries: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]) -> l
             )
         )
     return result
+
+
+def _tolerated(described: Mapping[str, Any]) -> int:
+    registry = plugins()["certifier"]
+    if described["name"] not in registry:
+        return 0
+    return tolerated(registry.recipe(described).load())
 
 
 def _per_image(alpha: float | None, images: int) -> str:

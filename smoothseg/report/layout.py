@@ -111,7 +111,7 @@ def long(rows: Sequence[Row], *, timing: bool) -> Layout:
     groups = [Group((), ("σ", "R"))]
     columns = [[Cell(f"{row.sigma:g}") for row in rows], [Cell(_number(row.radius)) for row in rows]]
     groups.append(Group(("certified",), ("acc", "mIoU", "abst")))
-    columns += _certified([row.certified for row in rows], sigmas=[row.sigma for row in rows])
+    columns += _certified([row.certified for row in rows], within=[(row.sigma, row.images) for row in rows])
     if with_clean:
         groups.append(Group(("clean",), ("acc", "mIoU")))
         plain = [row.clean for row in rows]
@@ -150,12 +150,15 @@ def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
     return labels
 
 
-def _certified(scores: Sequence[Scores | None], sigmas: Sequence[float] | None = None) -> list[list[Cell]]:
-    # The least abstention is not marked: abstaining little while certifying wrong classes is no merit.
-    within = sigmas or [0.0] * len(scores)
+def _certified(
+    scores: Sequence[Scores | None], within: Sequence[tuple[float, int]] | None = None
+) -> list[list[Cell]]:
+    # The least abstention is not marked: abstaining little while certifying wrong classes is no merit. Rows over other
+    # images, or at another sigma, are not compared.
+    places = within or [(0.0, 0)] * len(scores)
     return [
-        _cells(_each(scores, "accuracy"), rank_within=within),
-        _cells(_each(scores, "mean_iou"), rank_within=within),
+        _cells(_each(scores, "accuracy"), rank_within=places),
+        _cells(_each(scores, "mean_iou"), rank_within=places),
         _cells(_each(scores, "abstained")),
     ]
 
@@ -164,17 +167,19 @@ def _each(scores: Sequence[Scores | None], metric: str) -> list[float | None]:
     return [None if one is None else getattr(one, metric) for one in scores]
 
 
-def _cells(values: Sequence[float | None], rank_within: Sequence[float] | None = None) -> list[Cell]:
+def _cells(
+    values: Sequence[float | None], rank_within: Sequence[tuple[float, int]] | None = None
+) -> list[Cell]:
     """Return shares as percent; within each value of `rank_within` the highest is marked, ties as shown."""
     shown = [DASH if value is None else f"{100 * value:.1f}" for value in values]
-    best: dict[float, str] = {}
+    best: dict[tuple[float, int], str] = {}
     if rank_within is not None:
-        for sigma in set(rank_within):
-            here = [v for v, s in zip(values, rank_within, strict=True) if s == sigma and v is not None]
+        for place in set(rank_within):
+            here = [v for v, p in zip(values, rank_within, strict=True) if p == place and v is not None]
             if len(here) > 1:
-                best[sigma] = f"{100 * max(here):.1f}"
-    within = rank_within or [0.0] * len(shown)
-    return [Cell(text, best.get(s) == text) for text, s in zip(shown, within, strict=True)]
+                best[place] = f"{100 * max(here):.1f}"
+    within = rank_within or [(0.0, 0)] * len(shown)
+    return [Cell(text, best.get(p) == text) for text, p in zip(shown, within, strict=True)]
 
 
 def _number(value: float | None) -> str:
