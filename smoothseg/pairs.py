@@ -229,10 +229,10 @@ def checked(pairs: Iterable[Pair], *, listing: Path | None = None) -> Found:
             problems.append(f"no annotation {pair.annotation} for the image {pair.image}")
         elif not KEY.fullmatch(pair.key):
             problems.append(f"{pair.image}: expected a name of letters, digits, '-', '_' and '.'")
-        elif pair.key in good:
-            problems.append(f"two images have the name '{pair.key}': {good[pair.key].image} and {pair.image}")
+        elif (same := pair.key.casefold()) in good:  # some file systems take no notice of case
+            problems.append(f"two images have the name '{pair.key}': {good[same].image} and {pair.image}")
         else:
-            good[pair.key] = pair
+            good[same] = pair
     return Found(tuple(good.values()), tuple(problems))
 
 

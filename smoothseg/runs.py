@@ -19,7 +19,6 @@ import io
 import json
 import os
 import platform
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +39,7 @@ from smoothseg.errors import ConfigError, DataError, PluginError, RunMismatchErr
 from smoothseg.files import write_atomically
 from smoothseg.geometry import Geometry
 from smoothseg.ledger import Ledger
+from smoothseg.pairs import KEY
 from smoothseg.palettes import palette
 from smoothseg.plan import Method, Plan
 from smoothseg.plugins import plugins
@@ -54,9 +54,6 @@ _NUMERICAL = (
     "mmengine", "mmcv-lite", "mmcv",
 )  # fmt: skip
 """Distributions whose versions are recorded."""
-
-_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-"""Sample keys become file names."""
 
 __all__ = ["Job", "Prepared", "check_directory", "execute", "pace", "prepare"]
 
@@ -540,7 +537,7 @@ def _check_dataset(dataset: Dataset) -> None:
         raise PluginError(f"dataset {name} has {len(dataset)} samples and {len(dataset.keys)} keys")
     seen: dict[str, str] = {}
     for key in dataset.keys:
-        if not _KEY.fullmatch(key):
+        if not KEY.fullmatch(key):
             raise PluginError(
                 f"dataset {name}: key '{key}' is not fit for a file name (letters, digits, '-_.')"
             )

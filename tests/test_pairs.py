@@ -209,3 +209,13 @@ def test_what_is_missing_is_told_with_the_place_to_get_it(tmp_path: Path) -> Non
 def test_pairs_need_no_torch() -> None:
     code = "import sys, smoothseg.pairs; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_that_differ_in_case_only_are_one_file_somewhere(tmp_path):
+    for name in ("a", "A"):
+        (tmp_path / f"{name}.png").write_bytes(b"")
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("this file system takes no notice of case")
+    found = checked([Pair(name, tmp_path / f"{name}.png", None) for name in ("a", "A")])
+    assert len(found.pairs) == 1
+    assert "two images have the name 'A'" in found.problems[0]
