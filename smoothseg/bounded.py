@@ -69,7 +69,7 @@ def bounded(
         if sample_digests(sample) != identity["images"][name]:
             raise DataError(f"{directory}: the dataset's image or labels '{name}' are not those of the run")
         made = certificates.load(directory / entry["certificate"])
-        check_certifier(plugins()["certifier"].recipe(made.provenance["certifier"]).load())
+        check_certifier(plugins()["certifier"].recipe(made.provenance["certifier"]))
         yield _bounded(entry, made, sample, dataset.ignore, radius, region, least)
 
 

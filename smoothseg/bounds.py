@@ -34,7 +34,6 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg.errors import ConfigError, DataError
-from smoothseg.protocols import Certifier
 
 __all__ = ["Bounds", "ClassBounds", "Region", "bounds", "check_certifier", "mean_iou", "regions", "tolerated"]
 
@@ -243,18 +242,18 @@ def regions(
     return tuple(sorted(found, key=lambda region: (-region.pixels, region.top, region.left)))
 
 
-def check_certifier(certifier: Certifier) -> None:
-    """Raise `ConfigError` if the promise of `certifier` allows a certified pixel to be wrong."""
-    if allowed := tolerated(certifier):
+def check_certifier(recipe: Any) -> None:
+    """Raise `ConfigError` if the promise of the certifier of `recipe` allows a certified pixel to be wrong."""
+    if allowed := tolerated(recipe):
         raise ConfigError(
             f"the certifier allows {allowed} certified pixel{'s' * (allowed > 1)} of an image to be wrong: bounds need "
             "one that allows none, such as holm"
         )
 
 
-def tolerated(certifier: Certifier) -> int:
-    """Return how many certified pixels of an image may be wrong under the promise of `certifier`."""
-    return int(getattr(certifier, "tolerates", 0))
+def tolerated(recipe: Any) -> int:
+    """Return how many certified pixels of an image may be wrong under the promise of the certifier of `recipe`."""
+    return int(getattr(recipe, "tolerates", 0))
 
 
 def _unlabelled(name: str, held: int, abstained: int) -> ClassBounds:

@@ -105,7 +105,7 @@ class Certifier(Protocol):
     The promise of `certify` is the plugin's to state, for instance "with probability at least 1 - alpha every
     certified pixel of this image has its class as the smoothed model's, within the radius".
 
-    A certifier whose promise allows some certified pixels of an image to be wrong has a number `tolerates`, how many.
+    Where the promise allows some certified pixels of an image to be wrong, the recipe says how many: `tolerates`.
     """
 
     @property

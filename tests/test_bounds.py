@@ -179,9 +179,9 @@ def test_a_certifier_that_allows_wrong_pixels_has_no_bounds():
     from smoothseg_segcertify import HolmRecipe, KFWERRecipe, NaivePixelRecipe
 
     for recipe in (HolmRecipe(), HolmRecipe(taus=(0.6, 0.7)), KFWERRecipe(k=1), NaivePixelRecipe()):
-        check_certifier(recipe.load())
+        check_certifier(recipe)
     with pytest.raises(ConfigError, match="allows 4 certified pixels of an image to be wrong"):
-        check_certifier(KFWERRecipe(k=5).load())
+        check_certifier(KFWERRecipe(k=5))
 
 
 def test_all_bounds_hold_together_as_often_as_the_certificate_promises():

@@ -189,7 +189,7 @@ def check(path, options, page):
         if given["table"].endswith(".yaml"):
             experiments.of(configuration(given["table"], page), given["table"])
         else:
-            experiments.read(experiments.find(given["table"], given["dataset"]))
+            experiments.read(experiments.find(given["table"], given.get("dataset", "streets")))
     elif path[0] == "train":
         values = {key.replace("-", "_"): value for key, value in values.items()} | given
         names = {field.name for field in dataclasses.fields(Running)}
@@ -256,7 +256,7 @@ def test_the_commands_in_the_head_of_an_example_parse(path, monkeypatch):
     for command in re.findall(r"^smoothseg (?:.*\\\n)*.*", head, re.MULTILINE):
         words, context = parsed(shlex.split(command.replace("\\\n", " "))[1:])
         if words == ["reproduce"]:
-            assert experiments.find(context.params["table"], context.params["dataset"]) == path
+            assert experiments.find(context.params["table"], context.params["dataset"] or "streets") == path
             continue
         assert context.params["config"] == str(path.relative_to(ROOT))
         options = {**context.params, "config": str(path.relative_to(ROOT))}

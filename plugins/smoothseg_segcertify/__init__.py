@@ -96,6 +96,11 @@ class KFWERRecipe:
     tau: float = smoothseg.option(0.75, "probability the class must exceed; sets the radius")
     k: int = smoothseg.option(5, "number of wrong pixels that must not be reached")
 
+    @property
+    def tolerates(self) -> int:
+        """k - 1: how many certified pixels of an image may be wrong."""
+        return self.k - 1
+
     def load(self) -> FixedTau:
         """Return the certifier; raise `ConfigError` for an option out of range."""
         _check_options(self.n0, self.n, self.alpha, self.tau)

@@ -40,11 +40,6 @@ class FixedTau:
     k: int = 1
 
     @property
-    def tolerates(self) -> int:
-        """k - 1: how many certified pixels may be wrong."""
-        return self.k - 1
-
-    @property
     def counted(self) -> str:
         """`pixel`: see `smoothseg.Certifier`."""
         return "pixel"

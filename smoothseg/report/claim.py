@@ -130,7 +130,7 @@ def _tolerated(described: Mapping[str, Any]) -> int:
     registry = plugins()["certifier"]
     if described["name"] not in registry:
         return 0
-    return tolerated(registry.recipe(described).load())
+    return tolerated(registry.recipe(described))
 
 
 def _per_image(alpha: float | None, images: int) -> str:

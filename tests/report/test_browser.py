@@ -10,6 +10,7 @@ import pytest
 
 from smoothseg import certificate as certificates
 from smoothseg import results, runs
+from smoothseg.files import read_yaml
 from smoothseg.plan import Plan
 from smoothseg.report import previews
 
@@ -304,3 +305,17 @@ def test_without_a_legend_a_folder_of_its_own_opens_too(browser, run, tmp_path):
     assert complaints(browser) == []
     options = [option.text for option in Select(at(browser, "left")).options]
     assert options == ["clean prediction", "certified", "radius map", "hits"]
+
+
+@pytest.mark.slow
+def test_the_report_of_the_demo_opens_and_shows_every_method(browser, tmp_path):
+    """`make demo`, on its first image."""
+    options = read_yaml(Path(__file__).resolve().parents[2] / "examples" / "demo.yaml")
+    runs.execute(runs.prepare(Plan.of({**options, "images": 1})), tmp_path / "demo")
+    browser.get((tmp_path / "demo" / "report.html").as_uri())
+    drawn(browser)
+    text = browser.find_element(By.TAG_NAME, "body").text
+    for method in options["methods"]:
+        assert method["name"] in text
+    assert "streets-val-0000" in text
+    assert complaints(browser) == []
