@@ -167,9 +167,16 @@ def parse(spec: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]
 
 
 def settings(name: str, plain: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> str:
-    """Return the text form `name:key=value,...` of the options in `plain` that differ from `defaults`."""
-    shown = {k: v for k, v in plain.items() if k != "name" and (defaults is None or defaults.get(k) != v)}
-    texts = {k: ",".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in shown.items()}
+    """Return the text form `name:key=value,...` of the options in `plain` that differ from `defaults`.
+
+    Without `defaults` all of them, but those that are None.
+    """
+    shown = {
+        key: value
+        for key, value in plain.items()
+        if key != "name" and (value is not None if defaults is None else defaults.get(key) != value)
+    }
+    texts = {k: ",".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in shown.items()}
     return name + (":" + ",".join(f"{k}={v}" for k, v in texts.items()) if texts else "")
 
 
