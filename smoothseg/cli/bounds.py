@@ -55,7 +55,7 @@ def bounds(
     least: int,
     form: str,
 ) -> None:
-    """Bound IoU, Dice, recall and pixel counts under every perturbation within the radius.
+    """Bound IoU, Dice and sizes under every perturbation.
 
     RUN is a run directory. Every abstained pixel counts as the adversary's, so that all bounds of an image hold
     together with the certificate's 1 - alpha, without another test. With labels they bound the agreement with the
@@ -82,7 +82,8 @@ def bounds(
             _detail(console, one)
     console.print(
         "Each value holds under every perturbation of l2 norm below R, all of an image together with probability "
-        "1 - alpha.",
+        "1 - alpha; shares are of labelled pixels, rounded to the safe side. Where pixels have their own radii, R is "
+        "the smallest; --radius takes a larger one.",
         style="dim",
     )
 

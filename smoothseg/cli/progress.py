@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from smoothseg.runs import Job, Prepared
     from smoothseg.transfer import Progress
 
-__all__ = ["Track", "counting", "downloading", "progress"]
+__all__ = ["Track", "counting", "downloading", "duration", "progress"]
 
 _LINE_EVERY = 15.0
 """Seconds between two lines where there is no terminal."""
@@ -110,13 +110,15 @@ class Track:
         elapsed = time.monotonic() - self._started
         rate = self._drawn / elapsed if elapsed else 0.0
         images = self._certified / self._jobs_of_image / elapsed if elapsed else 0.0
-        speed = f"{images:.3f} images/s  {rate:.1f} samples/s"
+        speed = f"{images:.3f} images/s"  # no more beside the ETA, or 80 columns do not hold it
         self._bar.update(self._task, advance=count, speed=speed)
         if not self._console.is_terminal and self._due():
             task = self._bar.tasks[0]
             left = (task.total or 0) - task.completed
-            eta = f"{left / rate:.0f} s" if rate else "?"
-            self._console.print(f"{self._finished}/{self._jobs} certificates  {speed}  ETA {eta}")
+            eta = duration(left / rate) if rate else "?"
+            self._console.print(
+                f"{self._finished}/{self._jobs} certificates  {speed}  {rate:.1f} samples/s  ETA {eta}"
+            )
 
     def _due(self) -> bool:
         """Tell whether it is time for a line in a log, and start waiting for the next."""
@@ -153,3 +155,11 @@ def counting(text: str) -> Iterator[Callable[[int, int], None]]:
 def _fetching(name: str, done: int, total: int | None) -> str:
     of = "" if total is None else f" of {total / 1e6:,.0f}"
     return f"fetching {name}  {done / 1e6:,.0f}{of} MB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as it is told to a person."""
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -138,6 +138,7 @@ def _show_plan(
     from rich.table import Table
 
     from smoothseg import experiments
+    from smoothseg.cli.progress import duration
     from smoothseg.errors import DataError
 
     console = Console(highlight=False, stderr=aside)
@@ -169,11 +170,11 @@ def _show_plan(
             total += one.samples
             seconds += pace.get(method.slug, 0.0) * one.samples
             counts = (one.certificates, one.samples, one.denoiser_passes)
-            about = [_duration(pace[method.slug] * one.samples)] if measure else []
+            about = [duration(pace[method.slug] * one.samples)] if measure else []
             table.add_row(f"  {method.name}", *map(str, counts), *about)
         console.print(table)
     told = f"{total} noise samples in all" + (
-        f", about {_duration(seconds)} on this machine" if measure else ""
+        f", about {duration(seconds)} on this machine" if measure else ""
     )
     console.print(told, style="dim")
 
@@ -184,10 +185,3 @@ def _pace(part: Part) -> dict[str, float]:
 
     with progress() as track:
         return runs.pace(runs.prepare(part.plan, on_download=track.download))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"

@@ -194,7 +194,7 @@ def _seconds(value: float | None) -> str:
 
 def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -> tuple[str, ...]:
     images = {row.images for row in rows}
-    over = f" over {next(iter(images))} images" if len(images) == 1 else ""
+    over = f" over {_plural(next(iter(images)))}" if len(images) == 1 else ""
     notes = [
         f"In percent{over}. σ and the l2 radius R: pixel values in 0..1.",
         f"acc: {DEFINITIONS['accuracy']}.",
@@ -206,3 +206,7 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
     if timing:
         notes.append(f"s/img: measured seconds an image{', mean over σ' if mean else ''}.")
     return tuple(notes)
+
+
+def _plural(images: int) -> str:
+    return f"{images} image{'' if images == 1 else 's'}"
