@@ -119,7 +119,14 @@ def _bounded(
             ignore=None if sample.labels is None else ignore,
             region=mask,
         ),
-        regions(found if mask is None else np.where(mask, found, -1), certified, classes, least=least),
+        regions(
+            found if mask is None else np.where(mask, found, -1),
+            certified,
+            classes,
+            least=least,
+            labels=sample.labels,
+            ignore=None if sample.labels is None else ignore,
+        ),
     )
 
 

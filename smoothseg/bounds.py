@@ -114,6 +114,9 @@ class Region:
     right: int
     """The box around it, in pixels: rows `top` to `bottom` - 1, columns `left` to `right` - 1."""
 
+    within: ClassBounds | None = None
+    """With labels: the bounds of its class among its pixels; None where none of them is labelled."""
+
 
 def bounds(
     prediction: LabelMap,
@@ -221,12 +224,18 @@ def mean_iou(
 
 
 def regions(
-    prediction: LabelMap, certified: Mask, classes: Sequence[str], *, least: int = 1
+    prediction: LabelMap,
+    certified: Mask,
+    classes: Sequence[str],
+    *,
+    least: int = 1,
+    labels: LabelMap | None = None,
+    ignore: int | None = None,
 ) -> tuple[Region, ...]:
     """Return the connected regions of the predicted classes with at least `least` pixels, the largest first.
 
     Pixels are connected along their sides. The prediction names a region's pixels, certified or not; the certified
-    ones keep its class.
+    ones keep its class. With labels (and `ignore`, as in `bounds`) it has the bounds of its class among its pixels.
     """
     from scipy import ndimage
 
@@ -235,10 +244,26 @@ def regions(
         numbers, count = ndimage.label(prediction == index)
         sizes = np.bincount(numbers.ravel(), minlength=count + 1)
         held = np.bincount(numbers[certified], minlength=count + 1)
-        for number, (rows, columns) in enumerate(ndimage.find_objects(numbers), start=1):
-            if sizes[number] >= least:
-                box = rows.start, columns.start, rows.stop, columns.stop
-                found.append(Region(name, int(sizes[number]), int(held[number]), *box))
+        for number, place in enumerate(ndimage.find_objects(numbers), start=1):
+            if sizes[number] < least:
+                continue
+            within = None
+            inside = numbers[place] == number
+            truth = None if labels is None else labels[place]
+            if truth is not None and (inside & (truth != ignore)).any():
+                part = bounds(
+                    np.where(inside, index, 0),
+                    certified[place],
+                    classes,
+                    radius=math.nan,
+                    labels=truth,
+                    ignore=ignore,
+                    region=inside,
+                )
+                within = part.classes[index]
+            rows, columns = place
+            box = rows.start, columns.start, rows.stop, columns.stop
+            found.append(Region(name, int(sizes[number]), int(held[number]), *box, within))
     return tuple(sorted(found, key=lambda region: (-region.pixels, region.top, region.left)))
 
 

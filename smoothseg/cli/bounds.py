@@ -130,13 +130,14 @@ def _detail(console: Console, one: Bounded) -> None:
     if one.regions:
         parts = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
         parts.add_column("region")
-        for name in ("rows", "columns", "pixels", "kept"):
+        for name in ("rows", "columns", "pixels", "kept", "IoU", "Dice"):
             parts.add_column(name, justify="right")
         for part in one.regions:
-            parts.add_row(
-                part.name, f"{part.top}-{part.bottom - 1}", f"{part.left}-{part.right - 1}", str(part.pixels),
-                _least(part.certified / part.pixels),
-            )  # fmt: skip
+            within = part.within
+            iou, dice = (None, None) if within is None else (within.iou, within.dice)
+            shares = (part.certified / part.pixels, iou, dice)
+            rows, columns = f"{part.top}-{part.bottom - 1}", f"{part.left}-{part.right - 1}"
+            parts.add_row(part.name, rows, columns, str(part.pixels), *map(_least, shares))
         console.print(parts)
 
 
