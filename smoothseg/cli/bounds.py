@@ -135,9 +135,9 @@ def _detail(console: Console, one: Bounded) -> None:
         for part in one.regions:
             within = part.within
             iou, dice = (None, None) if within is None else (within.iou, within.dice)
-            shares = (part.certified / part.pixels, iou, dice)
+            kept = (part.certified / part.pixels, iou, dice)
             rows, columns = f"{part.top}-{part.bottom - 1}", f"{part.left}-{part.right - 1}"
-            parts.add_row(part.name, rows, columns, str(part.pixels), *map(_least, shares))
+            parts.add_row(part.name, rows, columns, str(part.pixels), *map(_least, kept))
         console.print(parts)
 
 
