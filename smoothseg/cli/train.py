@@ -89,6 +89,8 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         return known | {"type": click.Choice(typing.get_args(hint))}
     if field.name == "crop":
         return known | {"metavar": "HxW"}
+    if typing.get_origin(hint) is tuple and typing.get_args(hint)[-1] is Ellipsis:
+        return known | {"type": float, "multiple": True}
     if typing.get_origin(hint) is tuple:
         return known | {"type": float, "nargs": 2, "metavar": "LO HI"}
     if hint in {int, float}:
@@ -124,7 +126,7 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> 
     from smoothseg.training import loop
 
     values = {} if config is None else {k.replace("-", "_"): v for k, v in read_yaml(config).items()}
-    values |= {key: value for key, value in given.items() if value is not None}
+    values |= {key: value for key, value in given.items() if value not in (None, ())}
     names = {field.name for field in dataclasses.fields(Running)}
     running = configure(Running, {key: value for key, value in values.items() if key in names})
     training = configure(kind, {key: value for key, value in values.items() if key not in names})

@@ -100,6 +100,11 @@ class Training:
             raise ValueError("a training run needs an end: give steps, minutes or both")
         _check_range("scale_range", self.scale_range)
 
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """The image scales of the run, of which a step has one."""
+        return (self.image_scale,)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SegmenterTraining(Training):
@@ -160,7 +165,8 @@ class SegmenterTraining(Training):
 class DenoiserTraining(Training):
     """Training of a denoiser on crops under Gaussian noise of log-uniform sigma.
 
-    sigma is that of the noise that reaches the network, in [0, 1] units. `loss` weighs the squared error of the
+    sigma, in [0, 1] units, is that of the noise that reaches the network, or with `sigma_at: image` that of the noise
+    on the dataset's images, of which resizing by `image_scale` leaves less. `loss` weighs the squared error of the
     clean estimate: `epsilon` by 1 / sigma^2, which is the plain error of the predicted noise
     (estimate - clean) / sigma of diffusion training; `x0` by 1 / sigma. A good denoiser's squared error grows about
     like sigma on photographs, so with `x0` every octave of sigma has a like share in the loss, where `epsilon`
@@ -168,6 +174,9 @@ class DenoiserTraining(Training):
 
     `noise` is `white`, or `resized`: white at the dataset's resolution and then resized by `image_scale`, which
     correlates neighbours, scaled to the stated sigma: what a denoiser meets that is fed with resized noisy images.
+
+    `image_scales` makes one denoiser for several scales of certification: each step draws one of them, and the
+    validation measures all.
     """
 
     kind = "denoiser"
@@ -179,7 +188,13 @@ class DenoiserTraining(Training):
     loss: Literal["x0", "epsilon"] = option(
         "x0", "error of the clean image over sqrt(sigma), or of the noise"
     )
+    sigma_at: Literal["network", "image"] = option(
+        "network", "where sigma_range is stated: after resizing by image_scale, or before"
+    )
     noise: Literal["white", "resized"] = option("white", "white, or correlated by resizing with image_scale")
+    image_scales: tuple[pydantic.PositiveFloat, ...] | None = option(
+        None, "several image scales instead of image_scale, a random one a step; repeat it"
+    )
     batch_size: pydantic.PositiveInt = option(16, "crops a step")
     lr: pydantic.PositiveFloat = option(5e-4, "peak learning rate of AdamW")
     crop: Size = option((64, 64), "HEIGHTxWIDTH of what the network sees")
@@ -188,6 +203,16 @@ class DenoiserTraining(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_range("sigma_range", self.sigma_range)
+        if self.image_scales is not None:
+            if not self.image_scales:
+                raise ValueError("image_scales needs at least one scale")
+            if self.image_scale != 1.0:
+                raise ValueError("give image_scale or image_scales, not both")
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """The image scales of the run, of which a step has one."""
+        return self.image_scales or (self.image_scale,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

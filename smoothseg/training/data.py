@@ -26,18 +26,20 @@ from smoothseg.training.configuration import Training
 
 __all__ = ["Batch", "Batches", "Cache", "augment", "content", "resized"]
 
-_ORDER, _ROW = 0, 1  # streams of random numbers that must not meet
+_ORDER, _ROW, _SCALE = 0, 1, 2  # streams of random numbers that must not meet
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batch:
     """The crops of one step.
 
-    images: uint8 (B, H, W, 3). labels: uint8 (B, H, W), or None for a denoiser.
+    images: uint8 (B, H, W, 3). labels: uint8 (B, H, W), or None for a denoiser. image_scale: factor by which images of
+    the dataset were resized, random scaling aside.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8] | None
+    image_scale: float
 
 
 class Cache:
@@ -78,14 +80,21 @@ class Batches:
     def __getitem__(self, step: int) -> Batch:
         training = self._training
         count = len(self._samples)
+        scale = self._scale(step)
         crops = []
         for row in range(training.batch_size):
             epoch, place = divmod(step * training.batch_size + row, count)
             index = int(_order(training.seed, epoch, count)[place])
             generator = np.random.default_rng([training.seed, _ROW, step, row])
-            crops.append(augment(self._samples[index], training, generator))
+            crops.append(augment(self._samples[index], training, generator, image_scale=scale))
         labels = [label for _, label in crops if label is not None]
-        return Batch(np.stack([image for image, _ in crops]), np.stack(labels) if labels else None)
+        return Batch(np.stack([image for image, _ in crops]), np.stack(labels) if labels else None, scale)
+
+    def _scale(self, step: int) -> float:
+        scales = self._training.scales
+        if len(scales) == 1:
+            return scales[0]
+        return scales[np.random.default_rng([self._training.seed, _SCALE, step]).integers(len(scales))]
 
     @contextlib.contextmanager
     def ahead(self, start: int, *, workers: int) -> Iterator[Iterator[Batch]]:
@@ -121,16 +130,16 @@ def content(dataset: Dataset) -> str:
 
 
 def augment(
-    sample: Sample, training: Training, generator: np.random.Generator
+    sample: Sample, training: Training, generator: np.random.Generator, *, image_scale: float
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
-    """Return a random crop of `sample` (H, W, 3) and, for a segmenter, of its labels (H, W).
+    """Return a random crop of `sample` (H, W, 3), resized by `image_scale`, and, for a segmenter, of its labels (H, W).
 
     Scale, place, mirroring and photometric change are drawn from `generator`; see `Training` for the rules.
     """
     height, width = training.crop
     image_height, image_width = sample.image.shape[:2]
     low, high = (math.log(bound) for bound in training.scale_range)
-    factor = training.image_scale * math.exp(generator.uniform(low, high))
+    factor = image_scale * math.exp(generator.uniform(low, high))
     factor = max(factor, height / image_height, width / image_width)
     # The box of the image that becomes the crop, in image pixels; resizing it alone saves resizing the rest.
     box_height, box_width = min(height / factor, image_height), min(width / factor, image_width)

@@ -77,7 +77,7 @@ class SegmenterObjective:
         if copies > 1:
             images = images.repeat(copies, 1, 1, 1).contiguous(memory_format=torch.channels_last)
         if sigma is not None:
-            images = self._noisy(images, sigma.repeat(copies), generator)
+            images = self._noisy(images, sigma.repeat(copies), generator, batch.image_scale)
         labels = torch.from_numpy(batch.labels).to(device, torch.int64).repeat(copies, 1, 1)
         scores = network(images).float()
         scores = F.interpolate(scores, size=labels.shape[-2:], mode="bilinear", align_corners=False)
@@ -114,9 +114,10 @@ class SegmenterObjective:
         noisy = torch.rand(rows, generator=generator, device=device) < self._training.noise_fraction
         return sigma * noisy
 
-    def _noisy(self, images: torch.Tensor, sigma: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _noisy(
+        self, images: torch.Tensor, sigma: torch.Tensor, generator: torch.Generator, scale: float
+    ) -> torch.Tensor:
         """Return images with noise of `sigma`, one a row, denoised if there is a denoiser."""
-        scale = self._training.image_scale
         images = images + sigma.view(-1, 1, 1, 1) * resized_noise(images.shape, scale, generator)
         if self._denoiser is None:
             return images
@@ -135,13 +136,14 @@ class SegmenterObjective:
     def _measure(self, network: torch.nn.Module, device: torch.device, sigma: float) -> dict[str, float]:
         if self._validation is None:
             return {}
+        scale = self._training.image_scale
         counts = torch.zeros(self._classes, self._classes, dtype=torch.int64)
         for index in evenly(len(self._validation), self._training.validation_images):
             sample = self._validation[index]
-            images = _to_float(_scaled(sample, self._training)[None], device)
+            images = _to_float(_scaled(sample, scale)[None], device)
             if sigma:
                 generator = torch.Generator(device).manual_seed(index)
-                images = self._noisy(images, torch.full((1,), sigma, device=device), generator)
+                images = self._noisy(images, torch.full((1,), sigma, device=device), generator, scale)
             if sample.labels is None:
                 raise DataError(f"validation sample '{sample.key}' has no labels")
             labels = torch.tensor(sample.labels, dtype=torch.int64)
@@ -171,37 +173,58 @@ class DenoiserObjective:
     def loss(self, network: torch.nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
         """Return the mean over pixels of the squared error, divided by sigma^2 (`epsilon`) or sigma (`x0`)."""
         clean = _to_float(batch.images, generator.device)
-        low, high = (math.log(bound) for bound in self._training.sigma_range)
+        low, high = (math.log(bound) for bound in self._range(clean, batch.image_scale))
         uniform = torch.rand(len(clean), generator=generator, device=clean.device)
         sigma = (low + (high - low) * uniform).exp()
-        estimate: torch.Tensor = network(self._noisy(clean, sigma, generator), sigma).float()
+        estimate: torch.Tensor = network(
+            self._noisy(clean, sigma, generator, batch.image_scale), sigma
+        ).float()
         error = (estimate - clean).square().mean(dim=(1, 2, 3))
         weight = sigma.square() if self._training.loss == "epsilon" else sigma
         return (error / weight).mean()
 
     def measure(self, network: torch.nn.Module, device: torch.device) -> dict[str, float]:
-        """Return the mean PSNR in dB of the clipped estimate on central crops, by sigma."""
+        """Return the mean PSNR in dB of the clipped estimate on central crops, by sigma and, if several, scale."""
         if self._validation is None:
             return {}
         low, high = self._training.sigma_range
         figures = {}
-        for sigma in (value for value in PSNR_SIGMAS if low <= value <= high):
-            values = []
-            for index in evenly(len(self._validation), self._training.validation_images):
-                image = _central(_scaled(self._validation[index], self._training), self._training.crop)
-                clean = _to_float(image[None], device)
-                generator = torch.Generator(device).manual_seed(index)
-                level = torch.full((1,), sigma, device=device)
-                estimate = network(self._noisy(clean, level, generator), level).float().clamp(0, 1)
-                values.append(-10 * math.log10(max(float((estimate - clean).square().mean()), 1e-10)))
-            figures[f"psnr_sigma{sigma:g}"] = float(np.mean(values))
+        for scale in sorted(set(self._training.scales)):
+            name = f"psnr_scale{scale:g}_sigma" if len(set(self._training.scales)) > 1 else "psnr_sigma"
+            for sigma in (value for value in PSNR_SIGMAS if low <= value <= high):
+                values = []
+                for index in evenly(len(self._validation), self._training.validation_images):
+                    image = _central(_scaled(self._validation[index], scale), self._training.crop)
+                    clean = _to_float(image[None], device)
+                    generator = torch.Generator(device).manual_seed(index)
+                    level = torch.full((1,), sigma * self._left(clean, scale), device=device)
+                    estimate = network(self._noisy(clean, level, generator, scale), level).float().clamp(0, 1)
+                    values.append(-10 * math.log10(max(float((estimate - clean).square().mean()), 1e-10)))
+                figures[f"{name}{sigma:g}"] = float(np.mean(values))
         return figures
 
-    def _noisy(self, clean: torch.Tensor, sigma: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        scale = self._training.image_scale if self._training.noise == "resized" else 1.0
-        noise = resized_noise(clean.shape, scale, generator)
-        if scale != 1.0:
+    def _left(self, clean: torch.Tensor, scale: float) -> float:
+        """Return the noise at the network over the noise in which sigma is stated."""
+        if self._training.sigma_at == "network":
+            return 1.0
+        size = clean.shape[-2], clean.shape[-1]
+        return geometry.sigma_left(1.0, _source(size, scale), size)
+
+    def _range(self, clean: torch.Tensor, scale: float) -> tuple[float, float]:
+        """Return the least and the most noise at the network."""
+        low, high = self._training.sigma_range
+        left = self._left(clean, scale)
+        return low * left, high * left
+
+    def _noisy(
+        self, clean: torch.Tensor, sigma: torch.Tensor, generator: torch.Generator, scale: float
+    ) -> torch.Tensor:
+        """Return images with noise that has `sigma`, one a row, when it reaches the network."""
+        if self._training.noise == "white" or scale == 1.0:
+            noise = resized_noise(clean.shape, 1.0, generator)
+        else:
             size = clean.shape[-2], clean.shape[-1]
+            noise = resized_noise(clean.shape, scale, generator)
             noise = noise / geometry.sigma_left(1.0, _source(size, scale), size)
         return clean + sigma.view(-1, 1, 1, 1) * noise
 
@@ -262,11 +285,12 @@ def evenly(count: int, wanted: int) -> list[int]:
 def check_crop(sample: Sample, training: Training) -> None:
     """Raise `ConfigError` if the crop is larger than `sample` at the largest scale of the range."""
     height, width = sample.image.shape[:2]
-    largest = training.image_scale * training.scale_range[1]
+    scale = min(training.scales)
+    largest = scale * training.scale_range[1]
     if training.crop[0] > height * largest + 0.5 or training.crop[1] > width * largest + 0.5:
         raise ConfigError(
             f"crop {training.crop[0]}x{training.crop[1]} is larger than image '{sample.key}' at its largest: {height}x"
-            f"{width} times image_scale {training.image_scale:g} times {training.scale_range[1]:g} of scale_range"
+            f"{width} times image_scale {scale:g} times {training.scale_range[1]:g} of scale_range"
         )
 
 
@@ -280,9 +304,9 @@ def _to_float(images: Pixels, device: torch.device) -> torch.Tensor:
     return tensor.permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
 
 
-def _scaled(sample: Sample, training: Training) -> Pixels:
+def _scaled(sample: Sample, scale: float) -> Pixels:
     height, width = sample.image.shape[:2]
-    size = max(1, round(height * training.image_scale)), max(1, round(width * training.image_scale))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
     return sample.image if size == (height, width) else resized(sample.image, size)
 
 

@@ -56,6 +56,22 @@ def test_a_denoiser_trains_from_the_command_line(tmp_path):
     assert (tmp_path / "toy.card.md").is_file()
 
 
+def test_image_scales_are_repeated_on_the_command_line_and_a_list_in_a_recipe(tmp_path):
+    common = (
+        "denoiser", "--dataset", "blocks", "--denoiser", "toy", "--steps", 2, "--crop", "8x12", "--device", "cpu",
+    )  # fmt: skip
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("image_scales: [0.5, 1.0]\nsigma_at: image\n")
+    for name, options in (
+        ("file", ("--config", recipe)),
+        ("line", ("--image-scales", 0.5, "--image-scales", 1, "--sigma-at", "image")),
+    ):
+        result = _invoke(*common, *options, "--output", tmp_path / name)
+        assert result.exit_code == 0, result.output
+        told = weights.load(str(tmp_path / name / "model.safetensors"), package="smoothseg").card["recipe"]
+        assert (told["image_scales"], told["sigma_at"], told["image_scale"]) == ([0.5, 1.0], "image", 1.0)
+
+
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [

@@ -47,6 +47,18 @@ def test_what_goes_wrong_in_a_background_thread_reaches_the_caller(segmenter_tra
         next(stream)
 
 
+def test_image_scales_are_drawn_one_a_step_and_told_with_the_batch(denoiser_training):
+    training = denoiser_training(image_scales=(0.5, 1.0), crop="10x14", scale_range=(1, 1), batch_size=2)
+    batches = Batches(Cache(_blocks(), limit=1e9), training)
+    scales = [batches[step].image_scale for step in range(12)]
+    assert set(scales) == {0.5, 1.0}
+    assert scales == [Batches(Cache(_blocks(), limit=0), training)[step].image_scale for step in range(12)]
+    step = scales.index(0.5)  # half of 20x28 is the whole crop, mirrored or not
+    halves = [resized(sample.image, (10, 14)) for sample in _blocks()]
+    for image in batches[step].images:
+        assert any(np.array_equal(image, half) or np.array_equal(image[:, ::-1], half) for half in halves)
+
+
 def test_the_cache_holds_what_fits_and_reads_the_rest_again():
     dataset = _blocks(count=4)
     one = dataset[0].image.nbytes + dataset[0].labels.nbytes
@@ -58,7 +70,7 @@ def test_the_cache_holds_what_fits_and_reads_the_rest_again():
 def test_without_augmentation_a_crop_of_the_images_size_is_the_image(segmenter_training):
     training = segmenter_training(crop="20x28", scale_range=(1, 1), flip=False, jitter=0)
     sample = _blocks()[1]
-    image, labels = augment(sample, training, np.random.default_rng(0))
+    image, labels = augment(sample, training, np.random.default_rng(0), image_scale=1.0)
     np.testing.assert_array_equal(image, sample.image)
     np.testing.assert_array_equal(labels, sample.labels)
 
@@ -67,7 +79,7 @@ def test_labels_stay_on_their_pixels_through_scaling_cropping_and_mirroring(segm
     training = segmenter_training(crop="30x24", scale_range=(1.5, 3.0), jitter=0)
     mirrored = 0
     for seed in range(20):
-        image, labels = augment(_ramp(40, 60), training, np.random.default_rng(seed))
+        image, labels = augment(_ramp(40, 60), training, np.random.default_rng(seed), image_scale=1.0)
         assert image.shape == (30, 24, 3)
         assert np.abs(image[..., 1].astype(int) - labels.astype(int)).max() <= 1
         mirrored += int(image[0, 0, 1]) > int(image[0, -1, 1])
@@ -78,7 +90,7 @@ def test_labels_stay_on_their_pixels_through_scaling_cropping_and_mirroring(segm
 def test_the_scale_is_raised_until_the_image_covers_the_crop(segmenter_training):
     training = segmenter_training(crop="40x16", scale_range=(0.5, 2.0), jitter=0, flip=False)
     for seed in range(8):
-        image, _ = augment(_ramp(20, 28), training, np.random.default_rng(seed))
+        image, _ = augment(_ramp(20, 28), training, np.random.default_rng(seed), image_scale=1.0)
         assert image.shape == (40, 16, 3)
         assert (int(image[0, 0, 0]), int(image[-1, 0, 0])) == (0, 19)
 
@@ -97,7 +109,9 @@ def test_photometric_changes_keep_the_order_of_grey_values(segmenter_training):
     training = segmenter_training(crop="4x30", scale_range=(1, 1), flip=False, jitter=0.3)
     changed = 0
     for seed in range(5):
-        image, _ = augment(Sample("grey", grey, grey[..., 0]), training, np.random.default_rng(seed))
+        image, _ = augment(
+            Sample("grey", grey, grey[..., 0]), training, np.random.default_rng(seed), image_scale=1.0
+        )
         assert (np.diff(image[0].astype(int), axis=0) >= 0).all()
         changed += not np.array_equal(image, grey)
     assert changed == 5
@@ -109,8 +123,8 @@ def test_softening_blurs_the_image_and_leaves_the_labels(segmenter_training):
     sample = _blocks()[1]
     detail = []
     for seed in range(20):
-        image, labels = augment(sample, soft, np.random.default_rng(seed))
-        plain = augment(sample, sharp, np.random.default_rng(seed))
+        image, labels = augment(sample, soft, np.random.default_rng(seed), image_scale=1.0)
+        plain = augment(sample, sharp, np.random.default_rng(seed), image_scale=1.0)
         assert image.shape == (20, 28, 3)
         np.testing.assert_array_equal(labels, plain[1])
         assert abs(float(image.mean()) - float(plain[0].mean())) < 6
@@ -121,8 +135,10 @@ def test_softening_blurs_the_image_and_leaves_the_labels(segmenter_training):
 
 def test_nothing_is_drawn_for_softening_that_is_off(segmenter_training):
     options = {"crop": "12x16", "jitter": 0.3}
-    first = augment(_blocks()[1], segmenter_training(**options), np.random.default_rng(3))
-    again = augment(_blocks()[1], segmenter_training(**options, soften=1.0), np.random.default_rng(3))
+    first = augment(_blocks()[1], segmenter_training(**options), np.random.default_rng(3), image_scale=1.0)
+    again = augment(
+        _blocks()[1], segmenter_training(**options, soften=1.0), np.random.default_rng(3), image_scale=1.0
+    )
     np.testing.assert_array_equal(first[0], again[0])
 
 

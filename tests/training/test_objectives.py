@@ -52,7 +52,7 @@ def _segmenter(training, dataset=None, validation=None):
 def _batch(generator, rows=3, size=(12, 16)):
     labels = generator.integers(0, 3, (rows, *size)).astype(np.uint8)
     labels[:, 0, :5] = 255
-    return Batch(generator.integers(0, 256, (rows, *size, 3)).astype(np.uint8), labels)
+    return Batch(generator.integers(0, 256, (rows, *size, 3)).astype(np.uint8), labels, 1.0)
 
 
 @pytest.mark.parametrize("weighting", ["none", "sqrt-inverse"])
@@ -122,7 +122,7 @@ def test_consistency_without_noise_or_copies_is_refused(segmenter_training, chan
 
 
 def test_a_batch_of_ignored_pixels_has_loss_zero(segmenter_training):
-    batch = Batch(np.zeros((2, 4, 6, 3), np.uint8), np.full((2, 4, 6), 255, np.uint8))
+    batch = Batch(np.zeros((2, 4, 6, 3), np.uint8), np.full((2, 4, 6), 255, np.uint8), 1.0)
     loss = _segmenter(segmenter_training()).loss(
         lambda images: torch.ones(2, 3, 4, 6), batch, torch.Generator()
     )
@@ -145,7 +145,8 @@ def test_training_noise_has_the_stated_deviation_on_every_image(segmenter_traini
         seen.append(images)
         return torch.zeros(6, 3, 48, 64)
 
-    batch = Batch(np.full((6, 48, 64, 3), 51, np.uint8), np.zeros((6, 48, 64), np.uint8))
+    scale = changes.get("image_scale", 1.0)
+    batch = Batch(np.full((6, 48, 64, 3), 51, np.uint8), np.zeros((6, 48, 64), np.uint8), scale)
     _segmenter(segmenter_training(**changes)).loss(network, batch, torch.Generator().manual_seed(0))
     assert seen[0].mean().item() == pytest.approx(0.2, abs=0.01)
     measured = seen[0].flatten(1).std(1)
@@ -163,7 +164,7 @@ def test_noise_fraction_leaves_the_rest_clean(segmenter_training):
         return torch.zeros(len(images), 3, 4, 6)
 
     objective = _segmenter(segmenter_training(noise_sigma=0.25, noise_fraction=0.5))
-    batch = Batch(np.zeros((200, 4, 6, 3), np.uint8), np.zeros((200, 4, 6), np.uint8))
+    batch = Batch(np.zeros((200, 4, 6, 3), np.uint8), np.zeros((200, 4, 6), np.uint8), 1.0)
     objective.loss(network, batch, torch.Generator().manual_seed(0))
     assert 70 <= int((seen[0].flatten(1).abs().sum(1) > 0).sum()) <= 130
 
@@ -205,14 +206,14 @@ def test_accuracy_and_iou_of_known_predictions(segmenter_training):
 @pytest.mark.parametrize(("loss", "power"), [("epsilon", 2), ("x0", 1)])
 def test_denoiser_loss_divides_the_squared_error_by_a_power_of_sigma(denoiser_training, loss, power):
     objective = DenoiserObjective(denoiser_training(loss=loss, sigma_range=(0.4, 0.4)), None)
-    batch = Batch(np.full((2, 12, 16, 3), 102, np.uint8), None)
+    batch = Batch(np.full((2, 12, 16, 3), 102, np.uint8), None, 1.0)
     value = objective.loss(lambda noisy, sigma: torch.full_like(noisy, 0.5), batch, torch.Generator())
     assert float(value) == pytest.approx(0.1**2 / 0.4**power, rel=1e-4)
 
 
 def test_epsilon_loss_of_the_noisy_image_itself_is_the_power_of_unit_noise(denoiser_training):
     objective = DenoiserObjective(denoiser_training(loss="epsilon", sigma_range=(0.01, 2.0)), None)
-    batch = Batch(np.full((8, 32, 48, 3), 77, np.uint8), None)
+    batch = Batch(np.full((8, 32, 48, 3), 77, np.uint8), None, 1.0)
     value = objective.loss(lambda noisy, sigma: noisy, batch, torch.Generator().manual_seed(0))
     assert float(value) == pytest.approx(1.0, rel=0.02)
 
@@ -228,13 +229,59 @@ def test_sigma_is_log_uniform_and_is_what_the_network_is_told(denoiser_training)
     objective = DenoiserObjective(
         denoiser_training(sigma_range=(0.01, 1.0), image_scale=0.5, noise="resized"), None
     )
-    batch = Batch(np.full((300, 16, 24, 3), 102, np.uint8), None)
+    batch = Batch(np.full((300, 16, 24, 3), 102, np.uint8), None, 0.5)
     objective.loss(network, batch, torch.Generator().manual_seed(0))
     ratio = measured[0] / told[0]
     assert float(ratio.mean()) == pytest.approx(1.0, abs=0.01)
     assert float(ratio.std()) < 0.05
     quartiles = torch.quantile(told[0].log10(), torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
     assert quartiles.tolist() == pytest.approx([-2, -1.5, -1, -0.5, 0], abs=0.15)
+
+
+@pytest.mark.parametrize("noise", ["white", "resized"])
+def test_sigma_stated_on_the_image_is_what_resizing_leaves_at_the_network(denoiser_training, noise):
+    told, measured = [], []
+
+    def network(noisy, sigma):
+        told.append(sigma)
+        measured.append((noisy - 0.4).flatten(1).std(1))
+        return noisy
+
+    training = denoiser_training(
+        sigma_range=(0.5, 0.5), sigma_at="image", image_scales=(0.5, 1.0), noise=noise
+    )
+    objective = DenoiserObjective(training, None)
+    for scale, left in ((0.5, geometry.sigma_left(0.5, (64, 96), (32, 48))), (1.0, 0.5)):
+        batch = Batch(np.full((4, 32, 48, 3), 102, np.uint8), None, scale)
+        objective.loss(network, batch, torch.Generator().manual_seed(0))
+        assert told[-1].tolist() == pytest.approx([left] * 4)
+        assert measured[-1].tolist() == pytest.approx([left] * 4, rel=0.05)
+
+
+def test_several_image_scales_are_all_measured(denoiser_training):
+    training = denoiser_training(
+        validation="blocks", sigma_range=(0.1, 0.1), sigma_at="image", image_scales=(0.5, 1.0),
+        noise="resized", crop="32x48",
+    )  # fmt: skip
+    figures = DenoiserObjective(training, Cache(_Fixed(np.zeros((64, 96))), limit=0)).measure(
+        lambda noisy, sigma: noisy, torch.device("cpu")
+    )
+    left = geometry.sigma_left(0.1, (64, 96), (32, 48))
+    assert figures.keys() == {"psnr_scale0.5_sigma0.1", "psnr_scale1_sigma0.1"}
+    assert figures["psnr_scale1_sigma0.1"] == pytest.approx(20, abs=0.3)
+    assert figures["psnr_scale0.5_sigma0.1"] == pytest.approx(-20 * np.log10(left), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_scales": ()}, "at least one scale"),
+        ({"image_scales": (0.5, 1.0), "image_scale": 0.5}, "image_scale or image_scales"),
+    ],
+)
+def test_image_scales_that_make_no_sense_are_refused(denoiser_training, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        denoiser_training(**changes)
 
 
 def test_psnr_of_a_denoiser_that_does_nothing_is_that_of_the_noise(denoiser_training):

@@ -111,7 +111,7 @@ def test_noisy_images_are_denoised_at_the_noise_that_resizing_leaves(segmenter_t
     denoiser, seen = Recorded(), []
     objective = SegmenterObjective(training, Grey(), Cache(Grey(), limit=0), None, denoiser)
     images = np.random.default_rng(0).integers(0, 256, (8, 12, 16, 3)).astype(np.uint8)
-    batch = Batch(images, np.zeros((8, 12, 16), np.uint8))
+    batch = Batch(images, np.zeros((8, 12, 16), np.uint8), 0.5)
 
     def network(given):
         seen.append(given)
