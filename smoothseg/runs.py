@@ -18,11 +18,9 @@ import hashlib
 import io
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +39,14 @@ from smoothseg.geometry import Geometry
 from smoothseg.ledger import Ledger
 from smoothseg.pairs import KEY
 from smoothseg.palettes import palette
+from smoothseg.pipeline import Description, Pipeline, versions
 from smoothseg.plan import Method, Plan
-from smoothseg.plugins import plugins
+from smoothseg.plugins import KINDS, plugins
 from smoothseg.protocols import Certifier, Dataset, Sample
 from smoothseg.report import html, pictures, previews
 from smoothseg.report.rows import Row
 from smoothseg.sampling import Draw
 from smoothseg.transfer import Progress
-
-_NUMERICAL = (
-    "smoothseg", "torch", "torchvision", "numpy", "scipy", "timm", "diffusers", "transformers", "mmsegmentation",
-    "mmengine", "mmcv-lite", "mmcv",
-)  # fmt: skip
-"""Distributions whose versions are recorded."""
 
 __all__ = ["Job", "Prepared", "check_directory", "execute", "pace", "prepare"]
 
@@ -109,7 +102,7 @@ class Prepared:
                 method.name: list(self.models[method.slug].segmenter.classes) for method in self.plan.methods
             },
             "noise": noise.KIND,
-            "versions": _versions(),
+            "versions": versions(),
             "images": {key: dict(digests) for key, digests in self.images.items()},
             "skipped": dict(self.skipped),
         }
@@ -291,7 +284,7 @@ def _certify(
     on_samples: Callable[[int], None] | None,
 ) -> dict[str, Any]:
     """Make one certificate, save it, and return its ledger line."""
-    model, certifier = prepared.models[job.method.slug], prepared.certifiers[job.method.slug]
+    model = prepared.models[job.method.slug]
     sampling = 0.0
 
     def timed(count: int) -> None:
@@ -301,23 +294,10 @@ def _certify(
             on_samples(count)
 
     started = time.perf_counter()
-    draw = Draw(
-        model,
-        sample.image,
-        sample.key,
-        sigma=job.sigma,
-        seed=prepared.plan.seed,
-        batch_size=batch_size,
-        device=prepared.device,
-        progress=timed,
+    result = _pipeline(prepared, job.method).certify(
+        sample, sigma=job.sigma, batch_size=batch_size, progress=timed
     )
-    result = certifier.certify(draw)
     seconds = time.perf_counter() - started
-    result = dataclasses.replace(
-        result,
-        clean=_clean(model, sample, prepared.device),
-        provenance=_provenance(prepared, job, sample, draw.drawn),
-    )
     path = directory / job.path
     certificates.save(result, path)
     return {
@@ -333,6 +313,25 @@ def _certify(
             result, sample, classes=len(model.segmenter.classes), ignore=_ignore(prepared.dataset, model)
         ),
     }
+
+
+def _pipeline(prepared: Prepared, method: Method) -> Pipeline:
+    registries, recipes = plugins(), {kind: getattr(method, kind) for kind in KINDS[:3]}
+    return Pipeline(
+        prepared.models[method.slug],
+        prepared.certifiers[method.slug],
+        Description(
+            **{kind: registries[kind].describe(recipe) for kind, recipe in recipes.items()},
+            plugins={
+                kind: registries[kind].entry(registries[kind].name_of(recipe)).owner
+                for kind, recipe in recipes.items()
+            },
+            method=method.name,
+            dataset=registries["dataset"].describe(prepared.plan.dataset),
+        ),
+        prepared.plan.seed,
+        prepared.device,
+    )
 
 
 def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) -> dict[str, Any]:
@@ -358,57 +357,6 @@ def _by_radius(result: Certificate, sample: Sample) -> list[list[float]] | None:
 def _digests(model: BaseModel) -> dict[str, dict[str, str]]:
     """Return the sha256 of every weight file, by component and file name."""
     return {"denoiser": dict(model.denoiser.digests), "segmenter": dict(model.segmenter.digests)}
-
-
-def _clean(model: BaseModel, sample: Sample, device: torch.device) -> np.ndarray[Any, Any]:
-    image = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).to(device)
-    return model.clean(image[None].float().div_(255.0))[0].cpu().numpy()
-
-
-def _provenance(prepared: Prepared, job: Job, sample: Sample, drawn: int) -> dict[str, Any]:
-    plan, registries = prepared.plan, plugins()
-    model = prepared.models[job.method.slug]
-    height, width = sample.image.shape[:2]
-    return {
-        "image": {
-            "key": sample.key,
-            "sha256": prepared.images[sample.key]["image"],
-            "height": height,
-            "width": width,
-        },
-        "dataset": registries["dataset"].describe(plan.dataset),
-        "classes": list(model.segmenter.classes),
-        "method": job.method.name,
-        "denoiser": registries["denoiser"].describe(job.method.denoiser),
-        "segmenter": registries["segmenter"].describe(job.method.segmenter),
-        "certifier": registries["certifier"].describe(job.method.certifier),
-        "weights": _digests(model),
-        "geometry": {
-            **dataclasses.asdict(model.geometry),
-            "sigma_told": model.geometry.sigma_told(job.sigma, height, width),
-        },
-        "sigma": job.sigma,
-        "seed": plan.seed,
-        "noise": noise.KIND,
-        "samples": drawn,
-        "device": devices.describe(prepared.device),
-        "threads": torch.get_num_threads(),
-        "counted": prepared.certifiers[job.method.slug].counted,
-        "plugins": {
-            kind: registries[kind].entry(registries[kind].name_of(getattr(job.method, kind))).owner
-            for kind in ("denoiser", "segmenter", "certifier")
-        },
-        "versions": _versions(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of what computes: Python and, where they are installed, the numerical packages."""
-    found = {"python": platform.python_version()}
-    for name in _NUMERICAL:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
 
 
 def _ignore(dataset: Dataset, model: BaseModel) -> int:

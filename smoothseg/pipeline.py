@@ -1,0 +1,134 @@
+"""One image in, one certificate out: the base model and the certifier, with what a certificate says of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from smoothseg import devices, noise
+from smoothseg.base_model import BaseModel
+from smoothseg.digests import sample_digests
+from smoothseg.protocols import Certifier, Sample
+from smoothseg.sampling import Draw
+
+if TYPE_CHECKING:
+    from smoothseg.certificate import Certificate
+
+__all__ = ["Description", "Pipeline", "versions"]
+
+_NUMERICAL = (
+    "smoothseg", "torch", "torchvision", "numpy", "scipy", "timm", "diffusers", "transformers", "mmsegmentation",
+    "mmengine", "mmcv-lite", "mmcv",
+)  # fmt: skip
+"""Distributions whose versions are recorded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What a certificate says of where it comes from, as JSON values.
+
+    denoiser, segmenter, certifier: name and options of each. plugins: the owner of each, by kind. method: the name of
+    their combination. dataset: name and options, None for images that are of no dataset.
+    """
+
+    denoiser: Mapping[str, Any]
+    segmenter: Mapping[str, Any]
+    certifier: Mapping[str, Any]
+    plugins: Mapping[str, str]
+    method: str
+    dataset: Mapping[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A base model and a certifier on one device. seed: of the noise."""
+
+    model: BaseModel
+    certifier: Certifier
+    description: Description
+    seed: int
+    device: torch.device
+
+    def certify(
+        self,
+        sample: Sample,
+        *,
+        sigma: float,
+        batch_size: int = 1,
+        progress: Callable[[int], None] | None = None,
+    ) -> Certificate:
+        """Return the certificate of `sample` under noise `sigma` ([0, 1] pixel units), with its provenance.
+
+        The noise is a function of `seed`, `sample.key` and the sample's number alone. batch_size: noise samples
+        labelled at once; it changes no count. progress: called with the number of noise samples just labelled.
+        """
+        draw = Draw(
+            self.model,
+            sample.image,
+            sample.key,
+            sigma=sigma,
+            seed=self.seed,
+            batch_size=batch_size,
+            device=self.device,
+            progress=progress,
+        )
+        result = self.certifier.certify(draw)
+        return dataclasses.replace(
+            result, clean=self.clean(sample), provenance=self._provenance(sample, sigma, draw.drawn)
+        )
+
+    def clean(self, sample: Sample) -> np.ndarray[Any, Any]:
+        """Return the labels (H, W) of the image itself, without noise and denoiser: the usual prediction."""
+        image = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).to(self.device)
+        return self.model.clean(image[None].float().div_(255.0))[0].cpu().numpy()
+
+    def _provenance(self, sample: Sample, sigma: float, drawn: int) -> dict[str, Any]:
+        model, told = self.model, self.description
+        height, width = sample.image.shape[:2]
+        return {
+            "image": {
+                "key": sample.key,
+                "sha256": sample_digests(sample)["image"],
+                "height": height,
+                "width": width,
+            },
+            "dataset": None if told.dataset is None else dict(told.dataset),
+            "classes": list(model.segmenter.classes),
+            "method": told.method,
+            "denoiser": dict(told.denoiser),
+            "segmenter": dict(told.segmenter),
+            "certifier": dict(told.certifier),
+            "weights": {
+                "denoiser": dict(model.denoiser.digests),
+                "segmenter": dict(model.segmenter.digests),
+            },
+            "geometry": {
+                **dataclasses.asdict(model.geometry),
+                "sigma_told": model.geometry.sigma_told(sigma, height, width),
+            },
+            "sigma": sigma,
+            "seed": self.seed,
+            "noise": noise.KIND,
+            "samples": drawn,
+            "device": devices.describe(self.device),
+            "threads": torch.get_num_threads(),
+            "counted": self.certifier.counted,
+            "plugins": dict(told.plugins),
+            "versions": versions(),
+        }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes: Python and, where they are installed, the numerical packages."""
+    found = {"python": platform.python_version()}
+    for name in _NUMERICAL:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
