@@ -1,10 +1,11 @@
 """smoothseg: certified semantic segmentation by randomized smoothing.
 
-This module is the plugin author's vocabulary. It imports no torch.
+This module is the plugin author's vocabulary, and the short way from Python: `certify`. It imports no torch.
 """
 
 from __future__ import annotations
 
+from smoothseg.api import Result, certify, dataset, segmenter
 from smoothseg.errors import (
     ConfigError,
     DataError,
@@ -45,6 +46,7 @@ __all__ = [
     "NothingCertifiableError",
     "PluginError",
     "Register",
+    "Result",
     "RunMismatchError",
     "Sample",
     "Segmenter",
@@ -54,6 +56,9 @@ __all__ = [
     "UserError",
     "VerificationError",
     "WeightsError",
+    "certify",
+    "dataset",
     "hookimpl",
     "option",
+    "segmenter",
 ]

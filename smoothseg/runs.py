@@ -32,12 +32,12 @@ from smoothseg import certificate as certificates
 from smoothseg import devices, metrics, noise, results, weights
 from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
+from smoothseg.checks import check_dataset, check_sample
 from smoothseg.digests import sample_digests
-from smoothseg.errors import ConfigError, DataError, PluginError, RunMismatchError
+from smoothseg.errors import ConfigError, DataError, RunMismatchError
 from smoothseg.files import write_atomically
 from smoothseg.geometry import Geometry
 from smoothseg.ledger import Ledger
-from smoothseg.pairs import KEY
 from smoothseg.palettes import palette
 from smoothseg.pipeline import Description, Pipeline, versions
 from smoothseg.plan import Method, Plan
@@ -119,7 +119,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     """
     device = devices.device(plan.device)
     dataset: Dataset = plan.dataset.load()
-    _check_dataset(dataset)
+    check_dataset(dataset)
     certifiers = {method.slug: method.certifier.load() for method in plan.methods}
     chosen: list[int] = []
     images: dict[str, Mapping[str, str | None]] = {}
@@ -129,7 +129,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
         key = dataset.keys[index]
         try:
             sample = dataset[index]
-            _check_sample(sample, key, dataset)
+            check_sample(sample, key, dataset)
         except DataError as error:
             bad[key] = str(error)
             continue
@@ -476,51 +476,6 @@ def _differences(there: Any, here: Any, where: str = "") -> Iterator[str]:
             yield from _differences(a, b, f"{where}[{i}]")
     elif there != here:
         yield f"{where} is {json.dumps(there)} there and {json.dumps(here)} here"
-
-
-def _check_dataset(dataset: Dataset) -> None:
-    """Raise `PluginError` unless keys, classes, palette and ignore are what `Dataset` promises."""
-    name = type(dataset).__name__
-    if len(dataset.keys) != len(dataset):
-        raise PluginError(f"dataset {name} has {len(dataset)} samples and {len(dataset.keys)} keys")
-    seen: dict[str, str] = {}
-    for key in dataset.keys:
-        if not KEY.fullmatch(key):
-            raise PluginError(
-                f"dataset {name}: key '{key}' is not fit for a file name (letters, digits, '-_.')"
-            )
-        if key.casefold() in seen:  # some file systems take no notice of case
-            raise PluginError(f"dataset {name}: keys '{seen[key.casefold()]}' and '{key}' name the same file")
-        seen[key.casefold()] = key
-    if len(dataset.palette) != len(dataset.classes):
-        raise PluginError(
-            f"dataset {name}: {len(dataset.palette)} colours for {len(dataset.classes)} classes"
-        )
-    if dataset.classes and not len(dataset.classes) <= dataset.ignore <= 255:
-        raise PluginError(f"dataset {name}: ignore={dataset.ignore} must be no class index and at most 255")
-
-
-def _check_sample(sample: Sample, key: str, dataset: Dataset) -> None:
-    """Raise `DataError` unless image and labels are what the dataset promises."""
-    if sample.key != key:
-        raise PluginError(f"dataset {type(dataset).__name__}: sample '{key}' says its key is '{sample.key}'")
-    image, labels = sample.image, sample.labels
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise DataError(f"{sample.key}: expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
-    if not image.size:
-        raise DataError(f"{sample.key}: the image has no pixels, its shape is {image.shape}")
-    if labels is None:
-        return
-    if labels.dtype != np.uint8 or labels.shape != image.shape[:2]:
-        raise DataError(
-            f"{sample.key}: expected uint8 labels {image.shape[:2]}, got {labels.dtype} {labels.shape}"
-        )
-    wrong = (labels >= len(dataset.classes)) & (labels != dataset.ignore)
-    if wrong.any():
-        raise DataError(
-            f"{sample.key}: label {int(labels[wrong][0])} at {int(wrong.sum())} pixels is neither one of the "
-            f"{len(dataset.classes)} classes nor {dataset.ignore} (ignore)"
-        )
 
 
 def _shown(classes: Sequence[str]) -> str:
