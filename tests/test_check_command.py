@@ -187,10 +187,11 @@ def test_mistakes_are_told_in_one_line(arguments, message, capsys):
     assert message in line
 
 
-def test_an_unknown_name_is_told_before_torch_is_imported():
+@pytest.mark.parametrize("arguments", [["denoiser", "amd"], ["segmenter", "hrnet:weights=street"]])
+def test_an_unknown_name_is_told_before_torch_is_imported(arguments):
     code = (
         "import sys; from smoothseg.cli import main\n"
-        "try: main(['check', 'denoiser', 'amd'])\n"
+        f"try: main(['check', *{arguments}])\n"
         "except SystemExit as end: assert end.code == 2 and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)

@@ -44,10 +44,11 @@ _NAME = 15
 def check(
     context: click.Context, kind: str, spec: str, device: str, sigma: float, tolerance: float, images: int
 ) -> None:
-    """Run the contract checks on a component, and say of each that fails what is wrong and why it matters.
+    """Run the contract checks on a component.
 
     KIND is denoiser, segmenter, certifier or dataset; SPEC is the component with its options, as certify takes it. The
-    checks are those of smoothseg.testing. The exit code is 1 if one fails.
+    checks are those of smoothseg.testing. Of each that fails it is said what is wrong and why it matters, and the exit
+    code is then 1.
 
     \b
     Examples:
@@ -89,25 +90,28 @@ def _load(kind: str, spec: str, device: str) -> object:
 
     registry = plugins()[kind]
     recipe = registry.recipe(spec)
-    owner = registry.entry(registry.name_of(recipe)).owner
-    weighted = kind in ("denoiser", "segmenter")
+    name = registry.name_of(recipe)
     try:
-        if not weighted:
+        if kind in ("certifier", "dataset"):
             return recipe.load()
-        from smoothseg import devices, weights
+        from smoothseg import weights
         from smoothseg.cli.progress import downloading
 
-        name = registry.name_of(recipe)
         recipe = weights.pinned(recipe, component=name)
+        if isinstance(reference := getattr(recipe, "weights", None), str):
+            weights.locate(reference, package=weights.package_of(recipe), component=name)
+        from smoothseg import devices  # which imports torch: a misspelt name of weights is told before
+
+        place = devices.device(device)
         with downloading() as progress:
             weights.ensure(recipe, component=name, progress=progress)
-        return recipe.load(devices.device(device))
+        return recipe.load(place)
     except (SmoothsegError, OSError, MemoryError):
         raise
     except Exception as error:  # a third-party plugin may raise anything; the user is told whose it is
         first = (str(error).strip() or "no message").splitlines()[0]
         raise PluginError(
-            f"{kind} '{spec}' of {owner} could not be loaded: {type(error).__name__}: {first}"
+            f"{kind} '{spec}' of {registry.entry(name).owner} could not be loaded: {type(error).__name__}: {first}"
         ) from error
 
 

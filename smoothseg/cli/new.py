@@ -13,7 +13,7 @@ __all__ = ["new"]
 
 @click.group()
 def new() -> None:
-    """Begin something of your own."""
+    """Write a package to begin with: a plugin."""
 
 
 @new.command()
