@@ -17,7 +17,7 @@ $(UV) pip install --quiet --python $(BIN)/python --editable '.$(1)'
 endef
 endif
 
-.PHONY: help demo test test-slow golden check docs bench clean
+.PHONY: help demo test test-slow golden check wheel-test docs bench clean
 
 help:
 	@echo "make demo       install, then certify street scenes with the packaged models"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make golden     every comparison with the published implementations"
 	@echo "make check      formatting, lint, types, tests: what CI runs"
+	@echo "make wheel-test build the wheel, install it afresh with a plugin of others, certify with it"
 	@echo "make docs       build the documentation into site/"
 	@echo "make bench      measure speed (benchmarks/)"
 
@@ -60,6 +61,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+wheel-test: $(VENV)/.installed-dev
+	@$(BIN)/python tests/wheel.py
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/mkdocs build --strict

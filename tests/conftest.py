@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import shutil
+import sys
+import tomllib
+import warnings
 
 import numpy as np
 import pytest
@@ -78,3 +83,40 @@ def photos(tmp_path):
         Image.fromarray(bright).save(root / "labels" / f"{name}.png")
     (root / "classes.txt").write_text("dark\nbright\n", encoding="utf-8")
     return root
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install projects for one test, as pip would without fetching anything.
+
+    Returns a function from a project's folder to the folder that Python then finds its modules and its metadata in.
+    """
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    before = set(sys.modules)
+
+    def put(project):
+        described = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        name, version = (described["project"][key] for key in ("name", "version"))
+        for path in described["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]:
+            source = project / path
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, site / source.name)
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        points = described["project"]["entry-points"]["smoothseg"]
+        lines = [f"{point} = {module}" for point, module in points.items()]
+        (info / "entry_points.txt").write_text("\n".join(["[smoothseg]", *lines, ""]))
+        importlib.invalidate_caches()
+        plugins.cache_clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a plugin that is broken
+            plugins()
+        return site
+
+    monkeypatch.syspath_prepend(str(site))
+    yield put
+    plugins.cache_clear()
+    for module in set(sys.modules) - before:
+        if str(getattr(sys.modules[module], "__file__", "")).startswith(str(site)):
+            del sys.modules[module]

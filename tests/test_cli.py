@@ -1,6 +1,9 @@
+import importlib
+import itertools
 import json
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -163,9 +166,68 @@ def test_components_lists_every_option_with_its_help():
 
 
 def test_plugins_says_who_brings_what():
+    import smoothseg
+
     result = invoke("plugins")
-    assert "smoothseg_adm" in result.output
+    rows = {line.split()[0]: line.split()[1:] for line in result.output.splitlines() if line[0] != " "}
+    assert rows["plugin"] == ["distribution", "version", "offers"]
+    assert rows["smoothseg_adm"] == ["smoothseg", smoothseg.__version__, "denoiser", "adm"]
+    assert rows["smoothseg_kair"][2:] == ["denoisers", "dncnn,", "ffdnet"]
     assert "BROKEN" not in result.output
+
+
+@pytest.fixture
+def odd_plugins(monkeypatch):
+    """Installed are a plugin with a long name and a long complaint, one that is off, and one that works."""
+    from smoothseg import plugins
+
+    class Point:
+        def __init__(self, name, result):
+            self.name, self.value, self._result = name, name, result
+            self.dist = types.SimpleNamespace(name="a-distribution-of-others", version="2026.11.25")
+
+        def load(self):
+            if isinstance(self._result, Exception):
+                raise self._result
+            return self._result
+
+    points = [
+        Point(
+            "broken_plugin_with_a_long_name", ImportError("No module named 'something.rather_long_to_read'")
+        ),
+        Point("off", ImportError("never imported")),
+        Point("whole", importlib.import_module("smoothseg_kair")),
+    ]
+    with pytest.warns(plugins.PluginWarning):
+        found = plugins.load(points, disabled=["off"])
+    monkeypatch.setattr(plugins, "plugins", lambda: found)
+
+
+@pytest.mark.usefixtures("odd_plugins")
+def test_plugins_says_why_one_is_broken_within_80_columns():
+    output = invoke("plugins").output
+    assert all(len(line) <= 80 for line in output.splitlines())
+    assert "…" not in output
+    head = output.splitlines()[0]
+    starts = [head.index(column) for column in ("plugin", "distribution", "version", "offers")]
+    columns = [
+        "".join("".join(line[start:end].split()) for line in output.splitlines()[1:])
+        for start, end in itertools.pairwise([*starts, None])
+    ]
+    assert columns[0] == "broken_plugin_with_a_long_nameoffwhole"
+    assert columns[1] == 3 * "a-distribution-of-others"
+    assert columns[2] == 3 * "2026.11.25"
+    assert columns[3].startswith("BROKEN:ImportError:Nomodulenamed'something.rather_long_to_read'switchedoff")
+    assert columns[3].endswith("denoisersdncnn,ffdnet")
+
+
+@pytest.mark.usefixtures("odd_plugins")
+def test_plugins_as_json_has_the_same():
+    broken, off, whole = json.loads(invoke("plugins", "--format", "json").stdout)
+    assert broken["error"] == "ImportError: No module named 'something.rather_long_to_read'"
+    assert (off["disabled"], off["error"], off["offers"]) == (True, None, {})
+    assert (whole["distribution"], whole["version"]) == ("a-distribution-of-others", "2026.11.25")
+    assert whole["offers"] == {"denoiser": ["dncnn", "ffdnet"]}
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in sorted(cli.list_commands(None)))])

@@ -185,8 +185,48 @@ def test_two_plugins_offering_one_name_are_both_named():
 
 def test_two_entry_points_of_one_name_are_refused():
     points = [Point("one", offering("toy")), Point("one", offering("other"), "another")]
-    with pytest.raises(PluginError, match="two plugins are called 'one'"):
+    with pytest.raises(PluginError, match=r"two plugins are called 'one'.*SMOOTHSEG_DISABLE=one@another"):
         plugins.load(points)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_entry_points_of_one_name_one_can_be_switched_off_by_its_distribution(order):
+    points = [Point("one", offering("toy")), Point("one", offering("other"), "An_other")][::order]
+    found = plugins.load(points, disabled=["one@an-other"])
+    assert [entry.name for entry in found["denoiser"]] == ["toy"]
+    assert {(plugin.distribution, plugin.disabled) for plugin in found.plugins} == {
+        ("third-party", False),
+        ("An_other", True),
+    }
+    for plugin in found.plugins:
+        assert found.offers(plugin) == ({} if plugin.disabled else {"denoiser": ("toy",)})
+
+
+def stating(protocol):
+    module = offering("toy")
+    module.SMOOTHSEG_PROTOCOL = protocol
+    return module
+
+
+def test_a_plugin_of_this_protocol_works_and_is_known_to_state_it():
+    found = plugins.load([Point("one", stating(smoothseg.PROTOCOL_VERSION)), Point("two", offering("other"))])
+    assert [plugin.protocol for plugin in found.plugins] == [smoothseg.PROTOCOL_VERSION, None]
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        (0, r"written for protocol 0 .* has protocol 1: .*pip install --upgrade third-party\)"),
+        (2, r"written for protocol 2 .* has protocol 1: .*pip install --upgrade smoothseg\)"),
+        ("1", r"must be a whole number such as 1, got '1'"),
+        (True, r"must be a whole number such as 1, got True"),
+    ],
+)
+def test_a_plugin_of_another_protocol_is_skipped_and_told_what_to_do(stated, reason):
+    with pytest.warns(plugins.PluginWarning, match=reason):
+        found = plugins.load([Point("old", stating(stated)), Point("whole", offering("other"))])
+    assert [entry.name for entry in found["denoiser"]] == ["other"]
+    assert found.plugins[0].error is not None
 
 
 def test_a_disabled_plugin_is_not_even_imported():

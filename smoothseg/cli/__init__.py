@@ -12,10 +12,12 @@ import click
 import smoothseg
 from smoothseg.cli.bounds import bounds
 from smoothseg.cli.certify import certify
-from smoothseg.cli.check import recertify, verify
+from smoothseg.cli.check import check
 from smoothseg.cli.components import components, plugins
 from smoothseg.cli.datasets import datasets
 from smoothseg.cli.figure import figure
+from smoothseg.cli.new import new
+from smoothseg.cli.recheck import recertify, verify
 from smoothseg.cli.report import report
 from smoothseg.cli.reproduce import reproduce
 from smoothseg.cli.weights import weights
@@ -63,7 +65,7 @@ def cli() -> None:
 
 for command in (
     *(certify, report, figure, reproduce, bounds, verify, recertify),
-    *(components, plugins, datasets, weights),
+    *(components, plugins, check, new, datasets, weights),
 ):
     cli.add_command(command)
 

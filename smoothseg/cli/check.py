@@ -1,106 +1,120 @@
-"""`smoothseg verify` and `smoothseg recertify`: work on certificates alone, without networks."""
+"""`smoothseg check`: whether a component keeps the promises of its protocol."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import shutil
+import textwrap
 
 import click
 
-__all__ = ["recertify", "verify"]
+from smoothseg.plugins import KINDS
+
+__all__ = ["check"]
+
+_NAME = 15
+"""Columns of the name of a check."""
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-def verify(paths: tuple[Path, ...]) -> None:
-    """Recompute every verdict from the counts in certificate files.
-
-    PATHS are certificates (.npz) or folders that hold some. Needs no networks, no images and no GPU.
-    """
-    from smoothseg import certificate as certificates
-    from smoothseg.errors import VerificationError
-    from smoothseg.ledger import Ledger
-    from smoothseg.plugins import plugins
-    from smoothseg.results import intact
-
-    files = _files(paths)
-    wrong = 0
-    for file in files:
-        loaded = certificates.load(file)
-        certifier = plugins()["certifier"].recipe(loaded.provenance["certifier"]).load()
-        try:
-            certificates.verify(loaded, certifier)
-        except VerificationError as error:
-            wrong += 1
-            click.echo(f"WRONG  {file}: {error}", err=True)
-    ledgers = [ledger for path in paths if path.is_dir() for ledger in sorted(path.rglob("ledger.jsonl"))]
-    for ledger in ledgers:
-        latest = {entry["certificate"]: entry for entry in Ledger(ledger)}
-        for name, entry in latest.items():
-            if not intact(ledger.parent, entry):
-                wrong += 1
-                click.echo(f"WRONG  {ledger.parent / name}: not the file that the ledger records", err=True)
-    if wrong:
-        raise VerificationError(f"{wrong} faults in {len(files)} certificates")
-    recorded = ", and every file is the one its ledger records" if ledgers else ""
-    click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{recorded}.")
-
-
-@click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--certifier", required=True, help="Certifier to decide with, e.g. holm:tau=0.9,n=100.")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("spec")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
-    "--output",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the new certificates.",
+    "--sigma",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="Noise for a denoiser, in [0,1] pixel units.",
 )
-def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
-    """Decide again from stored counts with another tau, alpha or correction.
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="How far a row may differ between batch sizes; 0: not by a bit.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How many images of a dataset to read.",
+)
+@click.pass_context
+def check(
+    context: click.Context, kind: str, spec: str, device: str, sigma: float, tolerance: float, images: int
+) -> None:
+    """Run the contract checks on a component.
 
-    n0 and n are those of the counts. The new certificates are valid if the setting was chosen without looking at
-    the old ones. To try several settings and keep the best, give each a share of alpha.
+    KIND is denoiser, segmenter, certifier or dataset; SPEC is the component with its options, as certify takes it. The
+    checks are those of smoothseg.testing. Of each that fails it is said what is wrong and why it matters, and the exit
+    code is then 1.
+
+    \b
+    Examples:
+      smoothseg check denoiser adm:steps=multi
+      smoothseg check dataset folder:root=photos --images 20
     """
-    from smoothseg import certificate as certificates
-    from smoothseg.errors import ConfigError
+    component = _load(kind, spec, device)
+
+    from smoothseg import devices
+    from smoothseg.testing import checks
+
+    # Each of these is for some of the kinds; to the others it means nothing.
+    every = checks(
+        kind, component, sigma=sigma, atol=tolerance, device=devices.device(device), samples=images
+    )
+    failed = 0
+    for number, each in enumerate(every, 1):
+        problem = each.failure()
+        click.echo(f"{'ok' if problem is None else 'FAILED':8}{each.name:{_NAME}}{each.promise}")
+        if problem is None:
+            continue
+        failed += 1
+        for text in (problem, f"Why it matters: {each.why}"):
+            click.echo(_indented(text))
+        if each.vital:
+            for skipped in every[number:]:
+                click.echo(f"{'-':8}{skipped.name:{_NAME}} not checked, because {each.name} failed")
+            break
+    if failed:
+        click.echo(f"Error: {failed} of {len(every)} checks of {kind} {spec} failed", err=True)
+        context.exit(1)
+    click.echo(f"{kind} {spec} keeps its promises: {len(every)} checks.")
+
+
+def _load(kind: str, spec: str, device: str) -> object:
+    """Return the component of `spec`; whatever its `load` raises becomes an error of one line."""
+    from smoothseg.errors import PluginError, SmoothsegError
     from smoothseg.plugins import plugins
-    from smoothseg.registry import parse
 
-    registry = plugins()["certifier"]
-    name, options = parse(certifier, "certifier")
-    registry.recipe({"name": name, **options})
-    takes = {field.name for field in registry.entry(name).fields}
-    targets: dict[Path, Path] = {}
-    for path in paths:
-        for file in _files((path,)):
-            target = output / file.relative_to(path if path.is_dir() else path.parent)
-            if target in targets or target.exists():
-                raise ConfigError(f"{target} would be written over; choose an empty --output for each run")
-            targets[target] = file
-    made = {}
-    for target, file in targets.items():
-        loaded = certificates.load(file)
-        before = loaded.provenance["certifier"]
-        drawn: dict[str, Any] = {key: before[key] for key in ("n0", "n") if key in before and key in takes}
-        recipe = registry.recipe({"name": name, **drawn, **options})
-        made[target] = certificates.recertify(loaded, recipe.load(), registry.describe(recipe))
-        click.echo(
-            f"{file.name}: abstained {100 * loaded.abstained:.1f}% -> {100 * made[target].abstained:.1f}%, "
-            f"radius {loaded.radius:.4f} -> {made[target].radius:.4f}"
-        )
-    for target, certificate in made.items():
-        certificates.save(certificate, target)
-    click.echo(f"{_count(len(made))} in {output}")
+    registry = plugins()[kind]
+    recipe = registry.recipe(spec)
+    name = registry.name_of(recipe)
+    try:
+        if kind in ("certifier", "dataset"):
+            return recipe.load()
+        from smoothseg import weights
+        from smoothseg.cli.progress import downloading
 
+        recipe = weights.pinned(recipe, component=name)
+        if isinstance(reference := getattr(recipe, "weights", None), str):
+            weights.locate(reference, package=weights.package_of(recipe), component=name)
+        from smoothseg import devices  # which imports torch: a misspelt name of weights is told before
 
-def _count(files: int) -> str:
-    return f"{files} certificate{'' if files == 1 else 's'}"
+        place = devices.device(device)
+        with downloading() as progress:
+            weights.ensure(recipe, component=name, progress=progress)
+        return recipe.load(place)
+    except (SmoothsegError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a third-party plugin may raise anything; the user is told whose it is
+        first = (str(error).strip() or "no message").splitlines()[0]
+        raise PluginError(
+            f"{kind} '{spec}' of {registry.entry(name).owner} could not be loaded: {type(error).__name__}: {first}"
+        ) from error
 
 
-def _files(paths: tuple[Path, ...]) -> list[Path]:
-    from smoothseg.errors import DataError
-
-    files = [file for path in paths for file in (sorted(path.rglob("*.npz")) if path.is_dir() else [path])]
-    if not files:
-        raise DataError(f"no certificates (.npz) in {', '.join(map(str, paths))}")
-    return files
+def _indented(text: str) -> str:
+    width = min(100, shutil.get_terminal_size().columns)
+    return textwrap.fill(text, width, initial_indent=8 * " ", subsequent_indent=8 * " ")

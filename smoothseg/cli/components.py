@@ -53,26 +53,55 @@ def components(names: tuple[str, ...]) -> None:
 
 
 @click.command()
-def plugins() -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("table", "json")),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
+def plugins(form: str) -> None:
     """List installed plugins, what they offer, or why they are broken."""
+    import json
+
+    from smoothseg.plugins import plugins as installed
+
+    found = installed()
+    if form == "json":
+        described = [
+            {
+                "name": plugin.name,
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+                "protocol": plugin.protocol,
+                "offers": found.offers(plugin),
+                "disabled": plugin.disabled,
+                "error": plugin.error,
+            }
+            for plugin in found.plugins
+        ]
+        click.echo(json.dumps(described, indent=1))
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from smoothseg.plugins import KINDS
-    from smoothseg.plugins import plugins as installed
-
-    found = installed()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("plugin", "distribution", "offers"):
-        table.add_column(column)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("plugin", "distribution", "version", "offers"):
+        table.add_column(column, overflow="fold")  # what is too long is wrapped, never cut off
     for plugin in found.plugins:
-        offers = ", ".join(
-            f"{kind} {entry.name}" for kind in KINDS for entry in found[kind] if entry.owner == plugin.owner
-        )
         if plugin.disabled:
-            offers = "switched off by SMOOTHSEG_DISABLE"
+            offers = Text("switched off by SMOOTHSEG_DISABLE", style="dim")
         elif plugin.error is not None:
-            offers = f"BROKEN: {plugin.error}"
-        table.add_row(plugin.name, f"{plugin.distribution} {plugin.version}", Text(offers))
+            offers = Text(f"BROKEN: {plugin.error}", style="bold red")
+        else:
+            offers = Text(_offered(found.offers(plugin), hasattr(plugin.module, "register_commands")))
+        table.add_row(Text(plugin.name), Text(plugin.distribution), Text(plugin.version), offers)
     Console(highlight=False).print(table)
+
+
+def _offered(names: dict[str, tuple[str, ...]], commands: bool) -> str:
+    """Say what a plugin offers: `denoisers dncnn, ffdnet; dataset streets`."""
+    parts = [f"{kind}{'s' * (len(listed) > 1)} {', '.join(listed)}" for kind, listed in names.items()]
+    return "; ".join([*parts, *(["commands"] if commands else [])]) or "nothing"

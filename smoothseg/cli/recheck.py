@@ -1,0 +1,106 @@
+"""`smoothseg verify` and `smoothseg recertify`: work on certificates alone, without networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["recertify", "verify"]
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+def verify(paths: tuple[Path, ...]) -> None:
+    """Recompute every verdict from the counts in certificate files.
+
+    PATHS are certificates (.npz) or folders that hold some. Needs no networks, no images and no GPU.
+    """
+    from smoothseg import certificate as certificates
+    from smoothseg.errors import VerificationError
+    from smoothseg.ledger import Ledger
+    from smoothseg.plugins import plugins
+    from smoothseg.results import intact
+
+    files = _files(paths)
+    wrong = 0
+    for file in files:
+        loaded = certificates.load(file)
+        certifier = plugins()["certifier"].recipe(loaded.provenance["certifier"]).load()
+        try:
+            certificates.verify(loaded, certifier)
+        except VerificationError as error:
+            wrong += 1
+            click.echo(f"WRONG  {file}: {error}", err=True)
+    ledgers = [ledger for path in paths if path.is_dir() for ledger in sorted(path.rglob("ledger.jsonl"))]
+    for ledger in ledgers:
+        latest = {entry["certificate"]: entry for entry in Ledger(ledger)}
+        for name, entry in latest.items():
+            if not intact(ledger.parent, entry):
+                wrong += 1
+                click.echo(f"WRONG  {ledger.parent / name}: not the file that the ledger records", err=True)
+    if wrong:
+        raise VerificationError(f"{wrong} faults in {len(files)} certificates")
+    recorded = ", and every file is the one its ledger records" if ledgers else ""
+    click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{recorded}.")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--certifier", required=True, help="Certifier to decide with, e.g. holm:tau=0.9,n=100.")
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the new certificates.",
+)
+def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
+    """Decide again from stored counts with another tau, alpha or correction.
+
+    n0 and n are those of the counts. The new certificates are valid if the setting was chosen without looking at
+    the old ones. To try several settings and keep the best, give each a share of alpha.
+    """
+    from smoothseg import certificate as certificates
+    from smoothseg.errors import ConfigError
+    from smoothseg.plugins import plugins
+    from smoothseg.registry import parse
+
+    registry = plugins()["certifier"]
+    name, options = parse(certifier, "certifier")
+    registry.recipe({"name": name, **options})
+    takes = {field.name for field in registry.entry(name).fields}
+    targets: dict[Path, Path] = {}
+    for path in paths:
+        for file in _files((path,)):
+            target = output / file.relative_to(path if path.is_dir() else path.parent)
+            if target in targets or target.exists():
+                raise ConfigError(f"{target} would be written over; choose an empty --output for each run")
+            targets[target] = file
+    made = {}
+    for target, file in targets.items():
+        loaded = certificates.load(file)
+        before = loaded.provenance["certifier"]
+        drawn: dict[str, Any] = {key: before[key] for key in ("n0", "n") if key in before and key in takes}
+        recipe = registry.recipe({"name": name, **drawn, **options})
+        made[target] = certificates.recertify(loaded, recipe.load(), registry.describe(recipe))
+        click.echo(
+            f"{file.name}: abstained {100 * loaded.abstained:.1f}% -> {100 * made[target].abstained:.1f}%, "
+            f"radius {loaded.radius:.4f} -> {made[target].radius:.4f}"
+        )
+    for target, certificate in made.items():
+        certificates.save(certificate, target)
+    click.echo(f"{_count(len(made))} in {output}")
+
+
+def _count(files: int) -> str:
+    return f"{files} certificate{'' if files == 1 else 's'}"
+
+
+def _files(paths: tuple[Path, ...]) -> list[Path]:
+    from smoothseg.errors import DataError
+
+    files = [file for path in paths for file in (sorted(path.rglob("*.npz")) if path.is_dir() else [path])]
+    if not files:
+        raise DataError(f"no certificates (.npz) in {', '.join(map(str, paths))}")
+    return files

@@ -1,0 +1,114 @@
+"""Toy components with closed-form answers: public test doubles for what is not being tested."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from smoothseg.protocols import Sample
+from smoothseg.votes import Tally, Votes
+
+__all__ = ["CountingDenoiser", "ImageDataset", "LabelDraw", "ThresholdSegmenter"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ThresholdSegmenter:
+    """Class `bright` where the first channel exceeds `threshold`, else `dark`.
+
+    Under noise sigma a pixel of value x is `bright` with probability Phi((x - threshold) / sigma): the smoothed
+    model is known in closed form.
+    """
+
+    threshold: float = 0.5
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """`dark` and `bright`."""
+        return ("dark", "bright")
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Empty: there are no weights."""
+        return {}
+
+    def segment(self, images: torch.Tensor) -> torch.Tensor:
+        """Return scores (B, 2, H, W) of images (B, 3, H, W)."""
+        bright = images[:, :1] - self.threshold
+        return torch.cat([-bright, bright], dim=1)
+
+
+class CountingDenoiser:
+    """Changes nothing and remembers what it was told: `sigmas` and `seeds`, a row each."""
+
+    def __init__(self) -> None:
+        self.sigmas: list[float] = []
+        self.seeds: list[int] = []
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Empty: there are no weights."""
+        return {}
+
+    def denoise(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
+        """Return `noisy`, (B, 3, H, W)."""
+        self.sigmas += [sigma] * len(noisy)
+        self.seeds += list(seeds)
+        return noisy
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """A dataset of arrays: `images` uint8 (H, W, 3), `labels` uint8 (H, W) or None each."""
+
+    images: Sequence[npt.NDArray[np.uint8]]
+    labels: Sequence[npt.NDArray[np.uint8] | None]
+    classes: tuple[str, ...] = ("dark", "bright")
+    ignore: int = 255
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """A grey a class."""
+        steps = max(1, len(self.classes) - 1)
+        return tuple((200 * i // steps,) * 3 for i in range(len(self.classes)))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """`image-0`, `image-1`, ..."""
+        return tuple(f"image-{i}" for i in range(len(self.images)))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(self.keys[index], self.images[index], self.labels[index])
+
+
+class LabelDraw:
+    """A draw whose label maps are given, to test certifiers without networks.
+
+    labels: (N, H, W) class indices; the first n that are asked for come first. sigma: the noise they stand for.
+    """
+
+    def __init__(self, labels: npt.ArrayLike, *, classes: int, sigma: float = 0.25) -> None:
+        self._labels = torch.from_numpy(np.array(labels))
+        self._classes = classes
+        self.sigma = sigma
+        self.drawn = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the label maps."""
+        return self._labels.shape[1], self._labels.shape[2]
+
+    def __call__(self, n: int, into: Tally | None = None) -> Tally:
+        """Return the votes of the next `n` label maps, or `into` with them added."""
+        if self.drawn + n > len(self._labels):
+            raise ValueError(f"{self.drawn + n} samples asked for, {len(self._labels)} given")
+        tally = Votes(self._classes, self.size, capacity=n) if into is None else into
+        tally.add(self._labels[self.drawn : self.drawn + n])
+        self.drawn += n
+        return tally
