@@ -27,6 +27,7 @@ from smoothseg import errors, experiments, hookspecs
 from smoothseg.cli import cli
 from smoothseg.errors import SmoothsegError
 from smoothseg.files import read_yaml
+from smoothseg.geometry import sigma_left
 from smoothseg.metrics import DEFINITIONS
 from smoothseg.plan import Plan
 from smoothseg.plugins import KINDS, load, plugins
@@ -36,9 +37,12 @@ from smoothseg.training.configuration import DenoiserTraining, Running, Segmente
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-GENERATED = ("cli.md", "components.md")
+GENERATED = ("cli.md", "components.md", "terminal.md")
 EVERYWHERE = {"-h", "--help", "--version"}
 TRAININGS = {"segmenter": SegmenterTraining, "denoiser": DenoiserTraining}
+
+RENDERED = re.compile(r"<!-- Rendered by (.+)\. -->")
+"""The versions that rendered the terminal page."""
 
 _FENCE = re.compile(r"^```(\w+)?(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -357,10 +361,12 @@ def tables(page):
         yield [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
-def test_the_smallest_n_of_the_guarantee_page_are_right():
-    (table,) = (rows for rows in tables(DOCS / "guarantee.md") if rows[0][0].startswith("image"))
+@pytest.mark.parametrize("page", [DOCS / "guarantee.md", DOCS / "faq.md"], ids=named)
+def test_the_smallest_n_of_a_page_are_right(page):
+    (table,) = (rows for rows in tables(page) if rows[0][0].startswith("image"))
     taus = [float(re.findall(r"[\d.]+", cell)[0]) for cell in table[0][1:]]
     assert len(table) > 4
+    assert len(taus) > 3
     for size, *cells in table[2:]:
         height, width = map(int, size.split("×"))
         for tau, n in zip(taus, map(int, cells), strict=True):
@@ -382,6 +388,38 @@ def test_the_hits_of_the_first_step_on_the_guarantee_page_are_right():
     assert f"a pixel passes Holm's first step with {needed} hits" in " ".join(
         text(DOCS / "guarantee.md").split()
     )
+
+
+def test_the_hits_that_the_guarantee_page_asks_for_are_right():
+    (table,) = (rows for rows in tables(DOCS / "guarantee.md") if rows[0][0] == "n")
+    assert len(table) > 4
+    for n, first, last in (map(int, row) for row in table[2:]):
+        p = stats.binom.sf(np.arange(-1, n), n, 0.75)
+        assert first == np.argmax(p <= 0.001 / (1024 * 2048))
+        assert last == np.argmax(p <= 0.001)
+
+
+def test_the_figures_of_the_questions_are_right():
+    page = " ".join(text(DOCS / "faq.md").split())
+
+    def radius(sigma, tau=0.75):
+        return f"{sigma * stats.norm.ppf(tau):.3f}"
+
+    assert (
+        f"{radius(0.1)} for σ = 0.1, {radius(0.25)} for 0.25, {radius(0.5)} for 0.5, {radius(1)} for 1.0"
+        in page
+    )
+    assert f"0.9 has R = {radius(0.25, 0.9)} and 0.95 has {radius(0.25, 0.95)}" in page
+    levels = {
+        size: 255 * 0.25 * stats.norm.ppf(0.75) / np.sqrt(3 * size[0] * size[1])
+        for size in ((192, 256), (480, 640), (1024, 2048))
+    }
+    assert f"{levels[192, 256]:.2f} of an 8-bit level at 192 × 256" in page
+    assert f"{levels[480, 640]:.3f} at 480 × 640 and {levels[1024, 2048]:.3f} at 1024 × 2048" in page
+    half, quarter = (sigma_left(1.0, (480, 640), (int(480 * s), int(640 * s))) for s in (0.5, 0.25))
+    assert f"Half the size leaves {half:.2f} of the noise, a quarter {quarter:.2f}" in page
+    tenth = [np.ceil(np.log(alpha / (1024 * 2048)) / np.log(0.75)) for alpha in (1e-3, 1e-4)]
+    assert f"a tenth of it costs {tenth[1] - tenth[0]:.0f} samples at τ = 0.75" in page
 
 
 # Pages
@@ -430,7 +468,37 @@ def test_the_generated_pages_are_those_of_the_code():
     pages = generate.pages()
     assert set(pages) == set(GENERATED)
     for name, content in pages.items():
-        assert text(DOCS / "reference" / name) == content, f"{name} is old: run python docs/generate.py"
+        stored = text(DOCS / "reference" / name)
+        if name == "terminal.md" and RENDERED.findall(stored) != RENDERED.findall(content):
+            stored, content = (page[page.index("## Errors") :] for page in (stored, content))
+        assert stored == content, f"{name} is old: run python docs/generate.py"
+
+
+def test_the_terminal_page_shows_every_error_that_is_raised_and_fits_into_80_columns():
+    page = text(DOCS / "reference/terminal.md")
+    shown = dict(re.findall(r"^### (\w+)\n.*?^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    assert set(shown) == set(errors.__all__) - {
+        "SmoothsegError",
+        "UserError",
+    }  # bases, never raised themselves
+    for name, block in shown.items():
+        assert re.fullmatch(r"\$ smoothseg .*?^Error: .*", block, re.MULTILINE | re.DOTALL), name
+    assert (
+        max(
+            len(line)
+            for block in blocks(DOCS / "reference/terminal.md", "text")
+            for line in block.code.splitlines()
+        )
+        <= 80
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(every_command()), ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_help_fits_into_80_columns(path, command):
+    context = click.Context(command, info_name=path, terminal_width=78)
+    assert max(map(len, command.get_help(context).splitlines())) <= 80
 
 
 def test_what_the_reference_names_can_be_imported():
