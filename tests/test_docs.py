@@ -8,6 +8,7 @@ import importlib.util
 import pkgutil
 import re
 import shlex
+import shutil
 import sys
 import tomllib
 import unicodedata
@@ -21,11 +22,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from scipy import stats
 
 import smoothseg
 from smoothseg import errors, experiments, hookspecs
-from smoothseg.cli import cli
+from smoothseg.cli import cli, main
 from smoothseg.errors import SmoothsegError
 from smoothseg.files import read_yaml
 from smoothseg.geometry import sigma_left
@@ -34,6 +36,7 @@ from smoothseg.plan import Plan
 from smoothseg.plugins import KINDS, load, plugins
 from smoothseg.registry import parse
 from smoothseg.training.configuration import DenoiserTraining, Running, SegmenterTraining, configure
+from smoothseg_folder import legend
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -168,6 +171,40 @@ def commands(page):
                 if whole.strip():
                     yield line, shlex.split(whole)
                 whole = ""
+
+
+def test_the_ten_minutes_of_the_tutorial_can_be_followed(workplace, capsys):
+    """Every file is written and every command run as the page has them, on tiny photographs."""
+    page = DOCS / "tutorial.md"
+    start, end = (
+        text(page)[: text(page).index(f"\n## {title}")].count("\n")
+        for title in ("Ten minutes", "With labels")
+    )
+    write_titled(page, workplace)
+    shutil.rmtree(workplace / "photos")  # of the sections behind these ten minutes
+    generator = np.random.Generator(np.random.Philox(2))
+    (workplace / "photos").mkdir()
+    for name, size in (("a.png", (24, 32, 3)), ("b.jpg", (30, 22, 3))):
+        Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)).save(workplace / "photos" / name)
+    (making,) = (block for block in blocks(page, "python") if start < block.line < end)
+    exec(compile(making.code, named(page), "exec"), {"__name__": "snippet"})
+    followed = [words for line, words in commands(page) if start < line < end]
+    assert len(followed) > 5
+    for words in followed:
+        assert program(words) == "smoothseg"
+        with pytest.raises(SystemExit) as ended:
+            main(words[1:])
+        assert not ended.value.code, f"{shlex.join(words)}: {capsys.readouterr().err}"
+    assert (workplace / "runs/first/report.html").is_file()
+    assert len(list((workplace / "runs/photos/certificates").rglob("*.npz"))) == 2
+
+
+@by_page([page for page in PAGES if any(b.title.endswith("classes.txt") for b in blocks(page, "text"))])
+def test_the_class_lists_of_a_page_can_be_read(page, workplace):
+    write_titled(page, workplace)
+    for block in blocks(page, "text"):
+        if block.title.endswith("classes.txt"):
+            assert len(legend.read(workplace / block.title).names) == len(block.code.splitlines())
 
 
 def program(words):
