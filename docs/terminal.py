@@ -26,7 +26,7 @@ from smoothseg import errors
 COLUMNS = 80
 
 SHOWN = ("--help", "certify --help", "components")
-"""Commands whose whole output is shown."""
+"""Commands whose whole output is shown. What depends on the machine cannot be one of them."""
 
 SMALL = "dataset: streets:count=1,height=32,width=32\ndenoiser: identity\ncertifier: holm:n=60\n"
 """The configuration of a run that takes a moment."""
