@@ -1,14 +1,15 @@
-"""Write the reference pages that follow from the code: the command line, and the components smoothseg brings.
+"""Write the reference pages that follow from the code: command line, components, and what a terminal shows of them.
 
     python docs/generate.py
 
 The pages are committed, so that they can be read without building anything; a test compares them with the code.
-They are made from click's parameters and from the recipes' fields, not from rendered help, whose layout differs
-between versions of click.
+The first two are made from click's parameters and from the recipes' fields, not from rendered help, whose layout
+differs between versions of click; the third, `docs/terminal.py`, is what one version renders, and says which.
 """
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,9 @@ _NUMBERS = {"integer": "whole number", "integer range": "whole number", "float":
 
 def pages() -> dict[str, str]:
     """Return the generated pages: file name in `docs/reference` to text."""
-    return {name: _page(lines) for name, lines in (("cli.md", _commands()), ("components.md", _components()))}
+    terminal = runpy.run_path(str(REFERENCE.parent / "terminal.py"))["page"]
+    makers = (("cli.md", _commands), ("components.md", _components), ("terminal.md", terminal))
+    return {name: _page(make()) for name, make in makers}
 
 
 def _page(paragraphs: Iterator[str]) -> str:

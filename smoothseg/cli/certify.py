@@ -96,8 +96,8 @@ def certify(
     \b
     Examples:
       smoothseg certify
-      smoothseg certify --denoiser adm --denoiser identity --sigma 0.25 --sigma 0.5
-      smoothseg certify --dataset folder:root=photos --segmenter hrnet:weights=mine.safetensors
+      smoothseg certify --denoiser adm --denoiser identity --sigma 0.5
+      smoothseg certify --dataset folder:root=photos --segmenter torchvision
     """
     from smoothseg.cli.report import show
     from smoothseg.errors import ConfigError
