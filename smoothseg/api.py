@@ -409,6 +409,7 @@ def _pipeline(
     """Return everything loaded and checked against each other."""
     from smoothseg import devices
     from smoothseg.base_model import BaseModel
+    from smoothseg.checks import check_component
     from smoothseg.geometry import Geometry
     from smoothseg.pipeline import Description, Pipeline
     from smoothseg.plugins import plugins
@@ -428,6 +429,7 @@ def _pipeline(
             described[kind] = registries[kind].describe(recipe)
             owners[kind] = registries[kind].entry(described[kind]["name"]).owner
             loaded[kind] = _load(recipe, str(described[kind]["name"]), device)
+            check_component(loaded[kind], kind, str(described[kind]["name"]), owners[kind])
         else:
             size = geometry.size(*sizes[0])
             loaded[kind] = _own(kind, given, dataset, size, device)

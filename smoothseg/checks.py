@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from smoothseg.errors import DataError, PluginError
 from smoothseg.pairs import KEY
-from smoothseg.protocols import Dataset, Sample
+from smoothseg.protocols import Dataset, Denoiser, Sample, Segmenter
 
-__all__ = ["check_dataset", "check_sample"]
+__all__ = ["check_component", "check_dataset", "check_sample"]
+
+_PROTOCOLS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
+    "denoiser": (Denoiser, ("denoise", "digests")),
+    "segmenter": (Segmenter, ("segment", "classes", "digests")),
+}
+
+
+def check_component(component: Any, kind: str, name: str, owner: str) -> None:
+    """Raise `PluginError` if what a recipe loaded is not a `kind` (denoiser or segmenter): `name` of `owner`."""
+    protocol, members = _PROTOCOLS[kind]
+    lacking = [member for member in members if not hasattr(component, member)]
+    if lacking:
+        raise PluginError(
+            f"{kind} '{name}' of {owner} is no smoothseg.{protocol.__name__}: {type(component).__name__} has no "
+            f"{' and no '.join(lacking)}"
+        )
 
 
 def check_dataset(dataset: Dataset) -> None:

@@ -32,7 +32,7 @@ from smoothseg import certificate as certificates
 from smoothseg import devices, metrics, noise, results, weights
 from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
-from smoothseg.checks import check_dataset, check_sample
+from smoothseg.checks import check_component, check_dataset, check_sample
 from smoothseg.digests import sample_digests
 from smoothseg.errors import ConfigError, DataError, RunMismatchError
 from smoothseg.files import write_atomically
@@ -152,10 +152,13 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
         parts = []
         for kind in ("denoiser", "segmenter"):
             recipe = getattr(method, kind)
-            described = json.dumps([kind, plugins()[kind].describe(recipe)], sort_keys=True)
+            registry = plugins()[kind]
+            name = registry.name_of(recipe)
+            described = json.dumps([kind, registry.describe(recipe)], sort_keys=True)
             if described not in loaded:
-                weights.ensure(recipe, component=plugins()[kind].name_of(recipe), progress=on_download)
+                weights.ensure(recipe, component=name, progress=on_download)
                 loaded[described] = recipe.load(device)
+                check_component(loaded[described], kind, name, registry.entry(name).owner)
             parts.append(loaded[described])
         denoiser, segmenter = parts
         if dataset.classes and tuple(segmenter.classes) != tuple(dataset.classes):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -415,3 +416,21 @@ def test_a_run_killed_outright_is_finished_with_the_same_bytes(photos, tmp_path)
     assert start(tmp_path / "killed").wait() == 0
     assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
     assert Path(tmp_path / "killed" / "table.md").exists()
+
+
+def test_a_component_that_lacks_a_part_of_its_protocol_is_blamed(toys):
+    class Half:
+        def denoise(self, noisy, sigma, *, seeds):
+            return noisy
+
+    @dataclasses.dataclass(frozen=True)
+    class HalfRecipe:
+        def load(self, device):
+            return Half()
+
+    plugins()["denoiser"].register("half", HalfRecipe, "someone 1.0")
+    plan = Plan.of({"dataset": "streets:count=1,height=24,width=32", "denoiser": "half"})
+    with pytest.raises(
+        PluginError, match=r"denoiser 'half' of someone 1\.0 is no smoothseg\.Denoiser: Half has no digests"
+    ):
+        runs.prepare(plan)

@@ -41,7 +41,7 @@ def verify(paths: tuple[Path, ...]) -> None:
                 wrong += 1
                 click.echo(f"WRONG  {ledger.parent / name}: not the file that the ledger records", err=True)
     if wrong:
-        raise VerificationError(f"{wrong} faults in {len(files)} certificates")
+        raise VerificationError(f"{wrong} fault{'' if wrong == 1 else 's'} in {_count(len(files))}")
     recorded = ", and every file is the one its ledger records" if ledgers else ""
     click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{recorded}.")
 
