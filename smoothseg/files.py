@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import yaml
 
 from smoothseg.errors import ConfigError
 
-__all__ = ["read_yaml", "replacing", "write_atomically"]
+__all__ = ["read_yaml", "replacing", "write_atomically", "yaml_of"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -61,6 +61,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"configuration {path} must be a mapping of options, got {type(content).__name__}")
     return content
+
+
+def yaml_of(values: Mapping[str, Any]) -> str:
+    """Return `values`, plain ones, as YAML in their order; `read_yaml` of it gives them back."""
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
 def _synchronise(folder: Path) -> None:

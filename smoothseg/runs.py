@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from smoothseg import certificate as certificates
 from smoothseg import devices, metrics, noise, results, weights
@@ -36,7 +35,7 @@ from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
 from smoothseg.digests import sample_digests
 from smoothseg.errors import ConfigError, DataError, PluginError, RunMismatchError
-from smoothseg.files import write_atomically
+from smoothseg.files import write_atomically, yaml_of
 from smoothseg.geometry import Geometry
 from smoothseg.ledger import Ledger
 from smoothseg.pairs import KEY
@@ -496,7 +495,8 @@ def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
         directory.mkdir(parents=True, exist_ok=True)
         content = json.dumps({**identity, "threads": threads}, indent=1) + "\n"
         write_atomically(directory / "run.json", content.encode())
-    write_atomically(directory / "config.yaml", _yaml(prepared.plan.describe()))
+    config = {**prepared.plan.describe(), "threads": threads, "skip_bad": bool(prepared.skipped)}
+    write_atomically(directory / "config.yaml", yaml_of(config).encode())
     dataset = prepared.dataset
     named = bool(dataset.classes)
     previews.write_legend(directory, dataset.palette if named else None, dataset.ignore if named else None)
@@ -577,7 +577,3 @@ def _check_sample(sample: Sample, key: str, dataset: Dataset) -> None:
 
 def _shown(classes: Sequence[str]) -> str:
     return f"{', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''} ({len(classes)})"
-
-
-def _yaml(values: Mapping[str, Any]) -> bytes:
-    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode()

@@ -23,12 +23,12 @@ import torch
 import yaml
 from scipy import stats
 
+from smoothseg import configuration as run_configuration
 from smoothseg import errors, experiments, hookspecs
 from smoothseg.cli import cli
 from smoothseg.errors import SmoothsegError
 from smoothseg.files import read_yaml
 from smoothseg.metrics import DEFINITIONS
-from smoothseg.plan import Plan
 from smoothseg.plugins import KINDS, load, plugins
 from smoothseg.registry import parse
 from smoothseg.training.configuration import DenoiserTraining, Running, SegmenterTraining, configure
@@ -137,7 +137,7 @@ def test_the_plugin_of_the_guide_can_be_installed(workplace):
 
 
 def commands(page):
-    """Give every command line shown on a page as (line number, words); continued lines are joined."""
+    """Give every command line shown on a page as (line number, words); continued lines are joined, redirections left out."""
     for block in blocks(page, "console", "bash", "sh"):
         line, whole = block.line, ""
         for offset, part in enumerate(block.code.splitlines()):
@@ -145,7 +145,7 @@ def commands(page):
             whole += part.removesuffix("\\").removeprefix("$ ")
             if not part.endswith("\\"):
                 if whole.strip():
-                    yield line, shlex.split(whole)
+                    yield line, shlex.split(whole.partition(" > ")[0])
                 whole = ""
 
 
@@ -183,8 +183,9 @@ def check(path, options, page):
             if specs:
                 given[kind] = specs
                 values.pop("methods", None)
-        keys = {field.name for field in dataclasses.fields(Plan)} | set(KINDS)
-        Plan.of({**values, **{key: value for key, value in given.items() if key in keys}})
+        run_configuration.configure(
+            values, {key: v for key, v in given.items() if key in run_configuration.KEYS}
+        )
     elif path == ["reproduce"]:
         if given["table"].endswith(".yaml"):
             experiments.of(configuration(given["table"], page), given["table"])
@@ -246,7 +247,7 @@ def test_the_configurations_of_a_page_are_valid(page):
             kind = "segmenter" if "segmenter" in options else "denoiser"
             check(["train", kind], {"config": block.title, "output": "models/any"}, page)
         else:
-            Plan.of(options)
+            run_configuration.configure(options)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.yaml")), ids=named)

@@ -18,6 +18,7 @@ from smoothseg.cli.datasets import datasets
 from smoothseg.cli.figure import figure
 from smoothseg.cli.report import report
 from smoothseg.cli.reproduce import reproduce
+from smoothseg.cli.schema import schema
 from smoothseg.cli.weights import weights
 from smoothseg.errors import SmoothsegError
 
@@ -64,6 +65,7 @@ def cli() -> None:
 for command in (
     *(certify, report, figure, reproduce, bounds, verify, recertify),
     *(components, plugins, datasets, weights),
+    schema,
 ):
     cli.add_command(command)
 
