@@ -18,11 +18,9 @@ import hashlib
 import io
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ import numpy as np
 import torch
 
 from smoothseg import certificate as certificates
-from smoothseg import devices, metrics, noise, results, weights
+from smoothseg import devices, metrics, noise, results, versions, weights
 from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
 from smoothseg.digests import sample_digests
@@ -47,12 +45,6 @@ from smoothseg.report import html, pictures, previews
 from smoothseg.report.rows import Row
 from smoothseg.sampling import Draw
 from smoothseg.transfer import Progress
-
-_NUMERICAL = (
-    "smoothseg", "torch", "torchvision", "numpy", "scipy", "timm", "diffusers", "transformers", "mmsegmentation",
-    "mmengine", "mmcv-lite", "mmcv",
-)  # fmt: skip
-"""Distributions whose versions are recorded."""
 
 __all__ = ["Job", "Prepared", "check_directory", "execute", "pace", "prepare"]
 
@@ -108,7 +100,7 @@ class Prepared:
                 method.name: list(self.models[method.slug].segmenter.classes) for method in self.plan.methods
             },
             "noise": noise.KIND,
-            "versions": _versions(),
+            "versions": versions.numerical(),
             "images": {key: dict(digests) for key, digests in self.images.items()},
             "skipped": dict(self.skipped),
         }
@@ -397,17 +389,8 @@ def _provenance(prepared: Prepared, job: Job, sample: Sample, drawn: int) -> dic
             kind: registries[kind].entry(registries[kind].name_of(getattr(job.method, kind))).owner
             for kind in ("denoiser", "segmenter", "certifier")
         },
-        "versions": _versions(),
+        "versions": versions.numerical(),
     }
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of what computes: Python and, where they are installed, the numerical packages."""
-    found = {"python": platform.python_version()}
-    for name in _NUMERICAL:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
 
 
 def _ignore(dataset: Dataset, model: BaseModel) -> int:
