@@ -46,7 +46,7 @@ from smoothseg.report.rows import Row
 from smoothseg.sampling import Draw
 from smoothseg.transfer import Progress
 
-__all__ = ["Job", "Prepared", "check_directory", "execute", "pace", "prepare"]
+__all__ = ["Job", "Prepared", "check_directory", "execute", "pace", "prepare", "remaining"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Prepared:
     """A plan whose every component is loaded and every image checked.
 
     indices, keys: the samples to certify. images: the digests of their pixels and labels, by key.
-    skipped: what was wrong with each sample left out, by key. models, certifiers: by method slug.
+    skipped: what was wrong with each sample left out, by key. models, certifiers: by method slug. sizes: (H, W) by key.
     """
 
     plan: Plan
@@ -80,6 +80,7 @@ class Prepared:
     skipped: Mapping[str, str]
     models: Mapping[str, BaseModel]
     certifiers: Mapping[str, Certifier]
+    sizes: Mapping[str, tuple[int, int]]
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -121,7 +122,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     certifiers = {method.slug: method.certifier.load() for method in plan.methods}
     chosen: list[int] = []
     images: dict[str, Mapping[str, str | None]] = {}
-    sizes: set[tuple[int, int]] = set()
+    sizes: dict[str, tuple[int, int]] = {}
     bad: dict[str, str] = {}
     for index in plan.indices(len(dataset)):
         key = dataset.keys[index]
@@ -132,7 +133,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
             bad[key] = str(error)
             continue
         chosen.append(index)
-        sizes.add((sample.image.shape[0], sample.image.shape[1]))
+        sizes[key] = (sample.image.shape[0], sample.image.shape[1])
         images[key] = sample_digests(sample)
     if bad and not skip_bad:
         listed = "; ".join(list(bad.values())[:20]) + ("; ..." if len(bad) > 20 else "")
@@ -142,7 +143,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     if not chosen:
         raise DataError(f"none of the {len(bad)} samples can be used ({next(iter(bad.values()))})")
     for certifier in certifiers.values():
-        for height, width in sorted(sizes):
+        for height, width in sorted(set(sizes.values())):
             certifier.check(height * width)
     loaded: dict[str, Any] = {}
     models = {}
@@ -164,15 +165,20 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
         geometry = Geometry(plan.scale, plan.convention, plan.denoise_at)  # type: ignore[arg-type]
         models[method.slug] = BaseModel(denoiser, segmenter, geometry)
     keys = tuple(dataset.keys[index] for index in chosen)
-    return Prepared(plan, device, dataset, tuple(chosen), keys, images, bad, models, certifiers)
+    return Prepared(plan, device, dataset, tuple(chosen), keys, images, bad, models, certifiers, sizes)
 
 
-def pace(prepared: Prepared) -> dict[str, float]:
+def pace(prepared: Prepared, *, batch_size: int = 1) -> dict[str, float]:
     """Return the seconds that one noise sample takes on this machine, by method slug.
 
-    Measured on the second of two samples of the first image, at the largest sigma; neither is kept.
+    Measured on the second of two batches of `batch_size` samples of the largest image, at the largest sigma; no sample
+    is kept.
     """
-    sample, sigma = prepared.dataset[prepared.indices[0]], max(prepared.plan.sigma)
+    largest = max(
+        range(len(prepared.keys)),
+        key=lambda i: prepared.sizes[prepared.keys[i]][0] * prepared.sizes[prepared.keys[i]][1],
+    )
+    sample, sigma = prepared.dataset[prepared.indices[largest]], max(prepared.plan.sigma)
     found = {}
     for slug, model in prepared.models.items():
         draw = Draw(
@@ -181,14 +187,30 @@ def pace(prepared: Prepared) -> dict[str, float]:
             sample.key,
             sigma=sigma,
             seed=prepared.plan.seed,
-            batch_size=1,
+            batch_size=batch_size,
             device=prepared.device,
         )
-        draw(1)
+        draw(batch_size)
         begun = time.perf_counter()
-        draw(1).mode()
-        found[slug] = time.perf_counter() - begun
+        draw(batch_size).mode()
+        found[slug] = (time.perf_counter() - begun) / batch_size
     return found
+
+
+def remaining(prepared: Prepared, directory: Path) -> list[Job]:
+    """Return the certificates of `prepared` that are not in `directory` yet, or not as the ledger has them.
+
+    Raises `RunMismatchError` if the directory holds a run of another configuration.
+    """
+    _stored_threads(prepared, directory)
+    done = _done(directory)
+    return [job for job in prepared.jobs if job.path not in done]
+
+
+def _done(directory: Path) -> set[str]:
+    """Return the paths of the certificates that are there, byte for byte as the ledger has them."""
+    entries = Ledger(directory / "ledger.jsonl")
+    return {entry["certificate"] for entry in entries if results.intact(directory, entry)}
 
 
 def check_directory(directory: Path) -> None:
@@ -237,7 +259,7 @@ def _work(
 ) -> None:
     """Make every certificate and picture that is not there yet, image by image."""
     ledger = Ledger(directory / "ledger.jsonl")
-    done = {entry["certificate"] for entry in ledger if results.intact(directory, entry)}
+    done = _done(directory)
     for index, key in zip(prepared.indices, prepared.keys, strict=True):
         jobs = prepared.jobs_of(key)
         missing = [job for job in jobs if job.path not in done]
@@ -453,36 +475,45 @@ def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
     The number of threads can change the last bits of a network's output: a resumed run goes on with the number
     it was started with.
     """
-    identity = prepared.identity()
     if fresh and (directory / "run.json").exists():
         # Out of the way first: a crash in the middle of removing must not leave half a run under this name.
         doomed = directory.with_name(f".{directory.name}.{os.getpid()}.old")
         directory.rename(doomed)
         shutil.rmtree(doomed)
-    if (directory / "run.json").exists():
-        stored = results.read_identity(directory)
-        threads = int(stored.pop("threads", torch.get_num_threads()))
-        # A package that was not installed then had no part in what was made.
-        known = stored.get("versions", {})
-        identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
-        different = next(_differences(stored, json.loads(json.dumps(identity))), None)
-        if different:
-            raise RunMismatchError(
-                f"{directory} holds a run of another configuration: {different}; "
-                f"choose another --output, or --fresh to start anew"
-            )
-    else:
-        if directory.exists() and any(not _leftover(path) for path in directory.iterdir()):
-            raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
+    threads = _stored_threads(prepared, directory)
+    if threads is None:
         threads = torch.get_num_threads()
         directory.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({**identity, "threads": threads}, indent=1) + "\n"
+        content = json.dumps({**prepared.identity(), "threads": threads}, indent=1) + "\n"
         write_atomically(directory / "run.json", content.encode())
     config = {**prepared.plan.describe(), "threads": threads, "skip_bad": bool(prepared.skipped)}
     write_atomically(directory / "config.yaml", yaml_of(config).encode())
     dataset = prepared.dataset
     named = bool(dataset.classes)
     previews.write_legend(directory, dataset.palette if named else None, dataset.ignore if named else None)
+    return threads
+
+
+def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
+    """Return the number of threads of the run that is in `directory`, None if none is.
+
+    Raises `RunMismatchError` if it is not the run of `prepared`, or the directory holds something else.
+    """
+    if not (directory / "run.json").exists():
+        if directory.exists() and any(not _leftover(path) for path in directory.iterdir()):
+            raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
+        return None
+    identity, stored = prepared.identity(), results.read_identity(directory)
+    threads = int(stored.pop("threads", torch.get_num_threads()))
+    # A package that was not installed then had no part in what was made.
+    known = stored.get("versions", {})
+    identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
+    different = next(_differences(stored, json.loads(json.dumps(identity))), None)
+    if different:
+        raise RunMismatchError(
+            f"{directory} holds a run of another configuration: {different}; "
+            f"choose another --output, or --fresh to start anew"
+        )
     return threads
 
 

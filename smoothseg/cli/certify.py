@@ -70,9 +70,14 @@ __all__ = ["certify", "resumable"]
 )
 @click.option("--format", type=click.Choice(FORMAT_NAMES), help="How to print the result.  [default: table]")
 @click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, measure the pace, print time, memory and disk, and run nothing.",
+)
+@click.option(
     "--print-config", is_flag=True, help="Print all of these options as YAML for --config, and run nothing."
 )
-def certify(config: Path | None, print_config: bool, **options: Any) -> None:
+def certify(config: Path | None, print_config: bool, dry_run: bool, **options: Any) -> None:
     """Certify the segmentation of a dataset's images.
 
     Components are given as NAME or NAME:key=value,key=value; `smoothseg components` lists them. A file given with
@@ -101,8 +106,10 @@ def certify(config: Path | None, print_config: bool, **options: Any) -> None:
         return
 
     import torch
+    from rich.console import Console
 
-    from smoothseg import runs
+    from smoothseg import estimates, runs
+    from smoothseg.cli.estimates import announce, show_estimate
     from smoothseg.cli.progress import progress
 
     output = running.output
@@ -114,16 +121,26 @@ def certify(config: Path | None, print_config: bool, **options: Any) -> None:
         prepared = runs.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")
-        track.plan(prepared)
-        result = runs.execute(
-            prepared,
-            output,
-            batch_size=running.batch_size,
-            fresh=running.fresh,
-            on_start=track.start,
-            on_samples=track.samples,
-            on_done=track.done,
-        )
+        jobs = list(prepared.jobs) if running.fresh else runs.remaining(prepared, output)
+        if not dry_run:
+            announce(track, prepared, jobs, output, running.batch_size)
+            track.plan(prepared)
+            result = runs.execute(
+                prepared,
+                output,
+                batch_size=running.batch_size,
+                fresh=running.fresh,
+                on_start=track.start,
+                on_samples=track.samples,
+                on_done=track.done,
+            )
+        else:
+            track.stage("measuring the pace")
+            estimate = estimates.measure(prepared, jobs, batch_size=running.batch_size)
+    if dry_run:
+        there = len(prepared.jobs) - len(jobs)
+        show_estimate(Console(highlight=False), estimate, prepared, output, there)
+        return
     show(result, running.format)
     click.echo(f"\nreport        {output}/report.html", err=True)
     click.echo(f"tables        {output}/table.md, metrics.csv, metrics.json", err=True)

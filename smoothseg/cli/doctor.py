@@ -134,7 +134,7 @@ def _notes(console: Console, title: str, notes: Iterable[str], *, style: str) ->
     console.print()
 
 
-def _size(size: int | None) -> str:
-    if size is None:
-        return "?"
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+def _size(count: int | None) -> str:
+    from smoothseg.cli.estimates import size
+
+    return "?" if count is None else size(count)
