@@ -31,7 +31,12 @@ class Running:
     fresh: bool = option(False, "start anew where the directory holds an earlier run")
     skip_bad: bool = option(False, "leave out images that cannot be used, instead of stopping")
 
+    verbose: bool = option(False, "say what is being done")
+    quiet: bool = option(False, "print the result and errors alone")
+
     def __post_init__(self) -> None:
+        if self.verbose and self.quiet:
+            raise ValueError("give verbose or quiet, not both")
         for name in ("batch_size", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:

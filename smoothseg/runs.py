@@ -4,6 +4,7 @@ RUN/
   config.yaml                                       the resolved configuration; `--config` runs it again
   run.json                                          what the results depend on, to compare before resuming
   ledger.jsonl                                      one line a finished certificate, with times
+  log.txt                                           what was done when, see `logs.py`; no part of the result
   certificates/METHOD/sigma-S/KEY.npz               see `certificate.py`
   pictures/METHOD/KEY.png                           noisy, denoised, ground truth, certified
   previews/KEY/, legend.json                        see `report/previews.py`
@@ -28,7 +29,7 @@ import numpy as np
 import torch
 
 from smoothseg import certificate as certificates
-from smoothseg import devices, metrics, noise, results, versions, weights
+from smoothseg import devices, logs, metrics, noise, results, versions, weights
 from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
 from smoothseg.digests import sample_digests
@@ -36,6 +37,7 @@ from smoothseg.errors import ConfigError, DataError, PluginError, RunMismatchErr
 from smoothseg.files import write_atomically, yaml_of
 from smoothseg.geometry import Geometry
 from smoothseg.ledger import Ledger
+from smoothseg.logs import log
 from smoothseg.pairs import KEY
 from smoothseg.palettes import palette
 from smoothseg.plan import Method, Plan
@@ -117,8 +119,10 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     dataset's, `NothingCertifiableError` if n is too small, and what the recipes raise.
     """
     device = devices.device(plan.device)
+    log.info("loading the dataset %s", plugins()["dataset"].name_of(plan.dataset))
     dataset: Dataset = plan.dataset.load()
     _check_dataset(dataset)
+    log.info("checking %d images", len(plan.indices(len(dataset))))
     certifiers = {method.slug: method.certifier.load() for method in plan.methods}
     chosen: list[int] = []
     images: dict[str, Mapping[str, str | None]] = {}
@@ -153,6 +157,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
             recipe = getattr(method, kind)
             described = json.dumps([kind, plugins()[kind].describe(recipe)], sort_keys=True)
             if described not in loaded:
+                log.info("loading the %s %s", kind, plugins()[kind].name_of(recipe))
                 weights.ensure(recipe, component=plugins()[kind].name_of(recipe), progress=on_download)
                 loaded[described] = recipe.load(device)
             parts.append(loaded[described])
@@ -241,11 +246,17 @@ def execute(
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
-    with _threads(_open(prepared, directory, fresh=fresh)):
+    threads = _open(prepared, directory, fresh=fresh)
+    with logs.writing(directory / "log.txt"), _threads(threads):
+        logs.begin(device=devices.describe(prepared.device), threads=threads, batch_size=batch_size)
+        for problem in prepared.skipped.values():
+            log.warning("skipped: %s", problem)
         _work(prepared, directory, batch_size, on_start, on_samples, on_done)
-    rows = results.rows(directory)
-    results.write_tables(directory, rows)
-    html.write(directory)
+        log.info("writing tables and report")
+        rows = results.rows(directory)
+        results.write_tables(directory, rows)
+        html.write(directory)
+        log.info("finished")
     return rows
 
 
@@ -260,6 +271,11 @@ def _work(
     """Make every certificate and picture that is not there yet, image by image."""
     ledger = Ledger(directory / "ledger.jsonl")
     done = _done(directory)
+    log.info(
+        "%d of %d certificates are there already",
+        sum(job.path in done for job in prepared.jobs),
+        len(prepared.jobs),
+    )
     for index, key in zip(prepared.indices, prepared.keys, strict=True):
         jobs = prepared.jobs_of(key)
         missing = [job for job in jobs if job.path not in done]
@@ -289,6 +305,8 @@ def _work(
             ledger.append(_certify(prepared, job, sample, directory, batch_size, on_samples))
             if on_done is not None:
                 on_done(job, False)
+        if undrawn:
+            log.info("drawing %s", key)
         for method, path in undrawn:
             _draw_picture(
                 prepared, sample, method, [job for job in jobs if job.method is method], directory, path
@@ -333,6 +351,10 @@ def _certify(
     )
     path = directory / job.path
     certificates.save(result, path)
+    log.info(
+        "certified %s, %s, sigma %g: radius %.4f, %.1f%% abstain, %d samples in %.1f s",
+        job.key, job.method.name, job.sigma, result.radius, 100 * result.abstained, draw.drawn, seconds,
+    )  # fmt: skip
     return {
         "method": job.method.name,
         "sigma": job.sigma,

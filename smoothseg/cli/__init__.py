@@ -13,6 +13,7 @@ import smoothseg
 from smoothseg.cli.bounds import bounds
 from smoothseg.cli.certify import certify
 from smoothseg.cli.check import recertify, verify
+from smoothseg.cli.completion import completion
 from smoothseg.cli.components import components, plugins
 from smoothseg.cli.datasets import datasets
 from smoothseg.cli.doctor import doctor
@@ -66,7 +67,7 @@ def cli() -> None:
 for command in (
     *(certify, report, figure, reproduce, bounds, verify, recertify),
     *(components, plugins, datasets, weights),
-    *(doctor, schema),
+    *(completion, doctor, schema),
 ):
     cli.add_command(command)
 

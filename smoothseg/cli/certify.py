@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from smoothseg.cli.completion import component
 from smoothseg.cli.report import FORMAT_NAMES
 
 __all__ = ["certify", "resumable"]
@@ -19,11 +20,26 @@ __all__ = ["certify", "resumable"]
 @click.option(
     "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML file of options."
 )
-@click.option("--dataset", help="Images to certify.  [default: streets:count=4]")
-@click.option("--denoiser", multiple=True, help="Removes the noise; repeat to compare.  [default: adm]")
-@click.option("--segmenter", multiple=True, help="Labels the pixels; repeat to compare.  [default: hrnet]")
 @click.option(
-    "--certifier", multiple=True, help="Votes, tests, abstains; repeat to compare.  [default: holm]"
+    "--dataset", shell_complete=component("dataset"), help="Images to certify.  [default: streets:count=4]"
+)
+@click.option(
+    "--denoiser",
+    multiple=True,
+    shell_complete=component("denoiser"),
+    help="Removes the noise; repeat to compare.  [default: adm]",
+)
+@click.option(
+    "--segmenter",
+    multiple=True,
+    shell_complete=component("segmenter"),
+    help="Labels the pixels; repeat to compare.  [default: hrnet]",
+)
+@click.option(
+    "--certifier",
+    multiple=True,
+    shell_complete=component("certifier"),
+    help="Votes, tests, abstains; repeat to compare.  [default: holm]",
 )
 @click.option(
     "--tau",
@@ -69,6 +85,8 @@ __all__ = ["certify", "resumable"]
     "--skip-bad/--no-skip-bad", default=None, help="Leave out images that cannot be used, or stop at them."
 )
 @click.option("--format", type=click.Choice(FORMAT_NAMES), help="How to print the result.  [default: table]")
+@click.option("--verbose/--no-verbose", "-v", default=None, help="Say what is being done.")
+@click.option("--quiet/--no-quiet", "-q", default=None, help="Print the result and errors alone.")
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -116,7 +134,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     runs.check_directory(output)
     if running.threads is not None:
         torch.set_num_threads(running.threads)
-    with resumable(fresh=running.fresh), progress() as track:
+    with resumable(fresh=running.fresh), progress(verbose=running.verbose, quiet=running.quiet) as track:
         track.stage("checking components and images")
         prepared = runs.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
@@ -142,6 +160,8 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         show_estimate(Console(highlight=False), estimate, prepared, output, there)
         return
     show(result, running.format)
+    if running.quiet:
+        return
     click.echo(f"\nreport        {output}/report.html", err=True)
     click.echo(f"tables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)

@@ -41,6 +41,8 @@ __all__ = ["reproduce"]
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the runs.  [default: runs/TABLE-DATASET]",
 )
+@click.option("--verbose", "-v", is_flag=True, help="Say what is being done.")
+@click.option("--quiet", "-q", is_flag=True, help="Print the result and errors alone.")
 @click.option("--dry-run", is_flag=True, help="Show what would be run and what it costs, and run nothing.")
 @click.option(
     "--measure",
@@ -67,6 +69,8 @@ def reproduce(
     dry_run: bool,
     measure: bool,
     form: str,
+    verbose: bool,
+    quiet: bool,
     **overrides: Any,
 ) -> None:
     """Make a table of the DenoiseCertify paper, run by run.
@@ -86,6 +90,8 @@ def reproduce(
     from smoothseg.cli.report import show
     from smoothseg.errors import ConfigError
 
+    if verbose and quiet:
+        raise ConfigError("give --verbose or --quiet, not both")
     own = table.endswith((".yaml", ".yml"))
     if own and dataset is not None:
         raise ConfigError(f"{table} says itself which dataset it is about: leave --dataset out")
@@ -117,7 +123,7 @@ def reproduce(
     runs.check_directory(output)
 
     def run(part: Part, directory: Path) -> None:
-        with progress() as track:
+        with progress(verbose=verbose, quiet=quiet) as track:
             track.note(f"run {part.name}")
             prepared = runs.prepare(part.plan, on_download=track.download)
             announce(track, prepared, runs.remaining(prepared, directory), directory, batch_size)
@@ -130,6 +136,8 @@ def reproduce(
     with resumable():
         experiments.execute(experiment, parts, output, run=run)
     show(experiments.rows(experiment, output), form)
+    if quiet:
+        return
     if experiment.source:
         click.echo(f"\npublished: {experiment.source}", err=True)
     click.echo(f"\ntables  {output}/table.md, table.tex, metrics.csv, metrics.json", err=True)

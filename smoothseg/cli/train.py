@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smoothseg.cli.completion import component
 from smoothseg.files import read_yaml
 from smoothseg.training.configuration import (
     DenoiserTraining,
@@ -72,7 +73,8 @@ def _plain(hint: Any) -> Any:
 
 def _names(field: dataclasses.Field[Any], hint: Any) -> list[str]:
     flag = f"--{field.name.replace('_', '-')}"
-    return [f"{flag}/--no-{field.name.replace('_', '-')}" if hint is bool else flag, field.name]
+    short = [f"-{field.name[0]}"] if field.name in ("verbose", "quiet") else []
+    return [f"{flag}/--no-{field.name.replace('_', '-')}" if hint is bool else flag, *short, field.name]
 
 
 def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
@@ -84,7 +86,8 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         text = f"{text}  [default: {shown}]"
     known: dict[str, Any] = {"default": None, "help": text[0].upper() + text[1:]}
     if field.name in _COMPONENTS:
-        return known | {"metavar": "SPEC"}
+        kind = "dataset" if field.name == "validation" else field.name
+        return known | {"metavar": "SPEC", "shell_complete": component(kind)}
     if typing.get_origin(hint) is typing.Literal:
         return known | {"type": click.Choice(typing.get_args(hint))}
     if field.name == "crop":
@@ -132,7 +135,7 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> 
     training = configure(kind, {key: value for key, value in values.items() if key not in names})
     if running.threads is not None:
         torch.set_num_threads(running.threads)
-    with _stoppable() as stop, _reporting() as listen:
+    with _stoppable() as stop, _reporting(running) as listen:
         result = loop.train(training, running, listen=listen, stop=stop)
     if isinstance(result, loop.Stopped):
         without = " without --fresh" if running.fresh else ""
@@ -164,12 +167,22 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def _reporting() -> Iterator[Callable[[Event], None]]:
-    """Give a listener: a progress bar on a terminal, a line every half minute elsewhere."""
+def _reporting(running: Running) -> Iterator[Callable[[Event], None]]:
+    """Give a listener: a progress bar on a terminal, a line every half minute elsewhere; the log if verbose."""
     from rich.console import Console
 
+    from smoothseg.cli.progress import Teller
+    from smoothseg.logs import telling
+
+    if running.quiet:
+        yield lambda event: None
+        return
+    if running.verbose:
+        with telling(Teller(functools.partial(click.echo, err=True))):
+            yield lambda event: None
+        return
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield functools.partial(_tell, state={"told": 0.0})
         return
     from rich.progress import BarColumn, Progress, TextColumn

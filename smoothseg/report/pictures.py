@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["TILE", "ABSTAINED", "IGNORED", "View", "colourise", "panel"]
+__all__ = ["ABSTAINED", "IGNORED", "TILE", "View", "colourise", "extent_of", "panel"]
 
 LabelMap: TypeAlias = npt.NDArray[np.integer[Any]]
 Palette: TypeAlias = Sequence[tuple[int, int, int]]

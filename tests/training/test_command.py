@@ -166,3 +166,29 @@ def test_there_are_recipes():
     assert {path.stem for path in _RECIPES} >= {
         f"{data}-{network}" for data in ("camvid", "streets") for network in ("adm", "hrnet", "hrnet-noise")
     }
+
+
+def test_a_training_run_keeps_a_log_and_can_be_quiet_or_verbose(tmp_path):
+    arguments = (
+        "denoiser", "--dataset", "blocks", "--validation", "blocks:count=2", "--denoiser", "toy", "--steps", 2,
+        "--crop", "8x12", "--output",
+    )  # fmt: skip
+    quiet = _invoke(*arguments, tmp_path / "folder", "--quiet")
+    assert quiet.exit_code == 0, quiet.output
+    assert quiet.stderr == ""
+    assert quiet.stdout.startswith("wrote: ")
+    told = (tmp_path / "folder" / "log.txt").read_text()
+    for part in (
+        "command: ",
+        "torch ",
+        "output model.safetensors",
+        "step 2: validation psnr",
+        "step 2 (100.0%)",
+    ):
+        assert part in told
+    assert told.rstrip().endswith("finished")
+    verbose = _invoke(*arguments, tmp_path / "toy.safetensors", "-v")
+    assert "step 2 (100.0%): loss" in verbose.stderr
+    assert (tmp_path / "toy.log.txt").is_file()
+    both = _invoke(*arguments, tmp_path / "both", "-v", "-q")
+    assert str(both.exception) == "give verbose or quiet, not both"
