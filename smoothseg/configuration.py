@@ -31,6 +31,9 @@ class Running:
     fresh: bool = option(False, "start anew where the directory holds an earlier run")
     skip_bad: bool = option(False, "leave out images that cannot be used, instead of stopping")
 
+    track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = option(
+        (), "tell the figures to experiment trackers as they come"
+    )
     verbose: bool = option(False, "say what is being done")
     quiet: bool = option(False, "print the result and errors alone")
 
@@ -105,7 +108,7 @@ def running(values: Mapping[str, Any]) -> Running:
 def describe(plan: Plan, how: Running) -> dict[str, Any]:
     """Return both as plain values; `configure` of them is the same again."""
     plain = dataclasses.asdict(how)
-    return {**plan.describe(), **plain, "output": how.output.as_posix()}
+    return {**plan.describe(), **plain, "output": how.output.as_posix(), "track": list(how.track)}
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:

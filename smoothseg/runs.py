@@ -236,13 +236,16 @@ def execute(
     on_start: Callable[[Job], None] | None = None,
     on_samples: Callable[[int], None] | None = None,
     on_done: Callable[[Job, bool], None] | None = None,
+    on_entry: Callable[[Mapping[str, Any], bool], None] | None = None,
+    on_open: Callable[[], None] | None = None,
 ) -> list[Row]:
     """Make every certificate of `prepared` in `directory` and return the rows of the result.
 
     What the ledger says is done is not done again; the result is the same as that of a run that was never
     interrupted. batch_size: noise samples labelled at once; it changes the speed and the memory, not a count.
     fresh: remove an earlier run of the directory first. on_start, on_samples, on_done: progress; `on_done` is
-    told whether the certificate was there already.
+    told whether the certificate was there already. on_entry: is told the ledger line of each, and the same.
+    on_open: is called when the directory is ready, before any network runs.
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
@@ -251,7 +254,9 @@ def execute(
         logs.begin(device=devices.describe(prepared.device), threads=threads, batch_size=batch_size)
         for problem in prepared.skipped.values():
             log.warning("skipped: %s", problem)
-        _work(prepared, directory, batch_size, on_start, on_samples, on_done)
+        if on_open is not None:
+            on_open()
+        _work(prepared, directory, batch_size, on_start, on_samples, on_done, on_entry)
         log.info("writing tables and report")
         rows = results.rows(directory)
         results.write_tables(directory, rows)
@@ -267,6 +272,7 @@ def _work(
     on_start: Callable[[Job], None] | None,
     on_samples: Callable[[int], None] | None,
     on_done: Callable[[Job, bool], None] | None,
+    on_entry: Callable[[Mapping[str, Any], bool], None] | None,
 ) -> None:
     """Make every certificate and picture that is not there yet, image by image."""
     ledger = Ledger(directory / "ledger.jsonl")
@@ -276,6 +282,11 @@ def _work(
         sum(job.path in done for job in prepared.jobs),
         len(prepared.jobs),
     )
+    if on_entry is not None:
+        there = {entry["certificate"]: entry for entry in ledger if entry["certificate"] in done}
+        for job in prepared.jobs:
+            if job.path in there:
+                on_entry(there[job.path], True)
     for index, key in zip(prepared.indices, prepared.keys, strict=True):
         jobs = prepared.jobs_of(key)
         missing = [job for job in jobs if job.path not in done]
@@ -302,7 +313,10 @@ def _work(
         for job in missing:
             if on_start is not None:
                 on_start(job)
-            ledger.append(_certify(prepared, job, sample, directory, batch_size, on_samples))
+            entry = _certify(prepared, job, sample, directory, batch_size, on_samples)
+            ledger.append(entry)
+            if on_entry is not None:
+                on_entry(entry, False)
             if on_done is not None:
                 on_done(job, False)
         if undrawn:

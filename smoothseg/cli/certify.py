@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smoothseg.cli.completion import component
 from smoothseg.cli.report import FORMAT_NAMES
+
+if TYPE_CHECKING:
+    from smoothseg.runs import Prepared
+    from smoothseg.tracking import Tracker
 
 __all__ = ["certify", "resumable"]
 
@@ -85,6 +89,12 @@ __all__ = ["certify", "resumable"]
     "--skip-bad/--no-skip-bad", default=None, help="Leave out images that cannot be used, or stop at them."
 )
 @click.option("--format", type=click.Choice(FORMAT_NAMES), help="How to print the result.  [default: table]")
+@click.option(
+    "--track",
+    multiple=True,
+    type=click.Choice(["tensorboard", "wandb", "mlflow"]),
+    help="Tell the figures to an experiment tracker as they come; repeatable.",
+)
 @click.option("--verbose/--no-verbose", "-v", default=None, help="Say what is being done.")
 @click.option("--quiet/--no-quiet", "-q", default=None, help="Print the result and errors alone.")
 @click.option(
@@ -110,7 +120,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
       smoothseg certify --denoiser adm --denoiser identity --sigma 0.25 --sigma 0.5
       smoothseg certify --dataset folder:root=photos --segmenter hrnet:weights=mine.safetensors
     """
-    from smoothseg import configuration
+    from smoothseg import configuration, tracking
     from smoothseg.cli.report import show
     from smoothseg.files import read_yaml, yaml_of
 
@@ -122,6 +132,8 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     if print_config:
         click.echo(yaml_of(configuration.describe(plan, running)), nl=False)
         return
+
+    tracking.check(running.track)
 
     import torch
     from rich.console import Console
@@ -143,15 +155,19 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         if not dry_run:
             announce(track, prepared, jobs, output, running.batch_size)
             track.plan(prepared)
-            result = runs.execute(
-                prepared,
-                output,
-                batch_size=running.batch_size,
-                fresh=running.fresh,
-                on_start=track.start,
-                on_samples=track.samples,
-                on_done=track.done,
-            )
+            described = configuration.describe(plan, running)
+            with tracking.tracking(running.track, output, name=output.name, config=described) as tracker:
+                result = runs.execute(
+                    prepared,
+                    output,
+                    batch_size=running.batch_size,
+                    fresh=running.fresh,
+                    on_start=track.start,
+                    on_samples=track.samples,
+                    on_done=track.done,
+                    on_entry=None if tracker is None else _figures(tracker, prepared),
+                    on_open=None if tracker is None else tracker.open,
+                )
         else:
             track.stage("measuring the pace")
             estimate = estimates.measure(prepared, jobs, batch_size=running.batch_size)
@@ -166,6 +182,14 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     click.echo(f"tables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
+
+
+def _figures(tracker: Tracker, prepared: Prepared) -> Callable[[Mapping[str, Any], bool], None]:
+    from smoothseg import tracking
+
+    slugs = {method.name: method.slug for method in prepared.plan.methods}
+    classes = {name: prepared.models[slug].segmenter.classes for name, slug in slugs.items()}
+    return tracking.certificates(tracker, slugs, classes)
 
 
 @contextlib.contextmanager

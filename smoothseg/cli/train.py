@@ -9,7 +9,7 @@ import signal
 import time
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from smoothseg.training.configuration import (
     SegmenterTraining,
     Training,
     configure,
+    describe,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     if field.name == "crop":
         return known | {"metavar": "HxW"}
     if typing.get_origin(hint) is tuple and typing.get_args(hint)[-1] is Ellipsis:
-        return known | {"type": float, "multiple": True}
+        inner = typing.get_args(hint)[0]
+        literal = typing.get_origin(inner) is typing.Literal
+        return known | {"type": click.Choice(typing.get_args(inner)) if literal else float, "multiple": True}
     if typing.get_origin(hint) is tuple:
         return known | {"type": float, "nargs": 2, "metavar": "LO HI"}
     if hint in {int, float}:
@@ -126,23 +129,42 @@ def denoiser(config: Path | None, **given: Any) -> None:
 def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> None:
     import torch
 
+    from smoothseg import tracking
     from smoothseg.training import loop
+    from smoothseg.training.checkpoint import Outputs
 
     values = {} if config is None else {k.replace("-", "_"): v for k, v in read_yaml(config).items()}
     values |= {key: value for key, value in given.items() if value not in (None, ())}
     names = {field.name for field in dataclasses.fields(Running)}
     running = configure(Running, {key: value for key, value in values.items() if key in names})
     training = configure(kind, {key: value for key, value in values.items() if key not in names})
+    tracking.check(running.track)
     if running.threads is not None:
         torch.set_num_threads(running.threads)
-    with _stoppable() as stop, _reporting(running) as listen:
-        result = loop.train(training, running, listen=listen, stop=stop)
+    outputs = Outputs.of(running.output)
+    with (
+        _stoppable() as stop,
+        _reporting(running) as listen,
+        tracking.tracking(
+            running.track, outputs.weights.parent, name=running.output.stem, config=describe(training)
+        ) as tracker,
+    ):
+        told = [listen]
+        if tracker is not None:
+            tracker.open()
+            told.append(tracking.steps(tracker))
+        result = loop.train(training, running, listen=lambda event: _each(told, event), stop=stop)
     if isinstance(result, loop.Stopped):
         without = " without --fresh" if running.fresh else ""
         raise click.ClickException(
             f"stopped after {result.step} steps; the same command{without} goes on from there"
         )
     click.echo(f"{'already trained' if result.already else 'wrote'}: {result.weights} and {result.card}")
+
+
+def _each(listeners: Sequence[Callable[[Event], None]], event: Event) -> None:
+    for listener in listeners:
+        listener(event)
 
 
 @contextlib.contextmanager
