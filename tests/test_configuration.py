@@ -270,3 +270,18 @@ def test_the_schema_refuses_what_certify_refuses(change):
 def test_the_schema_accepts_what_is_printed():
     printed = invoke("certify", "--denoiser", "adm", "--denoiser", "identity", "--print-config").stdout
     assert [error.message for error in validator("certify").iter_errors(yaml.safe_load(printed))] == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_printed_configuration_can_be_read_however_a_shell_wrote_it(tmp_path, encoding):
+    printed = invoke("certify", "--dataset", "folder:root=Fotos/Zürich", "--print-config").stdout
+    assert printed.isascii()
+    (tmp_path / "c.yaml").write_bytes(printed.encode(encoding))
+    assert read_yaml(tmp_path / "c.yaml")["dataset"]["root"] == "Fotos/Zürich"
+
+
+def test_bytes_that_are_no_text_are_told_in_one_line(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"sigma: \xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"c\.yaml: ") as caught:
+        read_yaml(tmp_path / "c.yaml")
+    assert "\n" not in str(caught.value)
