@@ -137,7 +137,7 @@ def test_the_plugin_of_the_guide_can_be_installed(workplace):
 
 
 def commands(page):
-    """Give every command line shown on a page as (line number, words); lines are joined, redirections left out."""
+    """Give every command line shown on a page as (line number, words), lines joined, without redirections and pipes."""
     for block in blocks(page, "console", "bash", "sh"):
         line, whole = block.line, ""
         for offset, part in enumerate(block.code.splitlines()):
@@ -145,7 +145,7 @@ def commands(page):
             whole += part.removesuffix("\\").removeprefix("$ ")
             if not part.endswith("\\"):
                 if whole.strip():
-                    yield line, shlex.split(whole.partition(" > ")[0])
+                    yield line, shlex.split(re.split(r" [>|] ", whole)[0])
                 whole = ""
 
 
