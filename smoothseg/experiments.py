@@ -22,17 +22,15 @@ from smoothseg import results
 from smoothseg.errors import ConfigError, UnknownNameError
 from smoothseg.files import read_yaml
 from smoothseg.metrics import Scores
-from smoothseg.plan import Method, Plan
+from smoothseg.plan import Plan
 from smoothseg.report.rows import Row
 
 __all__ = [
     "GEOMETRIES",
     "TABLES",
-    "Cost",
     "Experiment",
     "Part",
     "check",
-    "cost",
     "execute",
     "find",
     "of",
@@ -77,15 +75,6 @@ class Experiment:
     published: tuple[Row, ...]
     source: str = ""
     """Where the published rows come from."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """What a method takes: certificates, noise samples (segmenter passes), and passes of the denoiser."""
-
-    certificates: int
-    samples: int
-    denoiser_passes: int
 
 
 def find(table: str, dataset: str) -> Path:
@@ -191,16 +180,6 @@ def _published() -> dict[str, Any]:
 
 def _scores(images: int, accuracy: float, mean_iou: float, abstained: float | None) -> Scores:
     return Scores(images, 0, accuracy, mean_iou, abstained, None, None, None, ())
-
-
-def cost(part: Part, method: Method, images: int) -> Cost:
-    """Return what one method of `part` takes on `images` images.
-
-    A denoiser's recipe may say how many `calls` of its network a sample takes; without it, it is one.
-    """
-    certificates = len(part.plan.sigma) * images
-    samples = int(method.certifier.load().samples) * certificates
-    return Cost(certificates, samples, int(getattr(method.denoiser, "calls", 1)) * samples)
 
 
 def check(parts: Sequence[Part]) -> None:

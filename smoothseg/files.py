@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import yaml
 
 from smoothseg.errors import ConfigError
 
-__all__ = ["read_yaml", "replacing", "write_atomically"]
+__all__ = ["read_yaml", "replacing", "write_atomically", "yaml_of"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -51,16 +51,26 @@ def replacing(path: Path) -> Iterator[Path]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; raise `ConfigError` with file and line if it is not one."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(path.read_bytes())  # UTF-8, or UTF-16 with its mark, as some shells write it
+    except OSError as error:
         raise ConfigError(f"configuration {path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"configuration {path}{line}: {getattr(error, 'problem', None) or error}") from None
+        raise ConfigError(
+            f"configuration {path}{line}: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
+        ) from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"configuration {path} must be a mapping of options, got {type(content).__name__}")
     return content
+
+
+def yaml_of(values: Mapping[str, Any]) -> str:
+    """Return `values`, plain ones, as YAML in their order; `read_yaml` of it gives them back.
+
+    It is ASCII, which a shell's redirection writes the same in every encoding.
+    """
+    return yaml.safe_dump(dict(values), sort_keys=False)
 
 
 def _synchronise(folder: Path) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import platform
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from smoothseg import devices, noise
+from smoothseg import devices, noise, versions
 from smoothseg.base_model import BaseModel
 from smoothseg.digests import sample_digests
 from smoothseg.protocols import Certifier, Sample
@@ -21,13 +18,7 @@ from smoothseg.sampling import Draw
 if TYPE_CHECKING:
     from smoothseg.certificate import Certificate
 
-__all__ = ["Description", "Pipeline", "versions"]
-
-_NUMERICAL = (
-    "smoothseg", "torch", "torchvision", "numpy", "scipy", "timm", "diffusers", "transformers", "mmsegmentation",
-    "mmengine", "mmcv-lite", "mmcv",
-)  # fmt: skip
-"""Distributions whose versions are recorded."""
+__all__ = ["Description", "Pipeline"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,14 +112,5 @@ class Pipeline:
             "threads": torch.get_num_threads(),
             "counted": self.certifier.counted,
             "plugins": dict(told.plugins),
-            "versions": versions(),
+            "versions": versions.numerical(),
         }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what computes: Python and, where they are installed, the numerical packages."""
-    found = {"python": platform.python_version()}
-    for name in _NUMERICAL:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found

@@ -4,6 +4,7 @@ RUN/
   config.yaml                                       the resolved configuration; `--config` runs it again
   run.json                                          what the results depend on, to compare before resuming
   ledger.jsonl                                      one line a finished certificate, with times
+  log.txt                                           what was done when, see `logs.py`; no part of the result
   certificates/METHOD/sigma-S/KEY.npz               see `certificate.py`
   pictures/METHOD/KEY.png                           noisy, denoised, ground truth, certified
   previews/KEY/, legend.json                        see `report/previews.py`
@@ -26,20 +27,20 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from smoothseg import certificate as certificates
-from smoothseg import devices, metrics, noise, results, weights
+from smoothseg import devices, logs, metrics, noise, results, versions, weights
 from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
 from smoothseg.checks import check_component, check_dataset, check_sample
 from smoothseg.digests import sample_digests
 from smoothseg.errors import ConfigError, DataError, RunMismatchError
-from smoothseg.files import write_atomically
+from smoothseg.files import write_atomically, yaml_of
 from smoothseg.geometry import Geometry
 from smoothseg.ledger import Ledger
+from smoothseg.logs import log
 from smoothseg.palettes import palette
-from smoothseg.pipeline import Description, Pipeline, versions
+from smoothseg.pipeline import Description, Pipeline
 from smoothseg.plan import Method, Plan
 from smoothseg.plugins import KINDS, plugins
 from smoothseg.protocols import Certifier, Dataset, Sample
@@ -48,7 +49,7 @@ from smoothseg.report.rows import Row
 from smoothseg.sampling import Draw
 from smoothseg.transfer import Progress
 
-__all__ = ["Job", "Prepared", "check_directory", "execute", "pace", "prepare"]
+__all__ = ["Job", "Prepared", "check_directory", "execute", "pace", "prepare", "remaining"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Prepared:
     """A plan whose every component is loaded and every image checked.
 
     indices, keys: the samples to certify. images: the digests of their pixels and labels, by key.
-    skipped: what was wrong with each sample left out, by key. models, certifiers: by method slug.
+    skipped: what was wrong with each sample left out, by key. models, certifiers: by method slug. sizes: (H, W) by key.
     """
 
     plan: Plan
@@ -82,6 +83,7 @@ class Prepared:
     skipped: Mapping[str, str]
     models: Mapping[str, BaseModel]
     certifiers: Mapping[str, Certifier]
+    sizes: Mapping[str, tuple[int, int]]
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -102,7 +104,7 @@ class Prepared:
                 method.name: list(self.models[method.slug].segmenter.classes) for method in self.plan.methods
             },
             "noise": noise.KIND,
-            "versions": versions(),
+            "versions": versions.numerical(),
             "images": {key: dict(digests) for key, digests in self.images.items()},
             "skipped": dict(self.skipped),
         }
@@ -118,12 +120,14 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     dataset's, `NothingCertifiableError` if n is too small, and what the recipes raise.
     """
     device = devices.device(plan.device)
+    log.info("loading the dataset %s", plugins()["dataset"].name_of(plan.dataset))
     dataset: Dataset = plan.dataset.load()
     check_dataset(dataset)
+    log.info("checking %d images", len(plan.indices(len(dataset))))
     certifiers = {method.slug: method.certifier.load() for method in plan.methods}
     chosen: list[int] = []
     images: dict[str, Mapping[str, str | None]] = {}
-    sizes: set[tuple[int, int]] = set()
+    sizes: dict[str, tuple[int, int]] = {}
     bad: dict[str, str] = {}
     for index in plan.indices(len(dataset)):
         key = dataset.keys[index]
@@ -134,7 +138,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
             bad[key] = str(error)
             continue
         chosen.append(index)
-        sizes.add((sample.image.shape[0], sample.image.shape[1]))
+        sizes[key] = (sample.image.shape[0], sample.image.shape[1])
         images[key] = sample_digests(sample)
     if bad and not skip_bad:
         listed = "; ".join(list(bad.values())[:20]) + ("; ..." if len(bad) > 20 else "")
@@ -144,7 +148,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     if not chosen:
         raise DataError(f"none of the {len(bad)} samples can be used ({next(iter(bad.values()))})")
     for certifier in certifiers.values():
-        for height, width in sorted(sizes):
+        for height, width in sorted(set(sizes.values())):
             certifier.check(height * width)
     loaded: dict[str, Any] = {}
     models = {}
@@ -156,6 +160,7 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
             name = registry.name_of(recipe)
             described = json.dumps([kind, registry.describe(recipe)], sort_keys=True)
             if described not in loaded:
+                log.info("loading the %s %s", kind, name)
                 weights.ensure(recipe, component=name, progress=on_download)
                 loaded[described] = recipe.load(device)
                 check_component(loaded[described], kind, name, registry.entry(name).owner)
@@ -169,15 +174,20 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
         geometry = Geometry(plan.scale, plan.convention, plan.denoise_at)  # type: ignore[arg-type]
         models[method.slug] = BaseModel(denoiser, segmenter, geometry)
     keys = tuple(dataset.keys[index] for index in chosen)
-    return Prepared(plan, device, dataset, tuple(chosen), keys, images, bad, models, certifiers)
+    return Prepared(plan, device, dataset, tuple(chosen), keys, images, bad, models, certifiers, sizes)
 
 
-def pace(prepared: Prepared) -> dict[str, float]:
+def pace(prepared: Prepared, *, batch_size: int = 1) -> dict[str, float]:
     """Return the seconds that one noise sample takes on this machine, by method slug.
 
-    Measured on the second of two samples of the first image, at the largest sigma; neither is kept.
+    Measured on the second of two batches of `batch_size` samples of the largest image, at the largest sigma; no sample
+    is kept.
     """
-    sample, sigma = prepared.dataset[prepared.indices[0]], max(prepared.plan.sigma)
+    largest = max(
+        range(len(prepared.keys)),
+        key=lambda i: prepared.sizes[prepared.keys[i]][0] * prepared.sizes[prepared.keys[i]][1],
+    )
+    sample, sigma = prepared.dataset[prepared.indices[largest]], max(prepared.plan.sigma)
     found = {}
     for slug, model in prepared.models.items():
         draw = Draw(
@@ -186,14 +196,30 @@ def pace(prepared: Prepared) -> dict[str, float]:
             sample.key,
             sigma=sigma,
             seed=prepared.plan.seed,
-            batch_size=1,
+            batch_size=batch_size,
             device=prepared.device,
         )
-        draw(1)
+        draw(batch_size)
         begun = time.perf_counter()
-        draw(1).mode()
-        found[slug] = time.perf_counter() - begun
+        draw(batch_size).mode()
+        found[slug] = (time.perf_counter() - begun) / batch_size
     return found
+
+
+def remaining(prepared: Prepared, directory: Path) -> list[Job]:
+    """Return the certificates of `prepared` that are not in `directory` yet, or not as the ledger has them.
+
+    Raises `RunMismatchError` if the directory holds a run of another configuration.
+    """
+    _stored_threads(prepared, directory)
+    done = _done(directory)
+    return [job for job in prepared.jobs if job.path not in done]
+
+
+def _done(directory: Path) -> set[str]:
+    """Return the paths of the certificates that are there, byte for byte as the ledger has them."""
+    entries = Ledger(directory / "ledger.jsonl")
+    return {entry["certificate"] for entry in entries if results.intact(directory, entry)}
 
 
 def check_directory(directory: Path) -> None:
@@ -214,21 +240,32 @@ def execute(
     on_start: Callable[[Job], None] | None = None,
     on_samples: Callable[[int], None] | None = None,
     on_done: Callable[[Job, bool], None] | None = None,
+    on_entry: Callable[[Mapping[str, Any], bool], None] | None = None,
+    on_open: Callable[[], None] | None = None,
 ) -> list[Row]:
     """Make every certificate of `prepared` in `directory` and return the rows of the result.
 
     What the ledger says is done is not done again; the result is the same as that of a run that was never
     interrupted. batch_size: noise samples labelled at once; it changes the speed and the memory, not a count.
     fresh: remove an earlier run of the directory first. on_start, on_samples, on_done: progress; `on_done` is
-    told whether the certificate was there already.
+    told whether the certificate was there already. on_entry: is told the ledger line of each, and the same.
+    on_open: is called when the directory is ready, before any network runs.
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
-    with _threads(_open(prepared, directory, fresh=fresh)):
-        _work(prepared, directory, batch_size, on_start, on_samples, on_done)
-    rows = results.rows(directory)
-    results.write_tables(directory, rows)
-    html.write(directory)
+    threads = _open(prepared, directory, fresh=fresh)
+    with logs.writing(directory / "log.txt"), _threads(threads):
+        logs.begin(device=devices.describe(prepared.device), threads=threads, batch_size=batch_size)
+        for problem in prepared.skipped.values():
+            log.warning("skipped: %s", problem)
+        if on_open is not None:
+            on_open()
+        _work(prepared, directory, batch_size, on_start, on_samples, on_done, on_entry)
+        log.info("writing tables and report")
+        rows = results.rows(directory)
+        results.write_tables(directory, rows)
+        html.write(directory)
+        log.info("finished")
     return rows
 
 
@@ -239,10 +276,21 @@ def _work(
     on_start: Callable[[Job], None] | None,
     on_samples: Callable[[int], None] | None,
     on_done: Callable[[Job, bool], None] | None,
+    on_entry: Callable[[Mapping[str, Any], bool], None] | None,
 ) -> None:
     """Make every certificate and picture that is not there yet, image by image."""
     ledger = Ledger(directory / "ledger.jsonl")
-    done = {entry["certificate"] for entry in ledger if results.intact(directory, entry)}
+    done = _done(directory)
+    log.info(
+        "%d of %d certificates are there already",
+        sum(job.path in done for job in prepared.jobs),
+        len(prepared.jobs),
+    )
+    if on_entry is not None:
+        there = {entry["certificate"]: entry for entry in ledger if entry["certificate"] in done}
+        for job in prepared.jobs:
+            if job.path in there:
+                on_entry(there[job.path], True)
     for index, key in zip(prepared.indices, prepared.keys, strict=True):
         jobs = prepared.jobs_of(key)
         missing = [job for job in jobs if job.path not in done]
@@ -269,9 +317,14 @@ def _work(
         for job in missing:
             if on_start is not None:
                 on_start(job)
-            ledger.append(_certify(prepared, job, sample, directory, batch_size, on_samples))
+            entry = _certify(prepared, job, sample, directory, batch_size, on_samples)
+            ledger.append(entry)
+            if on_entry is not None:
+                on_entry(entry, False)
             if on_done is not None:
                 on_done(job, False)
+        if undrawn:
+            log.info("drawing %s", key)
         for method, path in undrawn:
             _draw_picture(
                 prepared, sample, method, [job for job in jobs if job.method is method], directory, path
@@ -303,6 +356,11 @@ def _certify(
     seconds = time.perf_counter() - started
     path = directory / job.path
     certificates.save(result, path)
+    log.info(
+        "certified %s, %s, sigma %g: radius %.4f, %.1f%% abstain, %d samples in %.1f s",
+        job.key, job.method.name, job.sigma, result.radius, 100 * result.abstained,
+        result.provenance["samples"], seconds,
+    )  # fmt: skip
     return {
         "method": job.method.name,
         "sigma": job.sigma,
@@ -422,35 +480,45 @@ def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
     The number of threads can change the last bits of a network's output: a resumed run goes on with the number
     it was started with.
     """
-    identity = prepared.identity()
     if fresh and (directory / "run.json").exists():
         # Out of the way first: a crash in the middle of removing must not leave half a run under this name.
         doomed = directory.with_name(f".{directory.name}.{os.getpid()}.old")
         directory.rename(doomed)
         shutil.rmtree(doomed)
-    if (directory / "run.json").exists():
-        stored = results.read_identity(directory)
-        threads = int(stored.pop("threads", torch.get_num_threads()))
-        # A package that was not installed then had no part in what was made.
-        known = stored.get("versions", {})
-        identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
-        different = next(_differences(stored, json.loads(json.dumps(identity))), None)
-        if different:
-            raise RunMismatchError(
-                f"{directory} holds a run of another configuration: {different}; "
-                f"choose another --output, or --fresh to start anew"
-            )
-    else:
-        if directory.exists() and any(not _leftover(path) for path in directory.iterdir()):
-            raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
+    threads = _stored_threads(prepared, directory)
+    if threads is None:
         threads = torch.get_num_threads()
         directory.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({**identity, "threads": threads}, indent=1) + "\n"
+        content = json.dumps({**prepared.identity(), "threads": threads}, indent=1) + "\n"
         write_atomically(directory / "run.json", content.encode())
-    write_atomically(directory / "config.yaml", _yaml(prepared.plan.describe()))
+    config = {**prepared.plan.describe(), "threads": threads, "skip_bad": bool(prepared.skipped)}
+    write_atomically(directory / "config.yaml", yaml_of(config).encode())
     dataset = prepared.dataset
     named = bool(dataset.classes)
     previews.write_legend(directory, dataset.palette if named else None, dataset.ignore if named else None)
+    return threads
+
+
+def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
+    """Return the number of threads of the run that is in `directory`, None if none is.
+
+    Raises `RunMismatchError` if it is not the run of `prepared`, or the directory holds something else.
+    """
+    if not (directory / "run.json").exists():
+        if directory.exists() and any(not _leftover(path) for path in directory.iterdir()):
+            raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
+        return None
+    identity, stored = prepared.identity(), results.read_identity(directory)
+    threads = int(stored.pop("threads", torch.get_num_threads()))
+    # A package that was not installed then had no part in what was made.
+    known = stored.get("versions", {})
+    identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
+    different = next(_differences(stored, json.loads(json.dumps(identity))), None)
+    if different:
+        raise RunMismatchError(
+            f"{directory} holds a run of another configuration: {different}; "
+            f"choose another --output, or --fresh to start anew"
+        )
     return threads
 
 
@@ -483,7 +551,3 @@ def _differences(there: Any, here: Any, where: str = "") -> Iterator[str]:
 
 def _shown(classes: Sequence[str]) -> str:
     return f"{', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''} ({len(classes)})"
-
-
-def _yaml(values: Mapping[str, Any]) -> bytes:
-    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode()

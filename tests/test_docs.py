@@ -26,13 +26,13 @@ from PIL import Image
 from scipy import stats
 
 import smoothseg
+from smoothseg import configuration as run_configuration
 from smoothseg import errors, experiments, hookspecs
 from smoothseg.cli import cli, main
 from smoothseg.errors import SmoothsegError
 from smoothseg.files import read_yaml
 from smoothseg.geometry import sigma_left
 from smoothseg.metrics import DEFINITIONS
-from smoothseg.plan import Plan
 from smoothseg.plugins import KINDS, PROTOCOL, load, plugins
 from smoothseg.registry import parse
 from smoothseg.training.configuration import DenoiserTraining, Running, SegmenterTraining, configure
@@ -161,7 +161,7 @@ def test_the_plugin_of_the_guide_can_be_installed(workplace):
 
 
 def commands(page):
-    """Give every command line shown on a page as (line number, words); continued lines are joined."""
+    """Give every command line shown on a page as (line number, words), lines joined, without redirections and pipes."""
     for block in blocks(page, "console", "bash", "sh"):
         line, whole = block.line, ""
         for offset, part in enumerate(block.code.splitlines()):
@@ -169,7 +169,7 @@ def commands(page):
             whole += part.removesuffix("\\").removeprefix("$ ")
             if not part.endswith("\\"):
                 if whole.strip():
-                    yield line, shlex.split(whole)
+                    yield line, shlex.split(re.split(r" [>|] ", whole)[0])
                 whole = ""
 
 
@@ -243,8 +243,9 @@ def check(path, options, page):
             if specs:
                 given[kind] = specs
                 values.pop("methods", None)
-        keys = {field.name for field in dataclasses.fields(Plan)} | set(KINDS)
-        Plan.of({**values, **{key: value for key, value in given.items() if key in keys}})
+        run_configuration.configure(
+            values, {key: v for key, v in given.items() if key in run_configuration.KEYS}
+        )
     elif path == ["reproduce"]:
         if given["table"].endswith(".yaml"):
             experiments.of(configuration(given["table"], page), given["table"])
@@ -309,7 +310,7 @@ def test_the_configurations_of_a_page_are_valid(page):
             kind = "segmenter" if "segmenter" in options else "denoiser"
             check(["train", kind], {"config": block.title, "output": "models/any"}, page)
         else:
-            Plan.of(options)
+            run_configuration.configure(options)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.yaml")), ids=named)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from smoothseg import ConfigError, UnknownNameError, experiments, results
+from smoothseg import ConfigError, UnknownNameError, estimates, experiments, results
 from smoothseg.cli import cli
 from smoothseg.report.formats import FORMATS
 
@@ -125,7 +125,7 @@ def test_published_rows_are_those_of_the_paper():
 def test_cost_counts_samples_and_calls_of_the_chain():
     experiment = experiments.read(experiments.find("table3", "streets"))
     part = experiment.parts[0]
-    single, multi = (experiments.cost(part, method, 6) for method in part.plan.methods)
+    single, multi = (estimates.cost(part.plan, method, 6) for method in part.plan.methods)
     assert (single.certificates, single.samples, single.denoiser_passes) == (18, 1980, 1980)
     assert (multi.samples, multi.denoiser_passes) == (1980, 4 * 1980)
 

@@ -13,13 +13,16 @@ import smoothseg
 from smoothseg.cli.bounds import bounds
 from smoothseg.cli.certify import certify
 from smoothseg.cli.check import check
+from smoothseg.cli.completion import completion
 from smoothseg.cli.components import components, plugins
 from smoothseg.cli.datasets import datasets
+from smoothseg.cli.doctor import doctor
 from smoothseg.cli.figure import figure
 from smoothseg.cli.new import new
 from smoothseg.cli.recheck import recertify, verify
 from smoothseg.cli.report import report
 from smoothseg.cli.reproduce import reproduce
+from smoothseg.cli.schema import schema
 from smoothseg.cli.weights import weights
 from smoothseg.errors import SmoothsegError
 
@@ -66,6 +69,7 @@ def cli() -> None:
 for command in (
     *(certify, report, figure, reproduce, bounds, verify, recertify),
     *(components, plugins, check, new, datasets, weights),
+    *(completion, doctor, schema),
 ):
     cli.add_command(command)
 

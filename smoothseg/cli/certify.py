@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from smoothseg.cli.completion import component
 from smoothseg.cli.report import FORMAT_NAMES
+
+if TYPE_CHECKING:
+    from smoothseg.runs import Prepared
+    from smoothseg.tracking import Tracker
 
 __all__ = ["certify", "resumable"]
 
@@ -19,11 +24,26 @@ __all__ = ["certify", "resumable"]
 @click.option(
     "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML file of options."
 )
-@click.option("--dataset", help="Images to certify.  [default: streets:count=4]")
-@click.option("--denoiser", multiple=True, help="Removes the noise; repeat to compare.  [default: adm]")
-@click.option("--segmenter", multiple=True, help="Labels the pixels; repeat to compare.  [default: hrnet]")
 @click.option(
-    "--certifier", multiple=True, help="Votes, tests, abstains; repeat to compare.  [default: holm]"
+    "--dataset", shell_complete=component("dataset"), help="Images to certify.  [default: streets:count=4]"
+)
+@click.option(
+    "--denoiser",
+    multiple=True,
+    shell_complete=component("denoiser"),
+    help="Removes the noise; repeat to compare.  [default: adm]",
+)
+@click.option(
+    "--segmenter",
+    multiple=True,
+    shell_complete=component("segmenter"),
+    help="Labels the pixels; repeat to compare.  [default: hrnet]",
+)
+@click.option(
+    "--certifier",
+    multiple=True,
+    shell_complete=component("certifier"),
+    help="Votes, tests, abstains; repeat to compare.  [default: holm]",
 )
 @click.option(
     "--tau",
@@ -50,9 +70,7 @@ __all__ = ["certify", "resumable"]
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Noise samples at once; changes the speed, never a count.",
+    help="Noise samples at once; changes the speed, never a count.  [default: 1]",
 )
 @click.option(
     "--output",
@@ -64,32 +82,35 @@ __all__ = ["certify", "resumable"]
     type=click.IntRange(min=1),
     help="CPU threads; 1 where others compute too. A run that is taken up again keeps its number.",
 )
-@click.option("--fresh", is_flag=True, help="Start anew where the directory holds an earlier run.")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be used, instead of stopping.")
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMAT_NAMES),
-    default="table",
-    show_default=True,
-    help="How to print the result.",
+    "--fresh/--no-fresh", default=None, help="Start anew where the directory holds an earlier run, or go on."
 )
-def certify(
-    config: Path | None,
-    output: Path | None,
-    batch_size: int,
-    threads: int | None,
-    fresh: bool,
-    skip_bad: bool,
-    form: str,
-    tau: str | None,
-    **options: Any,
-) -> None:
+@click.option(
+    "--skip-bad/--no-skip-bad", default=None, help="Leave out images that cannot be used, or stop at them."
+)
+@click.option("--format", type=click.Choice(FORMAT_NAMES), help="How to print the result.  [default: table]")
+@click.option(
+    "--track",
+    multiple=True,
+    type=click.Choice(["tensorboard", "wandb", "mlflow"]),
+    help="Tell the figures to an experiment tracker as they come; repeatable.",
+)
+@click.option("--verbose/--no-verbose", "-v", default=None, help="Say what is being done.")
+@click.option("--quiet/--no-quiet", "-q", default=None, help="Print the result and errors alone.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, measure the pace, print time, memory and disk, and run nothing.",
+)
+@click.option(
+    "--print-config", is_flag=True, help="Print all of these options as YAML for --config, and run nothing."
+)
+def certify(config: Path | None, print_config: bool, dry_run: bool, **options: Any) -> None:
     """Certify the segmentation of a dataset's images.
 
-    Components are given as NAME or NAME:key=value,key=value; `smoothseg components` lists them. Options on the
-    command line win over those in --config: a denoiser or segmenter given there replaces the file's methods, a
-    certifier decides for all of them.
+    Components are given as NAME or NAME:key=value,key=value; `smoothseg components` lists them. A file given with
+    --config may hold all of these options, under their names. Those on the command line win: a denoiser or segmenter
+    given there replaces the file's methods, a certifier decides for all of them.
 
     A run is a directory: the same command takes up an interrupted run where it stopped, with the same result.
 
@@ -99,90 +120,76 @@ def certify(
       smoothseg certify --denoiser adm --denoiser identity --sigma 0.5
       smoothseg certify --dataset folder:root=photos --segmenter torchvision
     """
+    from smoothseg import configuration, tracking
     from smoothseg.cli.report import show
-    from smoothseg.errors import ConfigError
-    from smoothseg.files import read_yaml
-    from smoothseg.plan import Plan
+    from smoothseg.files import read_yaml, yaml_of
 
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
     given = {key: value for key, value in given.items() if value not in (None, [])}
-    values = {} if config is None else {k.replace("-", "_"): v for k, v in read_yaml(config).items()}
-    if "methods" in values and ("denoiser" in given or "segmenter" in given):
-        del values["methods"]
-    elif "methods" in values and "certifier" in given:
-        if len(given["certifier"]) > 1:
-            raise ConfigError(
-                "--config lists methods: give one --certifier for all of them, or name them in the file"
-            )
-        values["methods"] = [
-            {**entry, "certifier": given["certifier"]} if isinstance(entry, dict) else entry
-            for entry in values["methods"] or []
-        ]
-    values |= given
-    if tau is not None:
-        values = _with_tau(values, tau)
-    plan = Plan.of(values)
-
-    import hashlib
-    import json
-
-    from smoothseg.cli.progress import progress
-
-    if output is None:
-        text = json.dumps(plan.describe(), sort_keys=True)
-        name = config.stem if config is not None else str(plan.describe()["dataset"]["name"])
-        output = Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    file, name = ({}, None) if config is None else (read_yaml(config), config.stem)
+    plan, running = configuration.configure(file, given, name=name)
     plan.check_weights()  # before torch is imported: a misspelt name is told at once
+    if print_config:
+        click.echo(yaml_of(configuration.describe(plan, running)), nl=False)
+        return
+
+    tracking.check(running.track)
 
     import torch
+    from rich.console import Console
 
-    from smoothseg import runs
+    from smoothseg import estimates, runs
+    from smoothseg.cli.estimates import announce, show_estimate
+    from smoothseg.cli.progress import progress
 
+    output = running.output
     runs.check_directory(output)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with resumable(fresh=fresh), progress() as track:
+    if running.threads is not None:
+        torch.set_num_threads(running.threads)
+    with resumable(fresh=running.fresh), progress(verbose=running.verbose, quiet=running.quiet) as track:
         track.stage("checking components and images")
-        prepared = runs.prepare(plan, skip_bad=skip_bad, on_download=track.download)
+        prepared = runs.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")
-        track.plan(prepared)
-        result = runs.execute(
-            prepared,
-            output,
-            batch_size=batch_size,
-            fresh=fresh,
-            on_start=track.start,
-            on_samples=track.samples,
-            on_done=track.done,
-        )
-    show(result, form)
+        jobs = list(prepared.jobs) if running.fresh else runs.remaining(prepared, output)
+        if not dry_run:
+            announce(track, prepared, jobs, output, running.batch_size)
+            track.plan(prepared)
+            described = configuration.describe(plan, running)
+            with tracking.tracking(running.track, output, name=output.name, config=described) as tracker:
+                result = runs.execute(
+                    prepared,
+                    output,
+                    batch_size=running.batch_size,
+                    fresh=running.fresh,
+                    on_start=track.start,
+                    on_samples=track.samples,
+                    on_done=track.done,
+                    on_entry=None if tracker is None else _figures(tracker, prepared),
+                    on_open=None if tracker is None else tracker.open,
+                )
+        else:
+            track.stage("measuring the pace")
+            estimate = estimates.measure(prepared, jobs, batch_size=running.batch_size)
+    if dry_run:
+        there = len(prepared.jobs) - len(jobs)
+        show_estimate(Console(highlight=False), estimate, prepared, output, there)
+        return
+    show(result, running.format)
+    if running.quiet:
+        return
     click.echo(f"\nreport        {output}/report.html", err=True)
     click.echo(f"tables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
 
 
-def _with_tau(values: dict[str, Any], tau: str) -> dict[str, Any]:
-    """Return the options `values` with `tau` for every certifier, or with `taus` where it lists several."""
-    from smoothseg.registry import parse
+def _figures(tracker: Tracker, prepared: Prepared) -> Callable[[Mapping[str, Any], bool], None]:
+    from smoothseg import tracking
 
-    def changed(spec: Any) -> dict[str, Any]:
-        name, options = parse(spec, "certifier")
-        options = {key: value for key, value in options.items() if key not in ("tau", "taus")}
-        return {"name": name, **options, "taus" if "," in tau else "tau": tau}
-
-    given = values.get("certifier", "holm")
-    certifiers = [changed(spec) for spec in (given if isinstance(given, list) else [given])]
-    methods = values.get("methods")
-    if isinstance(methods, list):
-        methods = [
-            {**entry, "certifier": changed(entry["certifier"])}
-            if isinstance(entry, dict) and isinstance(entry.get("certifier"), str | dict)
-            else entry
-            for entry in methods
-        ]
-    return {**values, "certifier": certifiers, **({} if methods is None else {"methods": methods})}
+    slugs = {method.name: method.slug for method in prepared.plan.methods}
+    classes = {name: prepared.models[slug].segmenter.classes for name, slug in slugs.items()}
+    return tracking.certificates(tracker, slugs, classes)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from smoothseg.runs import Job, Prepared
     from smoothseg.transfer import Progress
 
-__all__ = ["Track", "counting", "downloading", "duration", "progress"]
+__all__ = ["Teller", "Track", "counting", "downloading", "duration", "progress"]
 
 _LINE_EVERY = 15.0
 """Seconds between two lines where there is no terminal."""
@@ -22,11 +23,14 @@ _LINE_EVERY = 15.0
 class Track:
     """Counts noise samples: the only unit that all methods and sigmas share."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        """quiet: show nothing at all."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        # A terminal that cannot move its cursor is a log.
+        self._live = self._console.is_terminal and not self._console.is_dumb_terminal and not quiet
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -35,7 +39,7 @@ class Track:
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._live,
             transient=True,
         )
         self._task: TaskID = self._bar.add_task("", total=None, speed="")
@@ -50,7 +54,7 @@ class Track:
     def stage(self, text: str) -> None:
         """Say what is being done."""
         self._bar.update(self._task, description=text)
-        if not self._console.is_terminal:
+        if not self._live:
             self._console.print(text)
 
     def note(self, text: str) -> None:
@@ -63,7 +67,7 @@ class Track:
         if done == 0:
             self._bar.reset(self._task, total=total)
         self._bar.update(self._task, description=text, completed=done, total=total)
-        if not self._console.is_terminal and (done == total or self._due()):
+        if not self._live and (done == total or self._due()):
             self._console.print(text)
 
     def count(self, text: str, done: int, total: int) -> None:
@@ -71,7 +75,7 @@ class Track:
         elapsed = time.monotonic() - self._started
         speed = f"{done}/{total}  {done / elapsed:.1f} images/s" if elapsed else ""
         self._bar.update(self._task, description=text, completed=done, total=total, speed=speed)
-        if not self._console.is_terminal and (done == total or self._due()):
+        if not self._live and (done == total or self._due()):
             self._console.print(f"{text}  {speed}")
 
     def plan(self, prepared: Prepared) -> None:
@@ -112,7 +116,7 @@ class Track:
         images = self._certified / self._jobs_of_image / elapsed if elapsed else 0.0
         speed = f"{images:.3f} images/s"  # no more beside the ETA, or 80 columns do not hold it
         self._bar.update(self._task, advance=count, speed=speed)
-        if not self._console.is_terminal and self._due():
+        if not self._live and self._due():
             task = self._bar.tasks[0]
             left = (task.total or 0) - task.completed
             eta = duration(left / rate) if rate else "?"
@@ -128,11 +132,25 @@ class Track:
         return due
 
 
+class Teller(logging.Handler):
+    """Passes on what is told to the logger as lines."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass `record` on."""
+        self._tell(record.getMessage())
+
+
 @contextlib.contextmanager
-def progress() -> Iterator[Track]:
-    """Show progress on stderr while the block runs."""
-    track = Track()
-    with track._bar:
+def progress(*, verbose: bool = False, quiet: bool = False) -> Iterator[Track]:
+    """Show progress on stderr while the block runs; also what is logged if `verbose`, nothing if `quiet`."""
+    from smoothseg.logs import telling
+
+    track = Track(quiet=quiet)
+    with track._bar, telling(Teller(track.note)) if verbose else contextlib.nullcontext():
         yield track
 
 

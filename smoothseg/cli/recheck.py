@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from smoothseg.cli.completion import component
+
 __all__ = ["recertify", "verify"]
 
 
@@ -48,7 +50,12 @@ def verify(paths: tuple[Path, ...]) -> None:
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--certifier", required=True, help="Certifier to decide with, e.g. holm:tau=0.9,n=100.")
+@click.option(
+    "--certifier",
+    required=True,
+    shell_complete=component("certifier"),
+    help="Certifier to decide with, e.g. holm:tau=0.9,n=100.",
+)
 @click.option(
     "--output",
     required=True,

@@ -41,6 +41,8 @@ __all__ = ["reproduce"]
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the runs.  [default: runs/TABLE-DATASET]",
 )
+@click.option("--verbose", "-v", is_flag=True, help="Say what is being done.")
+@click.option("--quiet", "-q", is_flag=True, help="Print the result and errors alone.")
 @click.option("--dry-run", is_flag=True, help="Show what would be run and what it costs, and run nothing.")
 @click.option(
     "--measure",
@@ -67,6 +69,8 @@ def reproduce(
     dry_run: bool,
     measure: bool,
     form: str,
+    verbose: bool,
+    quiet: bool,
     **overrides: Any,
 ) -> None:
     """Make a table of the DenoiseCertify paper, run by run.
@@ -86,6 +90,8 @@ def reproduce(
     from smoothseg.cli.report import show
     from smoothseg.errors import ConfigError
 
+    if verbose and quiet:
+        raise ConfigError("give --verbose or --quiet, not both")
     own = table.endswith((".yaml", ".yml"))
     if own and dataset is not None:
         raise ConfigError(f"{table} says itself which dataset it is about: leave --dataset out")
@@ -98,20 +104,29 @@ def reproduce(
         import torch
 
         torch.set_num_threads(threads)
-    _show_plan(experiment, parts, strict=measure or not dry_run, measure=measure, aside=not dry_run)
+    _show_plan(
+        experiment,
+        parts,
+        strict=measure or not dry_run,
+        measure=measure,
+        batch_size=batch_size,
+        aside=not dry_run,
+    )
     if dry_run:
         return
     output = output or Path("runs") / path.stem
     from smoothseg import runs
     from smoothseg.cli.certify import resumable
+    from smoothseg.cli.estimates import announce
     from smoothseg.cli.progress import progress
 
     runs.check_directory(output)
 
     def run(part: Part, directory: Path) -> None:
-        with progress() as track:
+        with progress(verbose=verbose, quiet=quiet) as track:
             track.note(f"run {part.name}")
             prepared = runs.prepare(part.plan, on_download=track.download)
+            announce(track, prepared, runs.remaining(prepared, directory), directory, batch_size)
             track.plan(prepared)
             runs.execute(
                 prepared, directory, batch_size=batch_size,
@@ -121,6 +136,8 @@ def reproduce(
     with resumable():
         experiments.execute(experiment, parts, output, run=run)
     show(experiments.rows(experiment, output), form)
+    if quiet:
+        return
     if experiment.source:
         click.echo(f"\npublished: {experiment.source}", err=True)
     click.echo(f"\ntables  {output}/table.md, table.tex, metrics.csv, metrics.json", err=True)
@@ -128,18 +145,24 @@ def reproduce(
 
 
 def _show_plan(
-    experiment: Experiment, parts: Sequence[Part], *, strict: bool, measure: bool, aside: bool
+    experiment: Experiment,
+    parts: Sequence[Part],
+    *,
+    strict: bool,
+    measure: bool,
+    batch_size: int,
+    aside: bool,
 ) -> None:
     """Print what is to be run, with the time it takes if it is to be measured; `aside` on stderr.
 
     strict: raise if the dataset is not there; otherwise its number of images is taken for granted.
     """
     from rich.console import Console
-    from rich.table import Table
 
-    from smoothseg import experiments
+    from smoothseg.cli.estimates import show_methods
     from smoothseg.cli.progress import duration
     from smoothseg.errors import DataError
+    from smoothseg.estimates import cost
 
     console = Console(highlight=False, stderr=aside)
     console.print(experiment.title, style="bold")
@@ -160,28 +183,24 @@ def _show_plan(
         geometry = "" if part.geometry == "ours" else ", geometry of the paper's code"
         sigmas = ", ".join(f"{sigma:g}" for sigma in part.plan.sigma)
         console.print(f"{part.name}: {images} images, scale {part.plan.scale:g}, sigma {sigmas}{geometry}")
-        table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False)
-        table.add_column("  method", min_width=33)
-        for name in ("certificates", "samples", "denoiser passes", *(["about"] if measure else [])):
-            table.add_column(name, justify="right")
-        pace = _pace(part) if measure else {}
+        pace = _pace(part, batch_size) if measure else {}
+        listed = []
         for method in part.plan.methods:
-            one = experiments.cost(part, method, images)
+            one = cost(part.plan, method, images)
+            about = pace[method.slug] * one.samples if measure else None
             total += one.samples
-            seconds += pace.get(method.slug, 0.0) * one.samples
-            counts = (one.certificates, one.samples, one.denoiser_passes)
-            about = [duration(pace[method.slug] * one.samples)] if measure else []
-            table.add_row(f"  {method.name}", *map(str, counts), *about)
-        console.print(table)
+            seconds += about or 0.0
+            listed.append((method.name, one, about))
+        show_methods(console, listed)
     told = f"{total} noise samples in all" + (
         f", about {duration(seconds)} on this machine" if measure else ""
     )
     console.print(told, style="dim")
 
 
-def _pace(part: Part) -> dict[str, float]:
+def _pace(part: Part, batch_size: int) -> dict[str, float]:
     from smoothseg import runs
     from smoothseg.cli.progress import progress
 
     with progress() as track:
-        return runs.pace(runs.prepare(part.plan, on_download=track.download))
+        return runs.pace(runs.prepare(part.plan, on_download=track.download), batch_size=batch_size)

@@ -9,12 +9,13 @@ import signal
 import time
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from smoothseg.cli.completion import component
 from smoothseg.files import read_yaml
 from smoothseg.training.configuration import (
     DenoiserTraining,
@@ -22,6 +23,7 @@ from smoothseg.training.configuration import (
     SegmenterTraining,
     Training,
     configure,
+    describe,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +74,8 @@ def _plain(hint: Any) -> Any:
 
 def _names(field: dataclasses.Field[Any], hint: Any) -> list[str]:
     flag = f"--{field.name.replace('_', '-')}"
-    return [f"{flag}/--no-{field.name.replace('_', '-')}" if hint is bool else flag, field.name]
+    short = [f"-{field.name[0]}"] if field.name in ("verbose", "quiet") else []
+    return [f"{flag}/--no-{field.name.replace('_', '-')}" if hint is bool else flag, *short, field.name]
 
 
 def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
@@ -84,13 +87,16 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         text = f"{text}  [default: {shown}]"
     known: dict[str, Any] = {"default": None, "help": text[0].upper() + text[1:]}
     if field.name in _COMPONENTS:
-        return known | {"metavar": "SPEC"}
+        kind = "dataset" if field.name == "validation" else field.name
+        return known | {"metavar": "SPEC", "shell_complete": component(kind)}
     if typing.get_origin(hint) is typing.Literal:
         return known | {"type": click.Choice(typing.get_args(hint))}
     if field.name == "crop":
         return known | {"metavar": "HxW"}
     if typing.get_origin(hint) is tuple and typing.get_args(hint)[-1] is Ellipsis:
-        return known | {"type": float, "multiple": True}
+        inner = typing.get_args(hint)[0]
+        literal = typing.get_origin(inner) is typing.Literal
+        return known | {"type": click.Choice(typing.get_args(inner)) if literal else float, "multiple": True}
     if typing.get_origin(hint) is tuple:
         return known | {"type": float, "nargs": 2, "metavar": "LO HI"}
     if hint in {int, float}:
@@ -123,23 +129,42 @@ def denoiser(config: Path | None, **given: Any) -> None:
 def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> None:
     import torch
 
+    from smoothseg import tracking
     from smoothseg.training import loop
+    from smoothseg.training.checkpoint import Outputs
 
     values = {} if config is None else {k.replace("-", "_"): v for k, v in read_yaml(config).items()}
     values |= {key: value for key, value in given.items() if value not in (None, ())}
     names = {field.name for field in dataclasses.fields(Running)}
     running = configure(Running, {key: value for key, value in values.items() if key in names})
     training = configure(kind, {key: value for key, value in values.items() if key not in names})
+    tracking.check(running.track)
     if running.threads is not None:
         torch.set_num_threads(running.threads)
-    with _stoppable() as stop, _reporting() as listen:
-        result = loop.train(training, running, listen=listen, stop=stop)
+    outputs = Outputs.of(running.output)
+    with (
+        _stoppable() as stop,
+        _reporting(running) as listen,
+        tracking.tracking(
+            running.track, outputs.weights.parent, name=running.output.stem, config=describe(training)
+        ) as tracker,
+    ):
+        told = [listen]
+        if tracker is not None:
+            tracker.open()
+            told.append(tracking.steps(tracker))
+        result = loop.train(training, running, listen=lambda event: _each(told, event), stop=stop)
     if isinstance(result, loop.Stopped):
         without = " without --fresh" if running.fresh else ""
         raise click.ClickException(
             f"stopped after {result.step} steps; the same command{without} goes on from there"
         )
     click.echo(f"{'already trained' if result.already else 'wrote'}: {result.weights} and {result.card}")
+
+
+def _each(listeners: Sequence[Callable[[Event], None]], event: Event) -> None:
+    for listener in listeners:
+        listener(event)
 
 
 @contextlib.contextmanager
@@ -164,12 +189,22 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def _reporting() -> Iterator[Callable[[Event], None]]:
-    """Give a listener: a progress bar on a terminal, a line every half minute elsewhere."""
+def _reporting(running: Running) -> Iterator[Callable[[Event], None]]:
+    """Give a listener: a progress bar on a terminal, a line every half minute elsewhere; the log if verbose."""
     from rich.console import Console
 
+    from smoothseg.cli.progress import Teller
+    from smoothseg.logs import telling
+
+    if running.quiet:
+        yield lambda event: None
+        return
+    if running.verbose:
+        with telling(Teller(functools.partial(click.echo, err=True))):
+            yield lambda event: None
+        return
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield functools.partial(_tell, state={"told": 0.0})
         return
     from rich.progress import BarColumn, Progress, TextColumn

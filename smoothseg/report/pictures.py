@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["ABSTAINED", "IGNORED", "View", "colourise", "panel"]
+__all__ = ["ABSTAINED", "IGNORED", "TILE", "View", "colourise", "extent_of", "panel"]
 
 LabelMap: TypeAlias = npt.NDArray[np.integer[Any]]
 Palette: TypeAlias = Sequence[tuple[int, int, int]]
@@ -37,6 +37,9 @@ _FRAME = (189, 193, 198)
 
 _MARGIN = 24
 _GUTTER = 14
+TILE = 480
+"""Longest side of a tile."""
+
 _SIDE = 256
 """A tile whose longer side is below this is enlarged by a whole factor."""
 
@@ -116,7 +119,7 @@ def panel(
     image: Pixels | None = None,
     labels: LabelMap | None = None,
     clean: LabelMap | None = None,
-    tile: int = 480,
+    tile: int = TILE,
 ) -> Image.Image:
     """Return one picture of an image: its certified segmentations beside what they are compared with.
 
@@ -143,7 +146,7 @@ def panel(
             raise ValueError(f"{name}: expected the prediction's shape {size}, got {array.shape}")
     if len(classes) != len(palette):
         raise ValueError(f"expected a colour a class, got {len(palette)} for {len(classes)}")
-    extent = _extent(size, tile)
+    extent = extent_of(size, tile)
 
     compared: list[_Tile] = []
     if image is not None:
@@ -209,7 +212,7 @@ def _legend(
     return entries
 
 
-def _extent(size: tuple[int, ...], longest: int) -> tuple[int, int]:
+def extent_of(size: tuple[int, ...], longest: int = TILE) -> tuple[int, int]:
     """Return the width and height of a tile for an image of `size` (H, W)."""
     height, width = size
     longer = max(height, width)

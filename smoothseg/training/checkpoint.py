@@ -21,18 +21,24 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """Where a run writes: a folder gets `model.safetensors` and `MODEL.md`, a file `X.safetensors` gets `X.card.md`."""
+    """Where a run writes: a folder gets `model.safetensors` and `MODEL.md`, a file `X.safetensors` gets `X.card.md`.
+
+    The log is `log.txt`, or `X.log.txt`.
+    """
 
     weights: Path
     card: Path
     checkpoint: Path
+    log: Path
 
     @classmethod
     def of(cls, output: Path) -> Outputs:
         """Return the files of `--output`."""
         if output.suffix == ".safetensors":
-            return cls(output, output.with_suffix(".card.md"), output.with_suffix(".checkpoint"))
-        return cls(output / "model.safetensors", output / "MODEL.md", output / "checkpoint")
+            return cls(
+                output, *(output.with_suffix(f".{end}") for end in ("card.md", "checkpoint", "log.txt"))
+            )
+        return cls(*(output / name for name in ("model.safetensors", "MODEL.md", "checkpoint", "log.txt")))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

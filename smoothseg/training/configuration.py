@@ -231,6 +231,15 @@ class Running:
     cache_gb: pydantic.NonNegativeFloat = option(2.0, "decoded images kept in memory, in GB")
     checkpoint_seconds: pydantic.NonNegativeFloat = option(60.0, "seconds between two checkpoints")
     fresh: bool = option(False, "start over instead of resuming")
+    track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = option(
+        (), "tell the figures to experiment trackers as they come; repeat it"
+    )
+    verbose: bool = option(False, "say what is being done")
+    quiet: bool = option(False, "print the result and errors alone")
+
+    def __post_init__(self) -> None:
+        if self.verbose and self.quiet:
+            raise ValueError("give verbose or quiet, not both")
 
 
 Config = TypeVar("Config", Training, SegmenterTraining, DenoiserTraining, Running)

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
-from smoothseg import devices, weights
+from smoothseg import devices, logs, weights
 from smoothseg.errors import ConfigError, DataError, PluginError
 from smoothseg.files import write_atomically
+from smoothseg.logs import log
 from smoothseg.plugins import plugins
 from smoothseg.protocols import Convertible, Dataset, Denoiser
 from smoothseg.training import card as cards
@@ -87,6 +88,9 @@ class Trained:
     already: bool = False
 
 
+_LOG_SECONDS = 60.0
+"""Training time between two steps in the log."""
+
 Event = Started | Stepped | Measured
 
 
@@ -106,7 +110,45 @@ def train(
     """
     run = _Run(training, running)
     finished = run.finished()
-    return finished if finished is not None else run.go(listen, stop)
+    if finished is not None:
+        return finished
+    with logs.writing(run.outputs.log):
+        logs.begin(
+            device=cards.hardware(run.device),
+            threads=torch.get_num_threads(),
+            output=run.outputs.weights.name,
+        )
+        result = run.go(_logged(listen), stop)
+        log.info("stopped after step %d" if isinstance(result, Stopped) else "finished", *_step_of(result))
+    return result
+
+
+def _step_of(result: Trained | Stopped) -> tuple[int, ...]:
+    return (result.step,) if isinstance(result, Stopped) else ()
+
+
+def _logged(listen: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Return `listen` that also logs what it hears, steps once a minute."""
+    told = -math.inf
+
+    def both(event: Event) -> None:
+        nonlocal told
+        if isinstance(event, Started):
+            log.info(
+                "step %d: %.2f M parameters, %d images", event.step, event.parameters / 1e6, event.images
+            )
+        elif isinstance(event, Measured):
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in event.figures.items())
+            log.info("step %d: validation %s", event.step, figures)
+        elif event.progress >= 1 or event.seconds - told >= _LOG_SECONDS:
+            told = event.seconds
+            log.info(
+                "step %d (%.1f%%): loss %.4f, lr %.2e, %.0f s",
+                *(event.step, 100 * event.progress, event.loss, event.lr, event.seconds),
+            )
+        listen(event)
+
+    return both
 
 
 def rate(training: Training, step: int, progress: float) -> float:
@@ -154,7 +196,7 @@ class _Run:
         outputs = self.outputs
         if self.running.fresh:
             # The weights go before the checkpoint, so that whenever this is cut short the next call trains.
-            for path in (outputs.weights, outputs.card, outputs.checkpoint):
+            for path in (outputs.weights, outputs.card, outputs.checkpoint, outputs.log):
                 path.unlink(missing_ok=True)
             return None
         if outputs.checkpoint.exists() or not outputs.weights.exists():

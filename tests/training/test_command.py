@@ -166,3 +166,59 @@ def test_there_are_recipes():
     assert {path.stem for path in _RECIPES} >= {
         f"{data}-{network}" for data in ("camvid", "streets") for network in ("adm", "hrnet", "hrnet-noise")
     }
+
+
+def test_a_training_run_keeps_a_log_and_can_be_quiet_or_verbose(tmp_path):
+    arguments = (
+        "denoiser", "--dataset", "blocks", "--validation", "blocks:count=2", "--denoiser", "toy", "--steps", 2,
+        "--crop", "8x12", "--output",
+    )  # fmt: skip
+    quiet = _invoke(*arguments, tmp_path / "folder", "--quiet")
+    assert quiet.exit_code == 0, quiet.output
+    assert quiet.stderr == ""
+    assert quiet.stdout.startswith("wrote: ")
+    told = (tmp_path / "folder" / "log.txt").read_text()
+    for part in (
+        "command: ",
+        "torch ",
+        "output model.safetensors",
+        "step 2: validation psnr",
+        "step 2 (100.0%)",
+    ):
+        assert part in told
+    assert told.rstrip().endswith("finished")
+    verbose = _invoke(*arguments, tmp_path / "toy.safetensors", "-v")
+    assert "step 2 (100.0%): loss" in verbose.stderr
+    assert (tmp_path / "toy.log.txt").is_file()
+    both = _invoke(*arguments, tmp_path / "both", "-v", "-q")
+    assert str(both.exception) == "give verbose or quiet, not both"
+
+
+def test_a_training_is_tracked(tmp_path, monkeypatch):
+    told = []
+
+    class Tracker:
+        def __init__(self, directory, name, config):
+            told.append((directory, name, config["task"]))
+
+        def figures(self, values, step):
+            told.append((sorted(values), step))
+
+        def close(self):
+            told.append("closed")
+
+    monkeypatch.setattr("smoothseg.tracking.TRACKERS", {"wandb": Tracker})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    arguments = (
+        "denoiser", "--dataset", "blocks", "--validation", "blocks:count=2", "--denoiser", "toy", "--steps", 1,
+        "--crop", "8x12", "--output", tmp_path / "toy.safetensors", "--track", "wandb",
+    )  # fmt: skip
+    result = _invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    assert told[0] == (tmp_path, "toy", "denoiser")
+    assert (["loss", "lr"], 1) in told
+    assert any(
+        isinstance(each, tuple) and each[0] and str(each[0][0]).startswith("validation/psnr")
+        for each in told[1:-1]
+    )
+    assert told[-1] == "closed"

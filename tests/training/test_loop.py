@@ -126,7 +126,11 @@ def test_the_weight_file_holds_network_config_classes_and_card(segmenter_trainin
     assert "dataset: {name: blocks, count: 5" in page
     assert "/home" not in page
     assert str(tmp_path) not in page
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.card.md", "net.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "net.card.md",
+        "net.log.txt",
+        "net.safetensors",
+    ]
 
 
 def test_a_finished_run_is_not_trained_again_unless_fresh(segmenter_training, tmp_path):
@@ -161,7 +165,7 @@ def test_a_fresh_run_that_is_killed_at_once_is_not_taken_for_the_old_result(segm
 
     with pytest.raises(KeyboardInterrupt):
         train(segmenter_training(), _running(tmp_path, fresh=True), listen=killed)
-    assert not any(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]
     again = train(segmenter_training(), _running(tmp_path))
     assert not again.already
 

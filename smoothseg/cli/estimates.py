@@ -1,0 +1,89 @@
+"""What a run will take, as a table before it, and as a line at its start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from smoothseg.cli.progress import duration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from smoothseg.cli.progress import Track
+    from smoothseg.estimates import Cost, Estimate
+    from smoothseg.runs import Job, Prepared
+
+__all__ = ["announce", "show_estimate", "show_methods", "size"]
+
+
+def show_methods(console: Console, methods: Iterable[tuple[str, Cost, float | None]]) -> None:
+    """Print name, cost and, where all are measured, seconds of each method."""
+    from rich.table import Table
+
+    listed = list(methods)
+    measured = all(seconds is not None for _, _, seconds in listed)
+    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False)
+    table.add_column("  method", min_width=33)
+    for name in ("certificates", "samples", "denoiser passes", *(["about"] if measured else [])):
+        table.add_column(name, justify="right")
+    for name, one, seconds in listed:
+        counts = (one.certificates, one.samples, one.denoiser_passes)
+        about = [duration(seconds)] if measured and seconds is not None else []
+        table.add_row(f"  {name}", *map(str, counts), *about)
+    console.print(table)
+
+
+def show_estimate(
+    console: Console, estimate: Estimate, prepared: Prepared, directory: Path, there: int
+) -> None:
+    """Print all that `certify --dry-run` has to say; `there` certificates are made already."""
+    from smoothseg import machine
+
+    jobs = sum(one.certificates for one in estimate.costs.values())
+    sigmas = ", ".join(f"{sigma:g}" for sigma in prepared.plan.sigma)
+    already = f", {there} are there already" if there else ""
+    console.print(
+        f"{directory}: {len(prepared.keys)} images, sigma {sigmas}; {jobs} certificates to make{already}"
+    )
+    show_methods(console, ((name, one, estimate.seconds[name]) for name, one in estimate.costs.items()))
+    samples = sum(one.samples for one in estimate.costs.values())
+    if not samples:
+        console.print("nothing is left to do")
+        return
+    console.print(f"{samples} noise samples in all, about {duration(estimate.total)} on this machine")
+    free = machine.free_disk(directory)
+    console.print(
+        f"{_memory(estimate, prepared)}; disk at most {size(estimate.disk)}"
+        + ("" if free is None else f" of {size(free)} free")
+    )
+
+
+def announce(track: Track, prepared: Prepared, jobs: Sequence[Job], directory: Path, batch_size: int) -> None:
+    """Say in one line what `jobs` will take, if measuring it takes no more than a fiftieth of them."""
+    from smoothseg import estimates, machine
+
+    batch = estimates.batch_to_measure(prepared, jobs, batch_size)
+    if not batch:
+        return
+    track.stage("measuring the pace")
+    estimate = estimates.measure(prepared, jobs, batch_size=batch)
+    track.note(
+        f"about {duration(estimate.total)}; {_memory(estimate, prepared)}; disk at most {size(estimate.disk)}"
+    )
+    free = machine.free_disk(directory)
+    if free is not None and free < estimate.disk:
+        track.note(f"only {size(free)} are free on the disk of {directory}")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as it is told to a person."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
+
+
+def _memory(estimate: Estimate, prepared: Prepared) -> str:
+    where = "GPU memory" if prepared.device.type == "cuda" else "memory"
+    return f"{where} about {'?' if estimate.memory is None else size(estimate.memory)}"

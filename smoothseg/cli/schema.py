@@ -1,0 +1,25 @@
+"""`smoothseg schema`: what editors need to know of smoothseg's YAML files."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+__all__ = ["schema"]
+
+
+@click.command()
+@click.argument("name", metavar="[certify|train-segmenter|train-denoiser]", default="certify")
+def schema(name: str) -> None:
+    """Print the JSON schema of a configuration file.
+
+    It has every key and every component with its options, those of installed plugins included. Editors complete and
+    check a YAML file that begins with the line
+
+    \b
+    # yaml-language-server: $schema=certify.schema.json
+    """
+    from smoothseg.schema import schema as made
+
+    click.echo(json.dumps(made(name), indent=1))

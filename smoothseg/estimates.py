@@ -1,0 +1,114 @@
+"""What a run will take: noise samples and passes of the denoiser, and, once measured, time, memory and disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from smoothseg.plan import Method, Plan
+
+if TYPE_CHECKING:
+    from smoothseg.runs import Job, Prepared
+
+__all__ = ["Cost", "Estimate", "batch_to_measure", "cost", "measure"]
+
+_SHARE = 1 / 50
+"""Part of a run that measuring it may take where nobody asked for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a method takes: certificates, noise samples (segmenter passes), and passes of the denoiser."""
+
+    certificates: int
+    samples: int
+    denoiser_passes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What is left of a run, measured on this machine.
+
+    costs, seconds: by the name of the method. memory: the most bytes that were held while measuring, on the device or,
+    on the CPU, by the whole process; None where nobody tells. disk: bytes that the results take at most.
+    """
+
+    costs: Mapping[str, Cost]
+    seconds: Mapping[str, float]
+    memory: int | None
+    disk: int
+
+    @property
+    def total(self) -> float:
+        """Seconds of all methods together."""
+        return sum(self.seconds.values())
+
+
+def cost(plan: Plan, method: Method, images: int) -> Cost:
+    """Return what one method of `plan` takes on `images` images.
+
+    A denoiser's recipe may say how many `calls` of its network a sample takes; without it, it is one.
+    """
+    return _cost(method, len(plan.sigma) * images)
+
+
+def _cost(method: Method, certificates: int) -> Cost:
+    samples = int(method.certifier.load().samples) * certificates
+    return Cost(certificates, samples, int(getattr(method.denoiser, "calls", 1)) * samples)
+
+
+def batch_to_measure(prepared: Prepared, jobs: Sequence[Job], batch_size: int) -> int:
+    """Return the batch to measure with where nobody asked for it: `batch_size`, or less where that takes too long.
+
+    Measuring may take a fiftieth of `jobs`; 0 if that is less than one sample.
+    """
+    samples = min(
+        (
+            sum(certifier.samples for job in jobs if job.method.slug == slug)
+            for slug, certifier in prepared.certifiers.items()
+        ),
+        default=0,
+    )
+    return min(batch_size, int(samples * _SHARE / 2))
+
+
+def measure(prepared: Prepared, jobs: Sequence[Job], *, batch_size: int = 1) -> Estimate:
+    """Return what `jobs` of `prepared` take, from two batches of noise samples of every method.
+
+    They are those of the largest image; a smaller one is taken to be faster in proportion to its pixels.
+    """
+    import torch
+
+    from smoothseg import machine, runs
+
+    on_gpu = prepared.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(prepared.device)
+    pace = runs.pace(prepared, batch_size=batch_size)
+    memory = torch.cuda.max_memory_reserved(prepared.device) if on_gpu else machine.peak_memory()
+    pixels = {key: height * width for key, (height, width) in prepared.sizes.items()}
+    largest = max(pixels.values())
+    costs, seconds = {}, {}
+    for method in prepared.plan.methods:
+        left = [job for job in jobs if job.method.slug == method.slug]
+        costs[method.name] = _cost(method, len(left))
+        samples = prepared.certifiers[method.slug].samples
+        seconds[method.name] = pace[method.slug] * samples * sum(pixels[job.key] / largest for job in left)
+    return Estimate(costs, seconds, memory, _disk(prepared, jobs))
+
+
+def _disk(prepared: Prepared, jobs: Sequence[Job]) -> int:
+    """Return the bytes of certificates and pictures as they are before they are compressed."""
+    from smoothseg.report.pictures import extent_of
+
+    total = 0
+    for job in jobs:
+        height, width = prepared.sizes[job.key]
+        hits = 1 if prepared.certifiers[job.method.slug].samples < 2**8 else 2
+        total += 8192 + (2 + hits + 1 + 4 * hasattr(job.method.certifier, "taus")) * height * width
+        total += (
+            3 * 5 * math.prod(extent_of((height, width)))
+        )  # noisy, denoised, certified, and a row that they are compared with
+    return total

@@ -1,0 +1,183 @@
+"""Trackers: what they are told, that they are optional, and that results do not depend on them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import types
+
+import pytest
+from click.testing import CliRunner
+
+from smoothseg import results, tracking
+from smoothseg.cli import cli
+from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.training.loop import Measured, Started, Stepped
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def invoke(photos, output, *more):
+    dataset = f"folder:root={photos},images=images,labels=labels,classes=classes.txt"
+    words = (
+        *(
+            "certify",
+            "--dataset",
+            dataset,
+            "--segmenter",
+            "toy-threshold",
+            "--denoiser",
+            "identity",
+            "--scale",
+            1,
+        ),
+        *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--device", "cpu", "--sigma", 0.2, "--sigma", 0.4),
+        *("--output", output, *more),
+    )
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+class Recorder:
+    def __init__(self):
+        self.calls = []
+
+    def note(self, name):
+        def call(*values, **named):
+            self.calls.append((name, values, named))
+            return types.SimpleNamespace(log=self.note("log"), finish=self.note("finish"))
+
+        return call
+
+    def named(self, name):
+        return [(values, named) for found, values, named in self.calls if found == name]
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Modules `wandb` and `mlflow` that remember what they are told."""
+    recorder = Recorder()
+    for name, functions in (
+        ("wandb", ("init",)),
+        ("mlflow", ("set_experiment", "start_run", "log_dict", "log_metrics", "end_run")),
+    ):
+        module = types.ModuleType(name)
+        module.__spec__ = importlib.util.spec_from_loader(name, loader=None)
+        for function in functions:
+            setattr(module, function, recorder.note(function))
+        monkeypatch.setitem(sys.modules, name, module)
+    return recorder
+
+
+def test_weights_and_biases_is_told_the_scores_so_far(photos, tmp_path, fake):
+    result = invoke(photos, tmp_path / "run", "--track", "wandb")
+    assert result.exit_code == 0, result.output
+    ((_, named),) = fake.named("init")
+    assert named["name"] == "run"
+    assert named["config"]["sigma"] == [0.2, 0.4]
+    told = [values[0] for values, _ in fake.named("log")]
+    assert [each["step"] for each in told] == [1, 1, 2, 2, 3, 3]
+    row = results.rows(tmp_path / "run")[0]
+    last = told[-2]
+    assert last["identity/sigma-0.2/accuracy"] == row.certified.accuracy
+    assert last["identity/sigma-0.2/mean_iou"] == row.certified.mean_iou
+    assert last["identity/sigma-0.2/abstained"] == row.certified.abstained
+    assert last["identity/sigma-0.2/radius"] == pytest.approx(0.2 * 0.6744897501960817)
+    assert fake.calls[-1][0] == "finish"
+
+
+def test_mlflow_is_told_the_same_and_its_run_is_ended_by_an_error_too(photos, tmp_path, fake, monkeypatch):
+    assert invoke(photos, tmp_path / "run", "--track", "mlflow").exit_code == 0
+    assert [named["step"] for _, named in fake.named("log_metrics")] == [1, 1, 2, 2, 3, 3]
+    assert fake.calls[-1][0] == "end_run"
+
+    def fail(*arguments, **named):
+        raise OSError("no space")
+
+    monkeypatch.setattr(results, "write_tables", fail)
+    fake.calls.clear()
+    assert isinstance(invoke(photos, tmp_path / "other", "--track", "mlflow").exception, OSError)
+    assert fake.calls[-1][0] == "end_run"
+
+
+def test_what_was_there_before_counts_and_is_not_told_again(photos, tmp_path, fake):
+    invoke(photos, tmp_path / "run")
+    for path in (tmp_path / "run").rglob("c.npz"):
+        path.unlink()
+    assert invoke(photos, tmp_path / "run", "--track", "wandb").exit_code == 0
+    told = [values[0] for values, _ in fake.named("log")]
+    assert [each["step"] for each in told] == [3, 3]
+    assert told[0]["identity/sigma-0.2/accuracy"] == results.rows(tmp_path / "run")[0].certified.accuracy
+
+
+def test_results_do_not_depend_on_trackers(photos, tmp_path, fake):
+    invoke(photos, tmp_path / "plain")
+    invoke(photos, tmp_path / "told", "--track", "wandb", "--track", "mlflow")
+    for path in (tmp_path / "plain").rglob("*"):
+        if path.is_file() and path.name not in ("ledger.jsonl", "log.txt"):
+            assert (
+                tmp_path / "told" / path.relative_to(tmp_path / "plain")
+            ).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", tracking.TRACKERS)
+def test_a_tracker_that_is_not_installed_is_told_before_anything_runs(photos, tmp_path, monkeypatch, name):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda each: None if each == name else find(each))
+    result = invoke(photos, tmp_path / "run", "--track", name)
+    assert isinstance(result.exception, ConfigError)
+    assert (
+        str(result.exception) == f"--track {name}: {name} is not installed; pip install 'smoothseg[{name}]'"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_tracker_is_told_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="Did you mean 'tensorboard'"):
+        tracking.check(["tensorbord"])
+
+
+def test_every_tracker_has_its_extra():
+    import tomllib
+    from pathlib import Path
+
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
+    assert set(tracking.TRACKERS) <= set(project["optional-dependencies"])
+
+
+def test_a_training_tells_loss_rate_and_validation():
+    told = []
+
+    class Listening:
+        def figures(self, values, step):
+            told.append((values, step))
+
+    listen = tracking.steps(Listening(), seconds=10)
+    listen(Started(0, 5, 100, "cpu"))
+    for step, seconds in ((1, 1.0), (2, 2.0), (3, 12.0), (4, 13.0)):
+        listen(Stepped(step, step / 4, 1 / step, 0.1, seconds, 0.0))
+    listen(Measured(4, {"accuracy": 0.5}))
+    assert told == [
+        ({"loss": 1.0, "lr": 0.1}, 1),
+        ({"loss": 1 / 3, "lr": 0.1}, 3),
+        ({"loss": 0.25, "lr": 0.1}, 4),
+        ({"validation/accuracy": 0.5}, 4),
+    ]
+
+
+def test_tensorboard_gets_files_that_it_reads(photos, tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra tensorboard)")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = invoke(photos, tmp_path / "run", "--track", "tensorboard")
+    assert result.exit_code == 0, result.output
+    assert invoke(photos, tmp_path / "run", "--track", "tensorboard", "--fresh").exit_code == 0
+    read = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    read.Reload()
+    scalars = read.Scalars("identity/sigma-0.4/accuracy")
+    assert [each.step for each in scalars] == [1, 2, 3]
+    assert scalars[-1].value == pytest.approx(results.rows(tmp_path / "run")[1].certified.accuracy)
+    text = read.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert json.loads(text)["sigma"] == [0.2, 0.4]
