@@ -28,6 +28,9 @@ COLUMNS = 80
 SHOWN = ("--help", "certify --help", "components")
 """Commands whose whole output is shown. What depends on the machine cannot be one of them."""
 
+OF_THE_MACHINE = "doctor"
+"""The command whose output is that of the machine that wrote the page; nobody compares it."""
+
 SMALL = "dataset: streets:count=1,height=32,width=32\ndenoiser: identity\ncertifier: holm:n=60\n"
 """The configuration of a run that takes a moment."""
 
@@ -103,6 +106,11 @@ def page() -> Iterator[str]:
             ((code, output, error),) = run([words], folder)
             assert code == 0, error
             yield _block(words, output)
+        yield f"## smoothseg {OF_THE_MACHINE}"
+        yield "On the machine that wrote this page; yours will say something else."
+        ((code, output, error),) = run([OF_THE_MACHINE], folder, {"SMOOTHSEG_CACHE": "cache"})
+        assert code == 0, error
+        yield _block(OF_THE_MACHINE, output)
         yield "## Errors"
         yield (
             "A command that fails says why in one line, and ends with exit code 2 for what the caller can mend and 1\n"

@@ -66,7 +66,7 @@ def examine() -> Examination:
     slow: list[str] = []
     broken: list[str] = [f"{name} is not installed" for name in _missing()]
     system: dict[str, Any] = {
-        "platform": platform.platform(terse=True),
+        "platform": f"{platform.system()} {platform.release().partition('-')[0]}",
         "processor": platform.machine(),
         "executable": sys.executable,
         "cores": machine.cores(),
