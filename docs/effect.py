@@ -18,7 +18,7 @@ from smoothseg import certificate as certificates
 from smoothseg.report import pictures, previews
 
 KEY = "streets-val-0001"
-SIGMA = 0.25
+SIGMA = 0.5
 METHODS = (("hrnet-clean", "without a denoiser"), ("dc-hrnet", "behind the denoiser"))
 """Names of the run's folders of two methods with one segmenter, and what the picture says above them."""
 
