@@ -20,8 +20,8 @@ __all__ = ["ModuleSegmenter", "class_count", "state_digest"]
 class ModuleSegmenter:
     """A torch module as a `smoothseg.Segmenter`; see `smoothseg.segmenter`.
 
-    The module is taken over: it is put into eval mode, and `to` moves it. It sees one image at a time, so that a row of
-    the result cannot depend on the batch it is in.
+    The module is taken over: it is in eval mode whenever it is asked, and `to` moves it. It sees one image at a time,
+    so that a row of the result cannot depend on the batch it is in.
     """
 
     def __init__(
@@ -37,7 +37,6 @@ class ModuleSegmenter:
         self._classes = tuple(classes)
         self._mean, self._std = tuple(mean), tuple(std)
         self._multiple = multiple
-        self._digests = {f"{type(module).__name__}.state_dict": state_digest(module)}
 
     @classmethod
     def of(
@@ -52,10 +51,10 @@ class ModuleSegmenter:
         """Return `module` as a segmenter; raise `ConfigError` for what `smoothseg.segmenter` does not take."""
         if not isinstance(module, nn.Module):
             raise ConfigError(f"expected a torch module, got {type(module).__name__}")
-        if isinstance(classes, int):
+        if isinstance(classes, int) and not isinstance(classes, bool):
             names = tuple(f"class {index}" for index in range(classes))
         else:
-            names = () if isinstance(classes, str) else tuple(map(str, classes))
+            names = () if isinstance(classes, str | bool) else tuple(map(str, classes))
         if not names or len(set(names)) != len(names):
             raise ConfigError(
                 f"classes must be different names or their number, at least one, got {classes!r}"
@@ -74,8 +73,8 @@ class ModuleSegmenter:
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """sha256 of the module's parameters and buffers, under its class's name."""
-        return self._digests
+        """sha256 of the tensors that the module holds now, under its class's name."""
+        return {f"{type(self.module).__name__}.state": state_digest(self.module)}
 
     def to(self, device: torch.device | str) -> ModuleSegmenter:
         """Move the module to `device` and return the segmenter."""
@@ -95,6 +94,7 @@ class ModuleSegmenter:
     @torch.inference_mode()
     def segment(self, images: torch.Tensor) -> torch.Tensor:
         """Return the module's scores (B, C, h, w) of images (B, 3, H, W); see `smoothseg.Segmenter.segment`."""
+        self.module.eval()
         seen = fitting.normalised(images, mean=self._mean, std=self._std)
         return fitting.in_rows(lambda rows: self._scores(seen[rows]), len(seen))
 
@@ -139,12 +139,19 @@ def class_count(module: nn.Module, size: tuple[int, int], device: torch.device) 
 
 
 def state_digest(module: nn.Module) -> str:
-    """Return the sha256 of a module's parameters and buffers: of their names, types, shapes and bytes."""
+    """Return the sha256 of a module's tensors: of their names, types, shapes and bytes.
+
+    They are its parameters, its buffers, stored with it or not, and tensors that are plain attributes.
+    """
+    held = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for name, child in module.named_modules():
+        held |= {
+            f"{name}.{key}": value for key, value in vars(child).items() if isinstance(value, torch.Tensor)
+        }
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        if isinstance(tensor, torch.Tensor):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, tensor in sorted(held.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

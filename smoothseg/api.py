@@ -13,9 +13,9 @@ import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from smoothseg.errors import ConfigError, DataError
+from smoothseg.errors import ConfigError, DataError, PluginError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from smoothseg.certificate import Certificate
     from smoothseg.pipeline import Pipeline
     from smoothseg.plan import Plan
-    from smoothseg.protocols import Dataset, Sample
+    from smoothseg.protocols import Dataset, Denoiser, Sample, Segmenter
 
     OneImage = npt.NDArray[Any] | Image.Image | torch.Tensor | str | Path | Sample
 
@@ -146,15 +146,32 @@ class Result:
         return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
 
 
-@overload
-def certify(images: OneImage, **options: Any) -> Result: ...
+class Options(TypedDict, total=False):
+    """The options of `certify`."""
+
+    denoiser: str | Mapping[str, Any] | Denoiser | None
+    segmenter: str | Mapping[str, Any] | Segmenter | torch.nn.Module
+    certifier: str | Mapping[str, Any]
+    sigma: float
+    scale: float
+    convention: str
+    denoise_at: str
+    seed: int
+    device: str
+    batch_size: int
+    ignore: int
+    progress: bool | Progress
 
 
 @overload
-def certify(images: Sequence[OneImage] | Dataset, **options: Any) -> list[Result]: ...
+def certify(images: OneImage, **options: Unpack[Options]) -> Result: ...
 
 
-def certify(  # type: ignore[misc]  # the overloads say what comes back, not again what it takes
+@overload
+def certify(images: list[Any] | tuple[Any, ...] | Dataset, **options: Unpack[Options]) -> list[Result]: ...
+
+
+def certify(
     images: Any,
     *,
     denoiser: Any = "adm",
@@ -167,6 +184,7 @@ def certify(  # type: ignore[misc]  # the overloads say what comes back, not aga
     seed: int = 0,
     device: str = "auto",
     batch_size: int = 1,
+    ignore: int = 255,
     progress: bool | Progress = False,
 ) -> Result | list[Result]:
     """Return the certified segmentation of an image, or a list of one a member of a list or dataset of images.
@@ -181,37 +199,40 @@ def certify(  # type: ignore[misc]  # the overloads say what comes back, not aga
     sigma: standard deviation of the noise, for pixels in [0, 1].
     scale, convention, denoise_at, seed, device: as of `smoothseg certify`, with the same defaults.
     batch_size: noise samples labelled at once; it changes the speed, never a count.
+    ignore: the label of pixels without a class, in samples that are not handed over as a dataset.
     progress: True for a bar, or a function that is told the number of noise samples done and the number of all.
 
-    The noise of an image is a function of the seed and its key: of a sample its key, of a file its name, of an array a
-    digest of its pixels. The same call gives the same counts, and those of the command line for the same dataset.
+    The noise of an image is a function of the seed and its key: of a sample its key, of a file what dataset `folder`
+    makes of its name, of an array a digest of its pixels. Two images of one key are refused. The same call gives the
+    same counts, and those of the command line for the same dataset.
 
     Raises `ConfigError`, `DataError`, `WeightsError` or `NothingCertifiableError` for what cannot work, before a
     network runs on noise.
     """
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
         raise ConfigError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
-    dataset, single = _dataset(images)
-    plan = _plan(
-        dataset,
-        {"denoiser": denoiser, "segmenter": segmenter, "certifier": certifier},
-        {
-            "sigma": sigma, "scale": scale, "convention": convention, "denoise_at": denoise_at, "seed": seed,
-            "device": device,
-        },
-    )  # fmt: skip
+    dataset, single = _dataset(images, ignore)
+    options = {
+        "sigma": sigma, "scale": scale, "convention": convention, "denoise_at": denoise_at, "seed": seed,
+        "device": device,
+    }  # fmt: skip
+    components = {"denoiser": "identity" if denoiser is None else denoiser, "segmenter": segmenter}
+    plan = _plan(dataset, {**components, "certifier": certifier}, options)
     sizes = _check(dataset)
-    pipeline = _pipeline(plan, dataset, denoiser, segmenter, sizes)
-    total = pipeline.certifier.samples * len(dataset)
+    pipeline = _pipeline(plan, dataset, components, sizes)
+    digests = {kind: _digests(pipeline, kind) for kind in components}
+    samples, total = pipeline.certifier.samples, pipeline.certifier.samples * len(dataset)
     results: list[Result] = []
     with _listener(progress) as told:
         for index in range(len(dataset)):
-            counted = pipeline.certifier.samples * index
-            told(counted, total)
-            results.append(
-                _certified(pipeline, dataset, index, plan.sigma[0], batch_size, counted, total, told)
-            )
+            told(samples * index, total)
+            results.append(_certified(pipeline, dataset, index, plan.sigma[0], batch_size, told, total))
         told(total, total)
+    for kind, before in digests.items():
+        if _digests(pipeline, kind) != before:
+            raise PluginError(
+                f"the weights of the {kind} changed while it was certified: nothing is guaranteed"
+            )
     return results[0] if single else results
 
 
@@ -251,10 +272,10 @@ class _Images:
     """Images that belong to no dataset: without class names, which the segmenter has."""
 
     palette: tuple[tuple[int, int, int], ...] = ()
-    ignore = 255
 
-    def __init__(self, samples: Sequence[Sample], classes: tuple[str, ...] = ()) -> None:
+    def __init__(self, samples: Sequence[Sample], ignore: int, classes: tuple[str, ...] = ()) -> None:
         self._samples = samples
+        self.ignore = ignore
         self.classes = classes
         self.keys = tuple(sample.key for sample in samples)
 
@@ -268,7 +289,7 @@ class _Images:
         """Raise `DataError` for a label that is none of `classes`."""
         from smoothseg.checks import check_sample
 
-        known = _Images(self._samples, classes)
+        known = _Images(self._samples, self.ignore, classes)
         for sample in self._samples:
             check_sample(sample, sample.key, known)
 
@@ -289,30 +310,39 @@ class _Named:
         return self._loaded[index]
 
 
-def _dataset(images: Any) -> tuple[Dataset, bool]:
+def _dataset(images: Any, ignore: int) -> tuple[Dataset, bool]:
     """Return what `certify` was given as a dataset, and whether it was one image."""
     from smoothseg.protocols import Dataset
 
     if isinstance(images, list | tuple):
-        return _Images([_sample(image, f"image {index}") for index, image in enumerate(images)]), False
+        samples = [_sample(image, f"image {index}") for index, image in enumerate(images)]
+        return _Images(samples, ignore), False
     if isinstance(images, Dataset):
         return images, False
-    return _Images([_sample(images, "the image")]), True
+    return _Images([_sample(images, "the image")], ignore), True
 
 
 def _check(dataset: Dataset) -> list[tuple[int, int]]:
     """Return the sizes (H, W) of the images, in order and once each; raise `DataError` for what cannot be used."""
     from smoothseg.checks import check_dataset, check_sample
+    from smoothseg.digests import sample_digests
+    from smoothseg.pairs import KEY
 
     if len(dataset) == 0:
         raise DataError("there are no images to certify")
     if not isinstance(dataset, _Images):
         check_dataset(dataset)
     sizes: dict[tuple[int, int], None] = {}
+    seen: dict[str, str | None] = {}
     for index, key in enumerate(dataset.keys):
         sample = dataset[index]
-        if isinstance(dataset, _Images):  # whether labels are classes is known when the segmenter is
-            sample = dataclasses.replace(sample, labels=None)
+        if isinstance(dataset, _Images):
+            if not KEY.fullmatch(key):
+                raise DataError(f"key {key!r} is not fit for a file name (letters, digits, '-_.')")
+            digest = sample_digests(sample)["image"]
+            if seen.setdefault(key, digest) != digest:
+                raise DataError(f"two images have the key '{key}', and would see the same noise: rename one")
+            sample = dataclasses.replace(sample, labels=None)  # checked when the classes are known
         check_sample(sample, key, dataset)
         sizes[sample.image.shape[0], sample.image.shape[1]] = None
     return list(sizes)
@@ -326,12 +356,17 @@ def _sample(image: Any, what: str) -> Sample:
 
     from smoothseg.digests import sample_digests
     from smoothseg.images import read_image
+    from smoothseg.pairs import key_of
+    from smoothseg.plugins import plugins
     from smoothseg.protocols import Sample
 
     if isinstance(image, Sample):
         return image
     if isinstance(image, str | Path):
-        return Sample(_key(Path(image).stem), read_image(image))
+        name = str(image).partition(":")[0]
+        if not Path(image).exists() and name in plugins()["dataset"]:
+            raise DataError(f"{image}: no such file; a dataset is smoothseg.dataset({str(image)!r})")
+        return Sample(key_of(Path(Path(image).name)), read_image(image))
     if isinstance(image, Image.Image):
         if image.mode != "RGB":
             raise DataError(
@@ -375,17 +410,12 @@ def _eight_bits(values: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
     return rounded.astype(np.uint8)
 
 
-def _key(name: str) -> str:
-    """Return the name of a file as a key."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name) or "image"
-
-
 def _is_named(component: Any) -> bool:
     return isinstance(component, str | Mapping)
 
 
 def _plan(dataset: Dataset, components: Mapping[str, Any], options: Mapping[str, Any]) -> Plan:
-    """Return the validated plan of what was given by name; what was not is left at its default there."""
+    """Return the validated plan of what was given by name; for what was not, a stand-in is there."""
     from smoothseg.plan import Plan
     from smoothseg.plugins import plugins
 
@@ -394,108 +424,85 @@ def _plan(dataset: Dataset, components: Mapping[str, Any], options: Mapping[str,
             f"certifier must be given by name, as certificates say it, got {type(components['certifier']).__name__}"
         )
     named = {kind: [given] for kind, given in components.items() if _is_named(given)}
-    # What is replaced afterwards needs a default whose weights are not looked for.
-    absent = {"denoiser": ["identity"], "segmenter": ["hrnet:weights=streets"]}
+    stand_ins = {"denoiser": ["identity"], "segmenter": ["hrnet:weights=streets"]}
     of = {"dataset": plugins()["dataset"].describe(dataset.recipe)} if isinstance(dataset, _Named) else {}
-    plan = Plan.of({**absent, **options, **named, **of})
+    plan = Plan.of({**stand_ins, **options, **named, **of})
     if len(plan.sigma) != 1:
         raise ConfigError(f"sigma must be one number, got {options['sigma']!r}")
     return plan
 
 
 def _pipeline(
-    plan: Plan, dataset: Dataset, denoiser: Any, segmenter: Any, sizes: Sequence[tuple[int, int]]
+    plan: Plan, dataset: Dataset, components: Mapping[str, Any], sizes: Sequence[tuple[int, int]]
 ) -> Pipeline:
     """Return everything loaded and checked against each other."""
-    from smoothseg import devices
+    from smoothseg import devices, loading
     from smoothseg.base_model import BaseModel
-    from smoothseg.checks import check_component
+    from smoothseg.checks import check_classes
     from smoothseg.geometry import Geometry
     from smoothseg.pipeline import Description, Pipeline
-    from smoothseg.plugins import plugins
 
-    device, method, registries = devices.device(plan.device), plan.methods[0], plugins()
+    device, method = devices.device(plan.device), plan.methods[0]
     geometry = Geometry(plan.scale, plan.convention, plan.denoise_at)  # type: ignore[arg-type]
-    certifier = method.certifier.load()
+    certifier = loading.load("certifier", method.certifier)
     for height, width in sizes:
         certifier.check(height * width)
-    own = {"denoiser": denoiser, "segmenter": segmenter}
+    recipes = {kind: getattr(method, kind) for kind in ("denoiser", "segmenter", "certifier")}
+    description = Description.of(recipes, method="", dataset=getattr(dataset, "recipe", None))
     loaded: dict[str, Any] = {}
-    described: dict[str, Mapping[str, Any]] = {}
-    owners: dict[str, str] = {}
-    for kind in ("segmenter", "denoiser"):
-        recipe, given = getattr(method, kind), own[kind]
-        if given is None or _is_named(given):
-            described[kind] = registries[kind].describe(recipe)
-            owners[kind] = registries[kind].entry(described[kind]["name"]).owner
-            loaded[kind] = _load(recipe, str(described[kind]["name"]), device)
-            check_component(loaded[kind], kind, str(described[kind]["name"]), owners[kind])
+    for kind, given in components.items():
+        if _is_named(given):
+            loaded[kind] = loading.load(kind, recipes[kind], device=device)
         else:
-            size = geometry.size(*sizes[0])
-            loaded[kind] = _own(kind, given, dataset, size, device)
-            described[kind] = _described(loaded[kind])
-            owners[kind] = "given in Python"
-    classes = tuple(loaded["segmenter"].classes)
+            loaded[kind] = _own(kind, given, dataset, geometry.size(*sizes[0]), device)
+            told: dict[str, Any] = {kind: _described(loaded[kind])}
+            owners = {**description.plugins, kind: "given in Python"}
+            description = dataclasses.replace(description, **told, plugins=owners)
     if isinstance(dataset, _Images):
-        dataset.check_labels(classes)
-    elif dataset.classes and classes != tuple(dataset.classes):
-        raise ConfigError(
-            f"the segmenter knows {len(classes)} classes ({', '.join(classes[:3])}, ...), the dataset has "
-            f"{len(dataset.classes)} ({', '.join(dataset.classes[:3])}, ...)"
-        )
-    described["certifier"] = registries["certifier"].describe(method.certifier)
-    owners["certifier"] = registries["certifier"].entry(described["certifier"]["name"]).owner
-    recipe = getattr(dataset, "recipe", None)
+        dataset.check_labels(tuple(loaded["segmenter"].classes))
+    check_classes(loaded["segmenter"].classes, dataset, "the segmenter")
+    method_name = description.denoiser["name"]  # as a run of this one method is called
     return Pipeline(
         BaseModel(loaded["denoiser"], loaded["segmenter"], geometry),
         certifier,
-        Description(
-            **described,
-            plugins=owners,
-            method=f"{described['denoiser']['name']} + {described['segmenter']['name']}",
-            dataset=registries["dataset"].describe(recipe) if isinstance(dataset, _Named) else None,
-        ),
+        dataclasses.replace(description, method=method_name),
         plan.seed,
         device,
     )
 
 
-def _load(recipe: Any, name: str, device: torch.device) -> Any:
-    from smoothseg import weights
-
-    weights.ensure(recipe, component=name)
-    return recipe.load(device)
-
-
 def _own(kind: str, given: Any, dataset: Dataset, size: tuple[int, int], device: torch.device) -> Any:
-    """Return a component that was handed over as an object, on `device`."""
+    """Return a component that was handed over as an object, on `device` and in eval mode if it is a module."""
     from torch import nn
 
-    from smoothseg import adapters
-    from smoothseg.protocols import Denoiser, Segmenter
+    from smoothseg import adapters, loading
 
-    if kind == "segmenter" and isinstance(given, nn.Module) and not isinstance(given, Segmenter):
+    if kind == "segmenter" and isinstance(given, nn.Module) and loading.lacking(given, kind):
         count = adapters.class_count(given, size, device)
         names = tuple(dataset.classes) if len(dataset.classes) == count else count
         given = segmenter(given, classes=names)
     if isinstance(given, adapters.ModuleSegmenter):
         return given.to(device)
-    protocol = Segmenter if kind == "segmenter" else Denoiser
-    if not isinstance(given, protocol):
+    if missing := loading.lacking(given, kind):
         raise ConfigError(
-            f"{kind} must be a name, a mapping with a name, or a smoothseg.{protocol.__name__}, got "
-            f"{type(given).__name__}"
+            f"{kind} must be a name, a mapping with a name, or a smoothseg.{loading.PROTOCOLS[kind].__name__}; "
+            f"{type(given).__name__} has no {' and no '.join(missing)}"
         )
-    return given
+    return given.eval().to(device) if isinstance(given, nn.Module) else given
 
 
 def _described(component: Any) -> Mapping[str, Any]:
     """Return what a certificate says of a component that was handed over as an object."""
-    describe = getattr(component, "describe", None)
-    if callable(describe):
-        return dict(describe())
+    from smoothseg.adapters import ModuleSegmenter
+
+    if isinstance(component, ModuleSegmenter):
+        return component.describe()
     kind = type(component)
     return {"name": f"{kind.__module__}.{kind.__qualname__}"}
+
+
+def _digests(pipeline: Pipeline, kind: str) -> Mapping[str, str]:
+    return dict(getattr(pipeline.model, kind).digests)
 
 
 def _certified(
@@ -504,56 +511,42 @@ def _certified(
     index: int,
     sigma: float,
     batch_size: int,
-    counted: int,
-    total: int,
     told: Progress,
+    total: int,
 ) -> Result:
-    from smoothseg import noise
     from smoothseg.palettes import palette
 
     sample = dataset[index]
-    drawn = 0
+    drawn = pipeline.certifier.samples * index
 
     def count(samples: int) -> None:
         nonlocal drawn
         drawn += samples
-        told(counted + drawn, total)
+        told(drawn, total)
 
     certificate = pipeline.certify(sample, sigma=sigma, batch_size=batch_size, progress=count)
-    noisy = noise.batch(
-        sample.image, sample.key, [0], sigma=sigma, seed=pipeline.seed, device=pipeline.device
-    )
-    seeds = noise.seeds(pipeline.seed, sample.key, [0], purpose="denoiser")
-    denoised = pipeline.model.denoised(noisy, sigma, seeds=seeds)
-    classes = len(pipeline.model.segmenter.classes)
+    noisy, denoised = pipeline.first(sample, sigma=sigma)
+    known = bool(dataset.palette)
     return Result(
         certificate,
         image=sample.image,
-        palette=tuple(dataset.palette) if dataset.classes else palette(classes),
+        palette=tuple(dataset.palette) if known else palette(len(pipeline.model.segmenter.classes)),
         labels=sample.labels,
-        ignore=dataset.ignore if dataset.classes else 255,
-        noisy=_photo(noisy),
-        denoised=_photo(denoised),
+        ignore=dataset.ignore,
+        noisy=noisy,
+        denoised=denoised,
     )
-
-
-def _photo(images: torch.Tensor) -> npt.NDArray[np.float32]:
-    """Return the first of (B, 3, H, W) images as (H, W, 3)."""
-    return images[0].permute(1, 2, 0).float().cpu().numpy()
 
 
 @contextlib.contextmanager
 def _listener(progress: bool | Progress) -> Iterator[Progress]:
-    """Give who is told of the progress: a function of the caller's, a bar, or nobody."""
+    """Give who is told of the progress: a function of the caller's, the command line's bar, or nobody."""
     if callable(progress):
         yield progress
     elif progress:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
+        from smoothseg.cli.progress import counting
 
-        columns = (TextColumn("noise samples"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bar(*columns) as bar:
-            task = bar.add_task("")
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+        with counting("certifying", unit="samples") as told:
+            yield told
     else:
         yield lambda done, total: None

@@ -1,32 +1,16 @@
-"""What a dataset and its samples must be before a network sees one of them."""
+"""What a dataset, its samples and a segmenter's classes must be before a network sees an image."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from smoothseg.errors import DataError, PluginError
+from smoothseg.errors import ConfigError, DataError, PluginError
 from smoothseg.pairs import KEY
-from smoothseg.protocols import Dataset, Denoiser, Sample, Segmenter
+from smoothseg.protocols import Dataset, Sample
 
-__all__ = ["check_component", "check_dataset", "check_sample"]
-
-_PROTOCOLS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
-    "denoiser": (Denoiser, ("denoise", "digests")),
-    "segmenter": (Segmenter, ("segment", "classes", "digests")),
-}
-
-
-def check_component(component: Any, kind: str, name: str, owner: str) -> None:
-    """Raise `PluginError` if what a recipe loaded is not a `kind` (denoiser or segmenter): `name` of `owner`."""
-    protocol, members = _PROTOCOLS[kind]
-    lacking = [member for member in members if not hasattr(component, member)]
-    if lacking:
-        raise PluginError(
-            f"{kind} '{name}' of {owner} is no smoothseg.{protocol.__name__}: {type(component).__name__} has no "
-            f"{' and no '.join(lacking)}"
-        )
+__all__ = ["check_classes", "check_dataset", "check_sample"]
 
 
 def check_dataset(dataset: Dataset) -> None:
@@ -72,3 +56,15 @@ def check_sample(sample: Sample, key: str, dataset: Dataset) -> None:
             f"{sample.key}: label {int(labels[wrong][0])} at {int(wrong.sum())} pixels is neither one of the "
             f"{len(dataset.classes)} classes nor {dataset.ignore} (ignore)"
         )
+
+
+def check_classes(classes: Sequence[str], dataset: Dataset, whose: str) -> None:
+    """Raise `ConfigError` unless the classes of a segmenter (`whose`) are the dataset's; one without any takes all."""
+    if dataset.classes and tuple(classes) != tuple(dataset.classes):
+        raise ConfigError(
+            f"{whose} knows the classes {_shown(classes)}, the dataset has {_shown(dataset.classes)}"
+        )
+
+
+def _shown(classes: Sequence[str]) -> str:
+    return f"{', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''} ({len(classes)})"

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -35,6 +37,7 @@ __all__ = [
     "checked",
     "complete",
     "form",
+    "key_of",
     "lines",
     "listed",
     "matched",
@@ -43,6 +46,26 @@ __all__ = [
 
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """What a key looks like: it becomes part of file names."""
+
+_OTHER = re.compile(r"[^A-Za-z0-9._-]")
+_LONGEST = 120
+
+
+def key_of(relative: Path) -> str:
+    """Return the key of the image with this relative path, the same on every file system.
+
+    It is the path without suffix, its `/` written `__`. Every other character that is not an ASCII letter, digit, `-`,
+    `_` or `.` becomes `_`; what is longer than 120 characters is cut there; and whatever was changed so gets `-` and
+    the first 12 hexadecimal digits of the sha256 of the path without suffix (in Unicode's form NFC).
+    """
+    stem = unicodedata.normalize("NFC", relative.with_suffix("").as_posix())
+    flat = stem.replace("/", "__")
+    key = _OTHER.sub("_", flat)[:_LONGEST]
+    return (
+        key
+        if key == flat
+        else f"{key}-{hashlib.sha256(stem.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

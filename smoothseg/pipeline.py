@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from smoothseg import devices, noise, versions
+from smoothseg import devices, loading, noise, versions
 from smoothseg.base_model import BaseModel
 from smoothseg.digests import sample_digests
+from smoothseg.plugins import plugins
 from smoothseg.protocols import Certifier, Sample
 from smoothseg.sampling import Draw
 
@@ -35,6 +36,17 @@ class Description:
     plugins: Mapping[str, str]
     method: str
     dataset: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, recipes: Mapping[str, Any], *, method: str, dataset: Any) -> Description:
+        """Return the description of registered recipes, by kind, and of the dataset's, None if there is none."""
+        registries = plugins()
+        return cls(
+            **{kind: registries[kind].describe(recipe) for kind, recipe in recipes.items()},
+            plugins={kind: loading.owner(kind, recipe) for kind, recipe in recipes.items()},
+            method=method,
+            dataset=None if dataset is None else registries["dataset"].describe(dataset),
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,6 +92,13 @@ class Pipeline:
         image = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).to(self.device)
         return self.model.clean(image[None].float().div_(255.0))[0].cpu().numpy()
 
+    def first(self, sample: Sample, *, sigma: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return the first noise sample and what the denoiser makes of it, (h, w, 3) floats about [0, 1] each."""
+        noisy = noise.batch(sample.image, sample.key, [0], sigma=sigma, seed=self.seed, device=self.device)
+        seeds = noise.seeds(self.seed, sample.key, [0], purpose="denoiser")
+        estimate = self.model.denoised(noisy, sigma, seeds=seeds)
+        return _photo(noisy), _photo(estimate)
+
     def _provenance(self, sample: Sample, sigma: float, drawn: int) -> dict[str, Any]:
         model, told = self.model, self.description
         height, width = sample.image.shape[:2]
@@ -114,3 +133,8 @@ class Pipeline:
             "plugins": dict(told.plugins),
             "versions": versions.numerical(),
         }
+
+
+def _photo(images: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Return the first of (B, 3, H, W) images as (H, W, 3)."""
+    return images[0].permute(1, 2, 0).float().cpu().numpy()

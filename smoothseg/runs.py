@@ -29,10 +29,10 @@ import numpy as np
 import torch
 
 from smoothseg import certificate as certificates
-from smoothseg import devices, logs, metrics, noise, results, versions, weights
+from smoothseg import devices, loading, logs, metrics, noise, results, versions
 from smoothseg.base_model import BaseModel
 from smoothseg.certificate import Certificate
-from smoothseg.checks import check_component, check_dataset, check_sample
+from smoothseg.checks import check_classes, check_dataset, check_sample
 from smoothseg.digests import sample_digests
 from smoothseg.errors import ConfigError, DataError, RunMismatchError
 from smoothseg.files import write_atomically, yaml_of
@@ -42,7 +42,7 @@ from smoothseg.logs import log
 from smoothseg.palettes import palette
 from smoothseg.pipeline import Description, Pipeline
 from smoothseg.plan import Method, Plan
-from smoothseg.plugins import KINDS, plugins
+from smoothseg.plugins import plugins
 from smoothseg.protocols import Certifier, Dataset, Sample
 from smoothseg.report import html, pictures, previews
 from smoothseg.report.rows import Row
@@ -94,6 +94,17 @@ class Prepared:
         """Return the certificates of one image, method by method."""
         return [Job(method, sigma, key) for method in self.plan.methods for sigma in self.plan.sigma]
 
+    def pipeline(self, method: Method) -> Pipeline:
+        """Return what makes the certificates of `method`."""
+        recipes = {kind: getattr(method, kind) for kind in ("denoiser", "segmenter", "certifier")}
+        return Pipeline(
+            self.models[method.slug],
+            self.certifiers[method.slug],
+            Description.of(recipes, method=method.name, dataset=self.plan.dataset),
+            self.plan.seed,
+            self.device,
+        )
+
     def identity(self) -> dict[str, Any]:
         """Return everything the results depend on, as JSON values, but the number of threads."""
         return {
@@ -121,10 +132,10 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     """
     device = devices.device(plan.device)
     log.info("loading the dataset %s", plugins()["dataset"].name_of(plan.dataset))
-    dataset: Dataset = plan.dataset.load()
+    dataset: Dataset = loading.load("dataset", plan.dataset)
     check_dataset(dataset)
     log.info("checking %d images", len(plan.indices(len(dataset))))
-    certifiers = {method.slug: method.certifier.load() for method in plan.methods}
+    certifiers = {method.slug: loading.load("certifier", method.certifier) for method in plan.methods}
     chosen: list[int] = []
     images: dict[str, Mapping[str, str | None]] = {}
     sizes: dict[str, tuple[int, int]] = {}
@@ -156,21 +167,13 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
         parts = []
         for kind in ("denoiser", "segmenter"):
             recipe = getattr(method, kind)
-            registry = plugins()[kind]
-            name = registry.name_of(recipe)
-            described = json.dumps([kind, registry.describe(recipe)], sort_keys=True)
+            described = json.dumps([kind, plugins()[kind].describe(recipe)], sort_keys=True)
             if described not in loaded:
-                log.info("loading the %s %s", kind, name)
-                weights.ensure(recipe, component=name, progress=on_download)
-                loaded[described] = recipe.load(device)
-                check_component(loaded[described], kind, name, registry.entry(name).owner)
+                log.info("loading the %s %s", kind, plugins()[kind].name_of(recipe))
+                loaded[described] = loading.load(kind, recipe, device=device, progress=on_download)
             parts.append(loaded[described])
         denoiser, segmenter = parts
-        if dataset.classes and tuple(segmenter.classes) != tuple(dataset.classes):
-            raise ConfigError(
-                f"the segmenter of '{method.name}' knows the classes {_shown(segmenter.classes)}, "
-                f"the dataset has {_shown(dataset.classes)}"
-            )
+        check_classes(segmenter.classes, dataset, f"the segmenter of '{method.name}'")
         geometry = Geometry(plan.scale, plan.convention, plan.denoise_at)  # type: ignore[arg-type]
         models[method.slug] = BaseModel(denoiser, segmenter, geometry)
     keys = tuple(dataset.keys[index] for index in chosen)
@@ -350,7 +353,7 @@ def _certify(
             on_samples(count)
 
     started = time.perf_counter()
-    result = _pipeline(prepared, job.method).certify(
+    result = prepared.pipeline(job.method).certify(
         sample, sigma=job.sigma, batch_size=batch_size, progress=timed
     )
     seconds = time.perf_counter() - started
@@ -374,25 +377,6 @@ def _certify(
             result, sample, classes=len(model.segmenter.classes), ignore=_ignore(prepared.dataset, model)
         ),
     }
-
-
-def _pipeline(prepared: Prepared, method: Method) -> Pipeline:
-    registries, recipes = plugins(), {kind: getattr(method, kind) for kind in KINDS[:3]}
-    return Pipeline(
-        prepared.models[method.slug],
-        prepared.certifiers[method.slug],
-        Description(
-            **{kind: registries[kind].describe(recipe) for kind, recipe in recipes.items()},
-            plugins={
-                kind: registries[kind].entry(registries[kind].name_of(recipe)).owner
-                for kind, recipe in recipes.items()
-            },
-            method=method.name,
-            dataset=registries["dataset"].describe(prepared.plan.dataset),
-        ),
-        prepared.plan.seed,
-        prepared.device,
-    )
 
 
 def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) -> dict[str, Any]:
@@ -432,24 +416,21 @@ def _draw_picture(
 
     The report's previews of the same are kept first: where the picture is, they are.
     """
-    model, dataset = prepared.models[method.slug], prepared.dataset
+    model, dataset, pipeline = prepared.models[method.slug], prepared.dataset, prepared.pipeline(method)
     classes = model.segmenter.classes
     colours = dataset.palette if dataset.classes else palette(len(classes))
     previews.save_image(directory, sample.key, sample.image, sample.labels, colours, _ignore(dataset, model))
     views = []
     for job in jobs:
         made = certificates.load(directory / job.path)
-        noisy = noise.batch(
-            sample.image, sample.key, [0], sigma=job.sigma, seed=prepared.plan.seed, device=prepared.device
-        )
-        seeds = noise.seeds(prepared.plan.seed, sample.key, [0], purpose="denoiser")
+        seen, estimate = pipeline.first(sample, sigma=job.sigma)
         view = pictures.View(
             prediction=made.prediction,
             certified=made.certified,
             sigma=job.sigma,
             radius=made.radius,
-            noisy=(seen := _photo(noisy)),
-            denoised=(estimate := _photo(model.denoised(noisy, job.sigma, seeds=seeds))),
+            noisy=seen,
+            denoised=estimate,
         )
         previews.save_view(directory, sample.key, method.slug, job.sigma, seen, estimate)
         views.append(view)
@@ -467,11 +448,6 @@ def _draw_picture(
     buffer = io.BytesIO()
     drawn.save(buffer, "PNG")
     write_atomically(path, buffer.getvalue())
-
-
-def _photo(images: torch.Tensor) -> np.ndarray[Any, Any]:
-    """Return the first of (B, 3, H, W) images as (H, W, 3)."""
-    return images[0].permute(1, 2, 0).float().cpu().numpy()
 
 
 def _open(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
@@ -547,7 +523,3 @@ def _differences(there: Any, here: Any, where: str = "") -> Iterator[str]:
             yield from _differences(a, b, f"{where}[{i}]")
     elif there != here:
         yield f"{where} is {json.dumps(there)} there and {json.dumps(here)} here"
-
-
-def _shown(classes: Sequence[str]) -> str:
-    return f"{', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''} ({len(classes)})"

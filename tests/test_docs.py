@@ -61,6 +61,7 @@ INTERNAL = {
             "digests",
             "doctor",
             "files",
+            "loading",
             "logs",
             "machine",
         ),

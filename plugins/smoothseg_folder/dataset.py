@@ -7,11 +7,7 @@ images. Links to folders are not followed.
 **Order**: by relative path without suffix, part by part; runs of digits compare by value (`frame2` before
 `frame10`), everything else by code point.
 
-**Key**: the relative path without suffix, its `/` written `__`. Every other character that is not an ASCII
-letter, digit, `-`, `_` or `.` becomes `_`; what is longer than 120 characters is cut there; and whatever was
-changed so gets `-` and the first 12 hexadecimal digits of the sha256 of the relative path without suffix (in
-Unicode's form NFC, so that it is the same on every file system). Two images of one key are an error, never
-renamed.
+**Key**: of the relative path, see `smoothseg.pairs.key_of`. Two images of one key are an error, never renamed.
 
 **Label map**: the file in the folder of the labels with the image's relative path, whatever the suffixes.
 """
@@ -19,22 +15,18 @@ renamed.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import re
-import unicodedata
 from pathlib import Path
 
 from smoothseg import ConfigError, DataError, IncompleteError, Sample
 from smoothseg.images import SUFFIXES, read_image, read_labels
+from smoothseg.pairs import key_of
 from smoothseg.palettes import Colour
 from smoothseg_folder import legend
 from smoothseg_folder.legend import Legend
 
-__all__ = ["Folder", "Item", "key_of", "load", "order"]
-
-_OTHER = re.compile(r"[^A-Za-z0-9._-]")
-_LONGEST = 120
+__all__ = ["Folder", "Item", "load", "order"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,18 +147,6 @@ def order(relative: Path) -> tuple[object, ...]:
         for part in relative.with_suffix("").parts
     )
     return parts, relative.as_posix()  # `a01` and `a1` have equal parts
-
-
-def key_of(relative: Path) -> str:
-    """Return the key of the image with this relative path: see the top of this module."""
-    stem = unicodedata.normalize("NFC", relative.with_suffix("").as_posix())
-    flat = stem.replace("/", "__")
-    key = _OTHER.sub("_", flat)[:_LONGEST]
-    return (
-        key
-        if key == flat
-        else f"{key}-{hashlib.sha256(stem.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
-    )
 
 
 def _files(folder: Path, recursive: bool, without: Path | None = None) -> list[Path]:

@@ -85,34 +85,25 @@ def check(
 
 def _load(kind: str, spec: str, device: str) -> object:
     """Return the component of `spec`; whatever its `load` raises becomes an error of one line."""
-    from smoothseg.errors import PluginError, SmoothsegError
+    from smoothseg import loading
     from smoothseg.plugins import plugins
 
     registry = plugins()[kind]
     recipe = registry.recipe(spec)
+    if kind in ("certifier", "dataset"):
+        return loading.load(kind, recipe, partial=True)
+    from smoothseg import weights
+    from smoothseg.cli.progress import downloading
+
     name = registry.name_of(recipe)
-    try:
-        if kind in ("certifier", "dataset"):
-            return recipe.load()
-        from smoothseg import weights
-        from smoothseg.cli.progress import downloading
+    recipe = weights.pinned(recipe, component=name)
+    if isinstance(reference := getattr(recipe, "weights", None), str):
+        weights.locate(reference, package=weights.package_of(recipe), component=name)
+    from smoothseg import devices  # which imports torch: a misspelt name of weights is told before
 
-        recipe = weights.pinned(recipe, component=name)
-        if isinstance(reference := getattr(recipe, "weights", None), str):
-            weights.locate(reference, package=weights.package_of(recipe), component=name)
-        from smoothseg import devices  # which imports torch: a misspelt name of weights is told before
-
-        place = devices.device(device)
-        with downloading() as progress:
-            weights.ensure(recipe, component=name, progress=progress)
-        return recipe.load(place)
-    except (SmoothsegError, OSError, MemoryError):
-        raise
-    except Exception as error:  # a third-party plugin may raise anything; the user is told whose it is
-        first = (str(error).strip() or "no message").splitlines()[0]
-        raise PluginError(
-            f"{kind} '{spec}' of {registry.entry(name).owner} could not be loaded: {type(error).__name__}: {first}"
-        ) from error
+    place = devices.device(device)
+    with downloading() as progress:
+        return loading.load(kind, recipe, device=place, progress=progress, partial=True)
 
 
 def _indented(text: str) -> str:

@@ -70,10 +70,10 @@ class Track:
         if not self._live and (done == total or self._due()):
             self._console.print(text)
 
-    def count(self, text: str, done: int, total: int) -> None:
+    def count(self, text: str, done: int, total: int, unit: str) -> None:
         """Show how many things of one kind are done."""
         elapsed = time.monotonic() - self._started
-        speed = f"{done}/{total}  {done / elapsed:.1f} images/s" if elapsed else ""
+        speed = f"{done}/{total}  {done / elapsed:.1f} {unit}/s" if elapsed else ""
         self._bar.update(self._task, description=text, completed=done, total=total, speed=speed)
         if not self._live and (done == total or self._due()):
             self._console.print(f"{text}  {speed}")
@@ -163,11 +163,11 @@ def downloading() -> Iterator[Progress]:
 
 
 @contextlib.contextmanager
-def counting(text: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a listener for (done, total): a bar on a terminal, plain lines on stderr in a log."""
+def counting(text: str, *, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
+    """Give a listener for (done, total) of some unit: a bar on a terminal, plain lines on stderr in a log."""
     track = Track()
     with track._bar:
-        yield lambda done, total: track.count(text, done, total)
+        yield lambda done, total: track.count(text, done, total, unit)
 
 
 def _fetching(name: str, done: int, total: int | None) -> str:

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from smoothseg import ConfigError, DataError, Dataset
+from smoothseg.pairs import key_of
 from smoothseg.registry import Registry
 from smoothseg.testing import check_dataset
 from smoothseg_folder import FolderRecipe, register_datasets
-from smoothseg_folder.dataset import key_of, order
+from smoothseg_folder.dataset import order
 
 
 def image(path: Path, size: tuple[int, int] = (3, 5), value: int = 7) -> Path:
