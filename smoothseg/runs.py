@@ -105,6 +105,7 @@ class Prepared:
             },
             "noise": noise.KIND,
             "versions": versions.numerical(),
+            "plugins": {method.slug: _owners(method) for method in self.plan.methods},
             "images": {key: dict(digests) for key, digests in self.images.items()},
             "skipped": dict(self.skipped),
         }
@@ -383,16 +384,22 @@ def _pipeline(prepared: Prepared, method: Method) -> Pipeline:
         prepared.certifiers[method.slug],
         Description(
             **{kind: registries[kind].describe(recipe) for kind, recipe in recipes.items()},
-            plugins={
-                kind: registries[kind].entry(registries[kind].name_of(recipe)).owner
-                for kind, recipe in recipes.items()
-            },
+            plugins=_owners(method),
             method=method.name,
             dataset=registries["dataset"].describe(prepared.plan.dataset),
         ),
         prepared.plan.seed,
         prepared.device,
     )
+
+
+def _owners(method: Method) -> dict[str, str]:
+    """Return who brought each component of `method`, by kind: plugin, distribution and version."""
+    registries = {kind: plugins()[kind] for kind in KINDS[:3]}
+    return {
+        kind: registry.entry(registry.name_of(getattr(method, kind))).owner
+        for kind, registry in registries.items()
+    }
 
 
 def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) -> dict[str, Any]:
@@ -513,6 +520,8 @@ def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
     # A package that was not installed then had no part in what was made.
     known = stored.get("versions", {})
     identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
+    if "plugins" not in stored:  # a run of a smoothseg that did not record who brought its components
+        del identity["plugins"]
     different = next(_differences(stored, json.loads(json.dumps(identity))), None)
     if different:
         raise RunMismatchError(
