@@ -8,17 +8,29 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import stats
 
 from smoothseg import noise
 from smoothseg.certificate import Certificate, Verdict
 from smoothseg.protocols import Certifier, Dataset, Denoiser, Sample, Segmenter
 from smoothseg.testing.toys import LabelDraw
+from smoothseg.votes import Tally, Votes
 
 __all__ = ["Check", "check_certifier", "check_dataset", "check_denoiser", "check_segmenter", "checks"]
 
 _SIZES = ((24, 40), (33, 47))
 """Image sizes the checks use: one of round numbers, one odd; neither is square."""
+
+_MOST_CALLS = 6
+"""How many of a certifier's draws are singled out, one after the other, to see what each is used for."""
+
+_LEVEL = 0.1
+"""How often a false claim may come from chance at most: what is certified more easily is not tested at any level."""
+
+_SIGMAS = (0.05, 0.25, 1.0)
+"""Noise levels at which a certifier's radii are looked at; its votes are drawn at the second."""
 
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
@@ -95,7 +107,13 @@ def check_segmenter(segmenter: Segmenter, *, atol: float = 0.0, device: torch.de
 
 
 def check_certifier(certifier: Certifier) -> None:
-    """Assert the promises of `Certifier` on label maps that always agree and on ones that never do."""
+    """Assert the promises of `Certifier`.
+
+    It is handed label maps that always agree, ones that never do, and ones in which a single draw differs from all
+    others; and counts of every height, each of which must be too rare by chance for the radius it is given. A claim
+    whose counts chance gives in more than a tenth of all images is found; a level that is merely too generous is not:
+    the promise of a certifier is proved, and no test replaces the proof.
+    """
     _run(checks("certifier", certifier))
 
 
@@ -360,6 +378,42 @@ def _certifier(certifier: Certifier) -> tuple[Check, ...]:
             f"certify certified pixels whose labels were drawn uniformly: {wrong} of {height * width}, expected 0"
         )
 
+    def disjoint() -> None:
+        certificate, drawn = agreeing()
+        assert certificate.trials < drawn, (
+            f"all {drawn} samples that certify drew are stated as trials: expected others that select the class"
+        )
+        first = _SingledOut(certifier.samples, (height, width), call=0)
+        certifier.certify(first)  # type: ignore[arg-type]
+        for call in range(min(first.calls, _MOST_CALLS)):
+            draw = _SingledOut(certifier.samples, (height, width), call=call)
+            result = certifier.certify(draw)  # type: ignore[arg-type]
+            # Where the class was selected that no other draw has, this draw selected it and must not test it.
+            tested = int(result.hits[result.prediction == 0].max(initial=0))
+            assert draw.calls < 2 or not tested, (
+                f"a class seen in draw {call + 1} alone was selected and has {tested} hits, expected 0: what selects "
+                "a class must not test it"
+            )
+
+    def backed(sigma: float) -> None:
+        trials = agreeing()[0].trials
+        for hits in _counts(trials, (height, width), alike=certifier.counted == "pattern"):
+            _assert_backed(certifier.decide(hits, trials, sigma=sigma), hits, trials, sigma)
+
+    def radius() -> None:
+        backed(_SIGMAS[1])
+
+    def scales() -> None:
+        for sigma in (_SIGMAS[0], _SIGMAS[2]):
+            backed(sigma)
+            labels = np.broadcast_to(constant, (certifier.samples, height, width))
+            made = certifier.certify(LabelDraw(labels, classes=classes, sigma=sigma))  # type: ignore[arg-type]
+            again = certifier.decide(made.hits, made.trials, sigma=sigma)
+            assert np.isclose(made.radius, again.radius, equal_nan=True), (
+                f"certify at sigma {sigma:g}: expected the radius {again.radius:g} that decide gives for it, got "
+                f"{made.radius:g}"
+            )
+
     def decides() -> None:
         for result in (agreeing()[0], scattered()):
             again = certifier.decide(result.hits, result.trials, sigma=0.25)
@@ -404,6 +458,85 @@ def _certifier(certifier: Certifier) -> tuple[Check, ...]:
             "`smoothseg verify` must come to the stored verdict from the stored counts.",
             decides,
         ),
+        Check(
+            "disjoint",
+            "no sample that selected a class tests it",
+            "A class that is selected for its votes has many of them by chance: tested on the same samples, it passes "
+            "more often than the certificate says.",
+            disjoint,
+        ),
+        Check(
+            "radius",
+            "a radius is given to counts that chance seldom makes",
+            "The radius R says that the class has a probability above Phi(R / sigma). If counts like these are common "
+            "at that probability, they do not show it, and the guarantee is false.",
+            radius,
+        ),
+        Check(
+            "scales",
+            "a radius goes by the sigma of the noise that was drawn",
+            "The same counts under half the noise guarantee half the radius.",
+            scales,
+        ),
+    )
+
+
+class _SingledOut:
+    """A draw of two classes in which one call of it gives class 0 alone and every other call class 1 alone.
+
+    calls: how many there were so far. The rest is as in `smoothseg.sampling.Draw`.
+    """
+
+    sigma = _SIGMAS[1]
+
+    def __init__(self, samples: int, size: tuple[int, int], *, call: int) -> None:
+        self.size = size
+        self.calls = 0
+        self.drawn = 0
+        self._samples = samples
+        self._call = call
+
+    def __call__(self, n: int, into: Tally | None = None) -> Tally:
+        if self.drawn + n > self._samples:
+            raise ValueError(
+                f"{self.drawn + n} samples asked for, more than the {self._samples} that `samples` says"
+            )
+        tally = Votes(2, self.size, capacity=n) if into is None else into
+        tally.add(torch.full((n, *self.size), int(self.calls != self._call)))
+        self.calls += 1
+        self.drawn += n
+        return tally
+
+
+def _counts(trials: int, size: tuple[int, int], *, alike: bool) -> Iterator[npt.NDArray[np.int32]]:
+    """Give hits (H, W) of all heights: the same at every pixel, and, unless `alike`, at one pixel of a sure image."""
+    for count in np.unique(np.linspace(trials // 2, trials, 33).round().astype(np.int32)):
+        hits = np.full(size, count, dtype=np.int32)
+        yield hits
+        if not alike:
+            hits = np.full(size, trials, dtype=np.int32)
+            hits[0, 0] = count
+            yield hits
+
+
+def _assert_backed(verdict: Verdict, hits: npt.NDArray[np.int32], trials: int, sigma: float) -> None:
+    """Assert that each certified pixel's hits are seldom at the probability that its radius says is exceeded."""
+    if not verdict.certified.any():
+        return
+    radii = np.broadcast_to(verdict.radius if verdict.radii is None else verdict.radii, hits.shape)
+    counts, claims = hits[verdict.certified], radii[verdict.certified].astype(np.float64)
+    assert np.isfinite(claims).all(), f"a certified pixel has the radius {claims[~np.isfinite(claims)][0]}"
+    # Radii of single precision may be a little below the one they were rounded from.
+    assert verdict.radius <= claims.min() * (1 + 1e-6), (
+        f"the radius of the image, {verdict.radius:g}, is above that of a certified pixel, {claims.min():g}"
+    )
+    probabilities = stats.norm.cdf(claims / sigma)
+    chances = stats.binom.sf(counts - 1, trials, probabilities)
+    worst = int(chances.argmax())
+    assert chances[worst] <= _LEVEL, (
+        f"{counts[worst]} of {trials} hits are certified within {claims[worst]:.4g} at sigma {sigma:g}, which says "
+        f"that the class has a probability above {probabilities[worst]:.4g}; at that probability so many hits come "
+        f"up in {chances[worst]:.0%} of all images, expected at most {_LEVEL:.0%}"
     )
 
 
