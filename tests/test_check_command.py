@@ -15,6 +15,7 @@ import torch
 from click.testing import CliRunner
 from scipy import stats
 
+from smoothseg import checks as core
 from smoothseg import cli as command_line
 from smoothseg.certificate import Certificate, Verdict
 from smoothseg.cli import cli
@@ -174,7 +175,7 @@ def test_so_many_images_are_read_as_are_asked_for(broken):
     assert invoke("dataset", "broken").exit_code == 0
     result = invoke("dataset", "broken", "--images", 5)
     assert result.exit_code == 1
-    assert "image-4: a label is neither a class nor ignore: 7" in result.output
+    assert "image-4: label 7 at 20 pixels is neither one of the 2 classes nor 255" in result.output
 
 
 @pytest.mark.parametrize(
@@ -455,6 +456,14 @@ class Drifting(ImageDataset):
         return dataclasses.replace(sample, image=sample.image.copy())
 
 
+class Empty(ImageDataset):
+    """One image without a pixel."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return dataclasses.replace(sample, image=sample.image[:0]) if index else sample
+
+
 def dataset(labels=None, kind=ImageDataset, **options):
     images = [np.zeros((4, 5, 3), dtype=np.uint8), np.zeros((6, 3, 3), dtype=np.uint8)]
     return kind(images, labels or [None, np.zeros((6, 3), dtype=np.uint8)], **options)
@@ -463,25 +472,61 @@ def dataset(labels=None, kind=ImageDataset, **options):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (dataset(ignore=1), "ignore must be no class index and at most 255, got 1 with 2 classes"),
-        (dataset(ignore=256), "got 256"),
-        (dataset(labels=[None, np.zeros((6, 4), dtype=np.uint8)]), r"differ in size: \(6, 4\), \(6, 3\)"),
-        (dataset(labels=[None, np.full((6, 3), 9, dtype=np.uint8)]), "neither a class nor ignore: 9"),
-        (dataset(labels=[None, np.zeros((6, 3), dtype=np.int64)]), "expected uint8 labels, got int64"),
+        (dataset(ignore=1), "ignore=1 must be no class index and at most 255"),
+        (dataset(ignore=256), "ignore=256"),
+        (
+            dataset(labels=[None, np.zeros((6, 4), dtype=np.uint8)]),
+            r"expected uint8 labels \(6, 3\), got uint8 \(6, 4\)",
+        ),
+        (
+            dataset(labels=[None, np.full((6, 3), 9, dtype=np.uint8)]),
+            "label 9 at 18 pixels is neither one of the 2 classes nor 255",
+        ),
+        (
+            dataset(labels=[None, np.zeros((6, 3), dtype=np.int64)]),
+            r"expected uint8 labels \(6, 3\), got int64",
+        ),
         (dataset(kind=Drifting), "image-0: reading it twice gives two images"),
         (
             dataset(kind=type("Slash", (ImageDataset,), {"keys": ("a/b", "c")})),
-            "a key is not fit for a file name: 'a/b'",
+            "dataset Slash: key 'a/b' is not fit for a file name",
         ),
-        (dataset(kind=type("Twice", (ImageDataset,), {"keys": ("a", "a")})), "a key occurs twice"),
-        (dataset(kind=type("Few", (ImageDataset,), {"keys": ("a",)})), "1 keys, 2 samples"),
-        (dataset(kind=type("Grey", (ImageDataset,), {"palette": ()})), "0 colours, 2 classes"),
+        (dataset(kind=type("Hidden", (ImageDataset,), {"keys": (".a", "b")})), "key '.a' is not fit"),
+        (dataset(kind=type("Above", (ImageDataset,), {"keys": ("a", "..")})), "key '..' is not fit"),
+        (
+            dataset(kind=type("Cases", (ImageDataset,), {"keys": ("a", "A")})),
+            "'a' and 'A' name the same file",
+        ),
+        (dataset(kind=Empty), r"image-1: the image has no pixels"),
+        (
+            dataset(kind=type("Twice", (ImageDataset,), {"keys": ("a", "a")})),
+            "keys 'a' and 'a' name the same file",
+        ),
+        (
+            dataset(kind=type("Few", (ImageDataset,), {"keys": ("a",)})),
+            "dataset Few has 2 samples and 1 keys",
+        ),
+        (dataset(kind=type("Grey", (ImageDataset,), {"palette": ()})), "0 colours for 2 classes"),
     ],
 )
 def test_a_dataset_that_breaks_a_promise_is_found(made, message):
     check_dataset(dataset())
     with pytest.raises(AssertionError, match=message):
         check_dataset(made)
+
+
+@pytest.mark.parametrize(
+    "names", [(".a", "b"), ("a", ".."), ("a", "A"), ("a", "a/b"), ("a-1.b_c", "_"), ("é", "b")]
+)
+def test_the_keys_that_pass_are_those_that_a_run_takes(names):
+    made = dataset(kind=type("Named", (ImageDataset,), {"keys": names}))
+    try:
+        core.check_dataset(made)
+        expected = None
+    except PluginError as refused:
+        expected = str(refused)
+    (check,) = [check for check in checks("dataset", made) if check.name == "keys"]
+    assert check.failure() == expected
 
 
 def test_class_names_are_a_tuple_of_names():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
@@ -12,8 +13,10 @@ import numpy.typing as npt
 import torch
 from scipy import stats
 
+from smoothseg import checks as core
 from smoothseg import noise
 from smoothseg.certificate import Certificate, Verdict
+from smoothseg.errors import DataError, PluginError
 from smoothseg.protocols import Certifier, Dataset, Denoiser, Sample, Segmenter
 from smoothseg.testing.toys import LabelDraw
 from smoothseg.votes import Tally, Votes
@@ -31,8 +34,6 @@ _LEVEL = 0.1
 
 _SIGMAS = (0.05, 0.25, 1.0)
 """Noise levels at which a certifier's radii are looked at; its votes are drawn at the second."""
-
-_KEY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -540,23 +541,41 @@ def _assert_backed(verdict: Verdict, hits: npt.NDArray[np.int32], trials: int, s
     )
 
 
+class _Part:
+    """A dataset without samples and classes, but for what is given: to look at one thing that it promises."""
+
+    def __init__(self, **given: Any) -> None:
+        self.keys = given.get("keys", ())
+        self.classes = given.get("classes", ())
+        self.palette = given.get("palette", ())
+        self.ignore = given.get("ignore", 255)
+        self._length = given.get("length", 0)
+
+    def __len__(self) -> int:
+        return int(self._length)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what the core refuses before a run into a broken promise."""
+    try:
+        yield
+    except (PluginError, DataError) as error:
+        raise AssertionError(_first_line(error)) from None
+
+
 def _dataset(dataset: Dataset, samples: int) -> tuple[Check, ...]:
+    part = type(type(dataset).__name__, (_Part,), {})  # the core's messages name the dataset's class
+
     def keys() -> None:
-        assert len(dataset.keys) == len(dataset), (
-            f"keys and len disagree: {len(dataset.keys)} keys, {len(dataset)} samples"
-        )
-        assert len(set(dataset.keys)) == len(dataset.keys), "a key occurs twice"
-        for key in dataset.keys:
-            fit = bool(key) and set(key) <= _KEY
-            assert fit, f"a key is not fit for a file name: {key!r}"
+        with _refusals():
+            core.check_dataset(part(keys=dataset.keys, length=len(dataset)))
 
     def legend() -> None:
-        assert len(dataset.palette) == len(dataset.classes), (
-            f"palette and classes differ in length: {len(dataset.palette)} colours, {len(dataset.classes)} classes"
-        )
-        assert len(dataset.classes) <= dataset.ignore <= 255, (
-            f"ignore must be no class index and at most 255, got {dataset.ignore} with {len(dataset.classes)} classes"
-        )
+        with _refusals():
+            core.check_dataset(
+                part(classes=dataset.classes, palette=dataset.palette, ignore=dataset.ignore),
+            )
 
     @functools.cache
     def first() -> list[Sample]:
@@ -564,15 +583,8 @@ def _dataset(dataset: Dataset, samples: int) -> tuple[Check, ...]:
 
     def images() -> None:
         for index, sample in enumerate(first()):
-            assert sample.key == dataset.keys[index], (
-                f"sample {index} has key {sample.key}, not {dataset.keys[index]}"
-            )
-            assert sample.image.dtype == np.uint8, (
-                f"{sample.key}: expected a uint8 image, got {sample.image.dtype}"
-            )
-            assert sample.image.shape[2:] == (3,), (
-                f"{sample.key}: expected (H, W, 3), got {sample.image.shape}"
-            )
+            with _refusals():
+                core.check_sample(dataclasses.replace(sample, labels=None), dataset.keys[index], dataset)
 
     def deterministic() -> None:
         for index, sample in enumerate(first()):
@@ -588,18 +600,8 @@ def _dataset(dataset: Dataset, samples: int) -> tuple[Check, ...]:
 
     def labels() -> None:
         for sample in first():
-            if sample.labels is None:
-                continue
-            assert sample.labels.dtype == np.uint8, (
-                f"{sample.key}: expected uint8 labels, got {sample.labels.dtype}"
-            )
-            assert sample.labels.shape == sample.image.shape[:2], (
-                f"{sample.key}: labels and image differ in size: {sample.labels.shape}, {sample.image.shape[:2]}"
-            )
-            known = (sample.labels < len(dataset.classes)) | (sample.labels == dataset.ignore)
-            assert known.all(), (
-                f"{sample.key}: a label is neither a class nor ignore: {int(sample.labels[~known][0])}"
-            )
+            with _refusals():
+                core.check_sample(sample, sample.key, dataset)
 
     return (
         _protocol(dataset, Dataset),
