@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from smoothseg import machine, sources, versions
-from smoothseg.plugins import KINDS, plugins
+from smoothseg.plugins import DISABLE, plugins, switched_off
 
 __all__ = ["Device", "Examination", "examine"]
 
@@ -210,17 +210,12 @@ def _cache(broken: list[str]) -> dict[str, Any]:
 
 
 def _plugins(slow: list[str], broken: list[str]) -> tuple[Mapping[str, Any], ...]:
-    installed = plugins()
+    installed = plugins(conflicting=True)
     found = []
     for plugin in installed.plugins:
-        offers = [
-            f"{kind} {entry.name}"
-            for kind in KINDS
-            for entry in installed[kind]
-            if entry.owner == plugin.owner
-        ]
+        offers = [f"{kind} {name}" for kind, names in installed.offers(plugin).items() for name in names]
         state = "off" if plugin.disabled else "broken" if plugin.error is not None else "ok"
-        if plugin.error is not None:
+        if plugin.error is not None and plugin.error not in installed.conflicts:
             broken.append(f"plugin {plugin.owner}: {plugin.error}")
         found.append(
             {
@@ -232,12 +227,11 @@ def _plugins(slow: list[str], broken: list[str]) -> tuple[Mapping[str, Any], ...
                 "error": plugin.error,
             }
         )
-    off = [name for name in re.split(r"[,\s]+", os.environ.get("SMOOTHSEG_DISABLE", "")) if name]
-    for name in off:
-        known = any(plugin.name == name for plugin in installed.plugins)
-        slow.append(
-            f"SMOOTHSEG_DISABLE switches the plugin {name} off"
-            if known
-            else f"SMOOTHSEG_DISABLE names {name}, and no plugin is called so"
-        )
+    broken += installed.conflicts  # each names the plugins it is between
+    slow += [
+        f"{DISABLE} switches the plugin {name} off"
+        if any(plugin.disabled and plugin.is_called(name) for plugin in installed.plugins)
+        else f"{DISABLE} names {name}, and no plugin is called so"
+        for name in switched_off()
+    ]
     return tuple(found)

@@ -21,10 +21,24 @@ from smoothseg.registry import Registry
 if TYPE_CHECKING:
     import click
 
-__all__ = ["GROUP", "KINDS", "PROTOCOL", "Plugin", "PluginWarning", "Plugins", "load", "plugins"]
+__all__ = [
+    "DISABLE",
+    "GROUP",
+    "KINDS",
+    "PROTOCOL",
+    "Plugin",
+    "PluginWarning",
+    "Plugins",
+    "load",
+    "plugins",
+    "switched_off",
+]
 
 GROUP = "smoothseg"
 KINDS = ("denoiser", "segmenter", "certifier", "dataset")
+
+DISABLE = "SMOOTHSEG_DISABLE"
+"""The environment variable that names plugins to switch off."""
 
 PROTOCOL = "SMOOTHSEG_PROTOCOL"
 """The name by which a plugin's module states the protocol version it was written for."""
@@ -36,7 +50,7 @@ class PluginWarning(UserWarning):
 
 @dataclasses.dataclass(frozen=True)
 class Plugin:
-    """One entry point: its name, the distribution that brings it, and `error` where it could not be used."""
+    """One entry point: its name, the distribution that brings it, and `error` where it cannot be used."""
 
     name: str
     distribution: str
@@ -50,6 +64,13 @@ class Plugin:
         """The plugin named with its distribution, for messages."""
         return f"{self.name} ({self.distribution} {self.version})"
 
+    def is_called(self, name: str) -> bool:
+        """Tell whether `name`, a plugin's or `name@distribution`, is that of this plugin."""
+        return _canonical(name) in (
+            _canonical(self.name),
+            _canonical(f"{self.name}@{self.distribution}"),
+        )
+
     @property
     def protocol(self) -> int | None:
         """The protocol version that the plugin states; None where it states none or could not be used."""
@@ -58,11 +79,16 @@ class Plugin:
 
 @dataclasses.dataclass(frozen=True)
 class Plugins:
-    """Every plugin found, and one registry a kind of component."""
+    """Every plugin found, and one registry a kind of component.
+
+    conflicts: what several plugins claim at once, and what to do, a sentence each. None of those plugins is in use, and
+    each has the sentence as its `error`.
+    """
 
     plugins: tuple[Plugin, ...]
     registries: Mapping[str, Registry]
     manager: pluggy.PluginManager
+    conflicts: tuple[str, ...] = ()
 
     def __getitem__(self, kind: str) -> Registry:
         """Return the registry of 'denoiser', 'segmenter', 'certifier' or 'dataset'."""
@@ -103,8 +129,8 @@ def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str]
     """Load `entry_points` one by one and collect what they offer.
 
     A plugin that cannot be imported, whose hooks fail, or that states another protocol version than ours, is
-    skipped with a warning that names its distribution; the others work on. Two plugins that offer the same name
-    raise `PluginError` with both owners, as do two entry points of the same name.
+    skipped with a warning that names its distribution; the others work on. Two plugins that offer the same name are
+    both left out, and the result's `conflicts` name both owners, as are two entry points of the same name.
 
     disabled: plugins that are not even imported, each by the name of its entry point, or as `name@distribution`
         where two distributions have one of that name.
@@ -112,61 +138,119 @@ def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str]
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     registries = {kind: Registry(kind) for kind in KINDS}
-    off = {_canonical(name) for name in disabled}
+    off = tuple(disabled)
     found: list[Plugin] = []
-    on: dict[str, Plugin] = {}
-    for point in sorted(entry_points, key=lambda p: (p.name, p.value)):
+    points: list[metadata.EntryPoint] = []
+    for point in sorted(entry_points, key=lambda p: (p.name, p.value, p.dist.name if p.dist else "")):
         distribution = point.dist.name if point.dist is not None else "unknown distribution"
         version = point.dist.version if point.dist is not None else "?"
         plugin = Plugin(point.name, distribution, version)
-        if off & {_canonical(plugin.name), _canonical(f"{plugin.name}@{plugin.distribution}")}:
-            found.append(dataclasses.replace(plugin, disabled=True))
+        found.append(dataclasses.replace(plugin, disabled=any(plugin.is_called(name) for name in off)))
+        points.append(point)
+    conflicts: list[str] = []
+    called: dict[str, list[int]] = {}
+    for i, plugin in enumerate(found):
+        if not plugin.disabled:
+            called.setdefault(plugin.name, []).append(i)
+    for name, same in called.items():
+        if len(same) > 1:
+            alike = [found[i] for i in same]
+            choices = [f"{plugin.name}@{plugin.distribution}" for plugin in alike]
+            number = "two" if len(same) == 2 else len(same)
+            conflicts.append(f"{number} plugins are called '{name}': {_owners(alike)}; {_hint(off, choices)}")
+            _leave_out(found, same, conflicts[-1], manager)
+    offered: dict[tuple[str, str], dict[int, type[Any]]] = {}
+    for i, plugin in enumerate(found):
+        if plugin.disabled or plugin.error is not None:
             continue
-        if plugin.name in on:
-            raise PluginError(
-                f"two plugins are called '{plugin.name}': {on[plugin.name].owner} and {plugin.owner}; "
-                f"switch one off with SMOOTHSEG_DISABLE={plugin.name}@{plugin.distribution}"
-            )
-        on[plugin.name] = _register(manager, registries, plugin, point.load)
-        found.append(on[plugin.name])
-    return Plugins(tuple(found), registries, manager)
+        found[i], offers = _import(manager, registries, plugin, points[i].load)
+        for kind, name, recipe in offers:
+            offered.setdefault((kind, name), {})[i] = recipe
+    for (kind, name), recipes in offered.items():
+        if len(recipes) > 1:
+            alike = [found[i] for i in recipes]
+            choices = [plugin.name for plugin in alike]
+            both = "both " if len(alike) == 2 else ""
+            conflicts.append(f"{kind} '{name}' is offered by {both}{_owners(alike)}; {_hint(off, choices)}")
+            _leave_out(found, recipes, conflicts[-1], manager)
+    for (kind, name), recipes in offered.items():
+        for i, recipe in recipes.items():
+            if found[i].error is None:
+                registries[kind].register(name, recipe, found[i].owner)
+    return Plugins(tuple(found), registries, manager, tuple(conflicts))
+
+
+def switched_off() -> tuple[str, ...]:
+    """Return what `SMOOTHSEG_DISABLE` names: plugins, or `name@distribution`, separated by commas or spaces."""
+    return tuple(name for name in re.split(r"[,\s]+", os.environ.get(DISABLE, "")) if name)
 
 
 @functools.cache
-def plugins() -> Plugins:
-    """Return the installed plugins, without those named in `SMOOTHSEG_DISABLE` (comma-separated; see `load`)."""
-    names = os.environ.get("SMOOTHSEG_DISABLE", "")
-    return load(
-        metadata.entry_points(group=GROUP), disabled=[name for name in re.split(r"[,\s]+", names) if name]
-    )
+def plugins(*, conflicting: bool = False) -> Plugins:
+    """Return the installed plugins, without those named in `SMOOTHSEG_DISABLE` (see `switched_off` and `load`).
+
+    Plugins that offer the same raise `PluginError`: which of them is meant, only the user knows.
+
+    conflicting: return the others all the same, to show what is installed.
+    """
+    if conflicting:
+        return load(metadata.entry_points(group=GROUP), disabled=switched_off())
+    found = plugins(conflicting=True)
+    if found.conflicts:
+        raise PluginError(found.conflicts[0])
+    return found
 
 
-def _register(
+def _owners(alike: Iterable[Plugin]) -> str:
+    return " and ".join(plugin.owner for plugin in alike)
+
+
+def _hint(off: Iterable[str], names: Iterable[str]) -> str:
+    """Say how to decide between the plugins `names`, where those in `off` are switched off already."""
+    listed = list(names)
+    choices = [",".join([*off, *(name for name in listed if name != kept)]) for kept in reversed(listed)]
+    return f"keep one of them with {' or '.join(f'{DISABLE}={names}' for names in choices)}"
+
+
+def _leave_out(
+    found: list[Plugin], indices: Iterable[int], reason: str, manager: pluggy.PluginManager
+) -> None:
+    """Mark the plugins at `indices` of `found` as unusable for `reason`."""
+    for i in indices:
+        if found[i].module is not None:
+            manager.unregister(name=found[i].name)
+        found[i] = dataclasses.replace(found[i], module=None, error=found[i].error or reason)
+
+
+def _import(
     manager: pluggy.PluginManager,
     registries: Mapping[str, Registry],
     plugin: Plugin,
     load_module: Callable[[], Any],
-) -> Plugin:
-    """Import one plugin and run its hooks; on failure blame it and leave the registries as they were."""
-    offered: list[tuple[Registry, str, type[Any]]] = []
+) -> tuple[Plugin, list[tuple[str, str, type[Any]]]]:
+    """Import one plugin and run its hooks; return it with kind, name and recipe of what it offers.
+
+    On failure blame it and offer nothing of it.
+    """
+    offered: list[tuple[str, str, type[Any]]] = []
     try:
         module = load_module()
         _check_protocol(plugin, module)
         plugin = dataclasses.replace(plugin, module=module)
         manager.register(module, name=plugin.name)
         manager.check_pending()
-        for kind, registry in registries.items():
+        for kind in registries:
             hook = manager.subset_hook_caller(f"register_{kind}s", _others(manager, module))
-            hook(register=lambda name, recipe, registry=registry: offered.append((registry, name, recipe)))
-        for registry, name, recipe in offered:
-            registry.validate(name, recipe)
+            hook(register=lambda name, recipe, kind=kind: offered.append((kind, name, recipe)))
+        for kind, name, recipe in offered:
+            registries[kind].validate(name, recipe)
+            if sum((kind, name) == other[:2] for other in offered) > 1:
+                raise PluginError(f"it offers {kind} '{name}' twice")
     except Exception as error:  # a third-party plugin may raise anything; none of it may stop the others
         if manager.has_plugin(plugin.name):
             manager.unregister(name=plugin.name)
-        return dataclasses.replace(plugin, module=None, error=_blame(plugin, error))
-    for registry, name, recipe in offered:
-        registry.register(name, recipe, plugin.owner)
-    return plugin
+        return dataclasses.replace(plugin, module=None, error=_blame(plugin, error)), []
+    return plugin, offered
 
 
 def _check_protocol(plugin: Plugin, module: Any) -> None:

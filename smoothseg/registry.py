@@ -89,8 +89,7 @@ class Registry:
         self.validate(name, recipe)
         if name in self._entries:
             raise PluginError(
-                f"{self.kind} '{name}' is offered by both {self._entries[name].owner} and {owner}; "
-                f"switch one off with SMOOTHSEG_DISABLE"
+                f"{self.kind} '{name}' is offered by both {self._entries[name].owner} and {owner}"
             )
         self._entries[name] = Entry(name, recipe, owner)
 

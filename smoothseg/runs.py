@@ -116,6 +116,9 @@ class Prepared:
             },
             "noise": noise.KIND,
             "versions": versions.numerical(),
+            "plugins": {
+                method.slug: dict(self.pipeline(method).description.plugins) for method in self.plan.methods
+            },
             "images": {key: dict(digests) for key, digests in self.images.items()},
             "skipped": dict(self.skipped),
         }
@@ -489,6 +492,8 @@ def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
     # A package that was not installed then had no part in what was made.
     known = stored.get("versions", {})
     identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
+    if "plugins" not in stored:  # a run of a smoothseg that did not record who brought its components
+        del identity["plugins"]
     different = next(_differences(stored, json.loads(json.dumps(identity))), None)
     if different:
         raise RunMismatchError(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from scipy import stats
 
+from smoothseg import checks as core
 from smoothseg import cli as command_line
+from smoothseg.certificate import Certificate, Verdict
 from smoothseg.cli import cli
 from smoothseg.errors import PluginError
 from smoothseg.plugins import KINDS, plugins
@@ -24,6 +30,7 @@ from smoothseg.testing import (
     check_segmenter,
     checks,
 )
+from smoothseg.votes import Votes
 
 
 def invoke(*arguments):
@@ -77,7 +84,9 @@ def test_what_keeps_its_promises_passes_every_check(kind, spec):
     result = invoke(kind, spec)
     assert result.exit_code == 0, result.output
     assert set(statuses(result.output).values()) == {"ok"}
-    assert f"{kind} {spec} keeps its promises" in result.output
+    assert (
+        f"{kind} {spec}: no broken promise found in {len(statuses(result.output))} checks." in result.output
+    )
 
 
 class Averaging(CountingDenoiser):
@@ -166,7 +175,7 @@ def test_so_many_images_are_read_as_are_asked_for(broken):
     assert invoke("dataset", "broken").exit_code == 0
     result = invoke("dataset", "broken", "--images", 5)
     assert result.exit_code == 1
-    assert "image-4: a label is neither a class nor ignore: 7" in result.output
+    assert "image-4: label 7 at 20 pixels is neither one of the 2 classes nor 255" in result.output
 
 
 @pytest.mark.parametrize(
@@ -252,6 +261,192 @@ def test_a_certifier_that_breaks_a_promise_is_found(changes, message):
         check_certifier(certifier_with(**changes))
 
 
+def phi(x):
+    return 0.5 * math.erfc(-x / math.sqrt(2))
+
+
+class OneDraw:
+    """The naive mistake: selects and tests on one draw."""
+
+    counted, samples, n0 = "pixel", 100, 10
+    honest = staticmethod(plugins()["certifier"].recipe("holm").load().decide)
+
+    def check(self, pixels):
+        pass
+
+    def certify(self, draw):
+        votes = draw(100)
+        return self.made(votes.mode(), votes.hits(votes.mode()), 100, draw.sigma)
+
+    def made(self, prediction, hits, trials, sigma):
+        verdict = self.decide(hits, trials, sigma=sigma)
+        return Certificate(prediction.astype(np.uint8), hits, trials, verdict)
+
+    def decide(self, hits, trials, *, sigma):
+        return self.honest(hits, trials, sigma=sigma)
+
+
+class Decoy(OneDraw):
+    """The same behind a first draw that nothing depends on."""
+
+    samples = 110
+
+    def certify(self, draw):
+        draw(10)
+        return super().certify(draw)
+
+
+class Pooled(OneDraw):
+    """Selects on one draw, and counts its votes again in the test; another draw hides it in the number of samples."""
+
+    samples = 110
+
+    def certify(self, draw):
+        draw(10)
+        first = draw(10)
+        prediction = first.mode()
+        hits = draw(90).hits(prediction) + first.hits(prediction)
+        return self.made(prediction, hits, 100, draw.sigma)
+
+
+class Disjoint(OneDraw):
+    """Selects on two draws of another size, and tests on two others: honest."""
+
+    samples = 128
+
+    def certify(self, draw):
+        classes = len(draw(3).counts)
+        votes = Votes(classes, draw.size, capacity=5)
+        draw(5, into=votes)
+        prediction = votes.mode()
+        hits = draw(60).hits(prediction) + draw(60).hits(prediction)
+        return self.made(prediction, hits, 120, draw.sigma)
+
+
+class OneBatch(OneDraw):
+    """Draws once, and keeps the samples apart within the draw: honest."""
+
+    samples = 110
+
+    def certify(self, draw):
+        maps = []
+        draw(110, into=types.SimpleNamespace(add=maps.append))
+        labels = torch.cat(maps)
+        prediction = labels[:10].mode(dim=0).values
+        hits = (labels[10:] == prediction).sum(dim=0).int().numpy()
+        return self.made(prediction.numpy(), hits, 100, draw.sigma)
+
+
+class Majority(Disjoint):
+    """Certifies every class with more than half of the votes, within 10 sigma."""
+
+    factor = 10.0
+
+    def decide(self, hits, trials, *, sigma):
+        return Verdict(2 * hits > trials, self.factor * sigma)
+
+
+class Modest(Majority):
+    """The same within a radius that is small, but more than half of the votes tell."""
+
+    factor = 0.25
+
+
+class OwnMode(Disjoint):
+    """Gives each pixel the radius of its share of votes, without a test."""
+
+    def decide(self, hits, trials, *, sigma):
+        share = np.minimum(hits / trials, 1 - 1e-3)
+        radii = (sigma * stats.norm.ppf(share)).astype(np.float32)
+        certified = hits > 0.9 * trials
+        return Verdict(certified, float(radii[certified].min(initial=9)), np.where(certified, radii, np.nan))
+
+
+class Generous(Disjoint):
+    """States the largest radius of its pixels as the image's."""
+
+    def decide(self, hits, trials, *, sigma):
+        made = plugins()["certifier"].recipe("naive-pixel").load().decide(hits, trials, sigma=sigma)
+        return dataclasses.replace(made, radius=float(np.nanmax(made.radii, initial=0)))
+
+
+class Constant(Disjoint):
+    """Has one radius for every noise, right at sigma 0.25."""
+
+    def decide(self, hits, trials, *, sigma):
+        return dataclasses.replace(self.honest(hits, trials, sigma=sigma), radius=0.16862)
+
+
+class Target(Disjoint):
+    """Tests one given radius at every noise, as far as it can: honest."""
+
+    def decide(self, hits, trials, *, sigma):
+        p = stats.binom.sf(hits - 1, trials, phi(0.1 / sigma))
+        return Verdict(p <= 0.001 / hits.size, 0.1)
+
+
+class Forgetful(Disjoint):
+    """Decides rightly, but certifies with the radius of another noise."""
+
+    def made(self, prediction, hits, trials, sigma):
+        return super().made(prediction, hits, trials, 0.25)
+
+
+class Unlimited(Disjoint):
+    """Certifies without a radius."""
+
+    def decide(self, hits, trials, *, sigma):
+        return dataclasses.replace(super().decide(hits, trials, sigma=sigma), radius=math.nan)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        (OneDraw, "disjoint", "all 100 samples that certify drew are stated as trials"),
+        (Decoy, "disjoint", "a class seen in draw 2 alone was selected and has 100 hits, expected 0"),
+        (Pooled, "disjoint", "a class seen in draw 2 alone was selected and has 10 hits, expected 0"),
+        (
+            Majority,
+            "radius",
+            "within 2.5 at sigma 0.25, which says that the class has a probability above 1;",
+        ),
+        (Modest, "radius", "probability above 0.5987; at that probability so many hits come up in 9"),
+        (OwnMode, "radius", "hits are certified within"),
+        (Generous, "radius", "the radius of the image, .* is above that of a certified pixel"),
+        (Unlimited, "radius", "a certified pixel has the radius nan"),
+        (Constant, "scales", "at sigma 0.05, which says that the class has a probability above 0.99"),
+        (
+            Forgetful,
+            "scales",
+            "certify at sigma 0.05: expected the radius 0.03372.* that decide gives .* got 0.168",
+        ),
+    ],
+)
+def test_a_certifier_that_claims_more_than_its_counts_show_is_found(kind, name, message):
+    failures = {check.name: check.failure() for check in checks("certifier", kind())}
+    assert re.search(message, failures.pop(name) or "")
+    assert {other for other, failure in failures.items() if failure} <= {"scales"}
+
+
+@pytest.mark.parametrize("kind", [Disjoint, OneBatch, Target])
+def test_an_honest_certifier_is_free_to_draw_as_it_likes(kind):
+    check_certifier(kind())
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("holm", "bonferroni", "kfwer", "naive-pixel", "naive-pattern", "holm:taus=0.6,0.75,0.9"),
+        *("naive-pixel:radius=common", "naive-pixel:radius=fixed", "kfwer:k=15,alpha=0.05"),
+        *("holm:n0=1,n=2000,alpha=0.1,tau=0.5", "holm:n=20,tau=0.99"),
+    ],
+)
+def test_no_certifier_that_comes_along_is_suspected(spec):
+    assert [
+        check.failure() for check in checks("certifier", plugins()["certifier"].recipe(spec).load())
+    ] == 9 * [None]
+
+
 class Drifting(ImageDataset):
     """Another image at every reading."""
 
@@ -259,6 +454,14 @@ class Drifting(ImageDataset):
         sample = super().__getitem__(index)
         self.images[index][0, 0, 0] += 1
         return dataclasses.replace(sample, image=sample.image.copy())
+
+
+class Empty(ImageDataset):
+    """One image without a pixel."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return dataclasses.replace(sample, image=sample.image[:0]) if index else sample
 
 
 def dataset(labels=None, kind=ImageDataset, **options):
@@ -269,25 +472,61 @@ def dataset(labels=None, kind=ImageDataset, **options):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (dataset(ignore=1), "ignore must be no class index and at most 255, got 1 with 2 classes"),
-        (dataset(ignore=256), "got 256"),
-        (dataset(labels=[None, np.zeros((6, 4), dtype=np.uint8)]), r"differ in size: \(6, 4\), \(6, 3\)"),
-        (dataset(labels=[None, np.full((6, 3), 9, dtype=np.uint8)]), "neither a class nor ignore: 9"),
-        (dataset(labels=[None, np.zeros((6, 3), dtype=np.int64)]), "expected uint8 labels, got int64"),
+        (dataset(ignore=1), "ignore=1 must be no class index and at most 255"),
+        (dataset(ignore=256), "ignore=256"),
+        (
+            dataset(labels=[None, np.zeros((6, 4), dtype=np.uint8)]),
+            r"expected uint8 labels \(6, 3\), got uint8 \(6, 4\)",
+        ),
+        (
+            dataset(labels=[None, np.full((6, 3), 9, dtype=np.uint8)]),
+            "label 9 at 18 pixels is neither one of the 2 classes nor 255",
+        ),
+        (
+            dataset(labels=[None, np.zeros((6, 3), dtype=np.int64)]),
+            r"expected uint8 labels \(6, 3\), got int64",
+        ),
         (dataset(kind=Drifting), "image-0: reading it twice gives two images"),
         (
             dataset(kind=type("Slash", (ImageDataset,), {"keys": ("a/b", "c")})),
-            "a key is not fit for a file name: 'a/b'",
+            "dataset Slash: key 'a/b' is not fit for a file name",
         ),
-        (dataset(kind=type("Twice", (ImageDataset,), {"keys": ("a", "a")})), "a key occurs twice"),
-        (dataset(kind=type("Few", (ImageDataset,), {"keys": ("a",)})), "1 keys, 2 samples"),
-        (dataset(kind=type("Grey", (ImageDataset,), {"palette": ()})), "0 colours, 2 classes"),
+        (dataset(kind=type("Hidden", (ImageDataset,), {"keys": (".a", "b")})), "key '.a' is not fit"),
+        (dataset(kind=type("Above", (ImageDataset,), {"keys": ("a", "..")})), "key '..' is not fit"),
+        (
+            dataset(kind=type("Cases", (ImageDataset,), {"keys": ("a", "A")})),
+            "'a' and 'A' name the same file",
+        ),
+        (dataset(kind=Empty), r"image-1: the image has no pixels"),
+        (
+            dataset(kind=type("Twice", (ImageDataset,), {"keys": ("a", "a")})),
+            "keys 'a' and 'a' name the same file",
+        ),
+        (
+            dataset(kind=type("Few", (ImageDataset,), {"keys": ("a",)})),
+            "dataset Few has 2 samples and 1 keys",
+        ),
+        (dataset(kind=type("Grey", (ImageDataset,), {"palette": ()})), "0 colours for 2 classes"),
     ],
 )
 def test_a_dataset_that_breaks_a_promise_is_found(made, message):
     check_dataset(dataset())
     with pytest.raises(AssertionError, match=message):
         check_dataset(made)
+
+
+@pytest.mark.parametrize(
+    "names", [(".a", "b"), ("a", ".."), ("a", "A"), ("a", "a/b"), ("a-1.b_c", "_"), ("é", "b")]
+)
+def test_the_keys_that_pass_are_those_that_a_run_takes(names):
+    made = dataset(kind=type("Named", (ImageDataset,), {"keys": names}))
+    try:
+        core.check_dataset(made)
+        expected = None
+    except PluginError as refused:
+        expected = str(refused)
+    (check,) = [check for check in checks("dataset", made) if check.name == "keys"]
+    assert check.failure() == expected
 
 
 def test_class_names_are_a_tuple_of_names():

@@ -200,7 +200,7 @@ def odd_plugins(monkeypatch):
     ]
     with pytest.warns(plugins.PluginWarning):
         found = plugins.load(points, disabled=["off"])
-    monkeypatch.setattr(plugins, "plugins", lambda: found)
+    monkeypatch.setattr(plugins, "plugins", lambda **_: found)
 
 
 @pytest.mark.usefixtures("odd_plugins")

@@ -54,7 +54,7 @@ def test_as_json_it_holds_the_same():
 def test_a_broken_plugin_is_told_with_the_reason_and_the_exit_code(monkeypatch):
     bad = Plugin("bad", "bad-distribution", "1.0", error="ImportError: no module named nothing")
     broken = dataclasses.replace(plugins(), plugins=(*plugins().plugins, bad))
-    monkeypatch.setattr(doctor, "plugins", lambda: broken)
+    monkeypatch.setattr(doctor, "plugins", lambda **_: broken)
     result = invoke()
     assert result.exit_code == 1
     assert "BROKEN" in result.stdout
@@ -109,11 +109,33 @@ def test_little_memory_and_disk_and_plugins_switched_off_are_told(monkeypatch):
     monkeypatch.setattr(machine, "available_memory", lambda: 10**9)
     monkeypatch.setattr(machine, "free_disk", lambda path: 5 * 10**8)
     monkeypatch.setenv("SMOOTHSEG_DISABLE", "smoothseg_adm, smoothseg_amd")
-    told = " ".join(doctor.examine().slow)
+    plugins.cache_clear()
+    try:
+        told = " ".join(doctor.examine().slow)
+    finally:
+        monkeypatch.delenv("SMOOTHSEG_DISABLE")
+        plugins.cache_clear()
     assert "1.0 GB of memory are free" in told
     assert "0.5 GB are free on the disk" in told
     assert "switches the plugin smoothseg_adm off" in told
     assert "names smoothseg_amd, and no plugin is called so" in told
+
+
+@pytest.mark.parametrize("name", ["smoothseg_camvid@smoothseg", "smoothseg_camvid@Smoothseg"])
+def test_a_plugin_switched_off_by_its_distribution_is_known(monkeypatch, name):
+    monkeypatch.setenv("SMOOTHSEG_DISABLE", f"{name},smoothseg_adm@elsewhere")
+    plugins.cache_clear()
+    try:
+        found = doctor.examine()
+    finally:
+        monkeypatch.undo()
+        plugins.cache_clear()
+    assert [each["name"] for each in found.plugins if each["state"] == "off"] == ["smoothseg_camvid"]
+    told = [text for text in found.slow if "SMOOTHSEG_DISABLE" in text]
+    assert told == [
+        f"SMOOTHSEG_DISABLE switches the plugin {name} off",
+        "SMOOTHSEG_DISABLE names smoothseg_adm@elsewhere, and no plugin is called so",
+    ]
 
 
 def test_a_cache_that_cannot_be_is_broken_and_a_full_one_is_counted(monkeypatch, tmp_path):

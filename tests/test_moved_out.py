@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -74,7 +75,11 @@ def test_both_at_once_are_an_error_that_says_what_to_switch_off(move, monkeypatc
     monkeypatch.delenv("SMOOTHSEG_DISABLE")
     found.plugins.cache_clear()
     with pytest.raises(SystemExit):
-        command_line.main(["plugins"])
+        command_line.main(["components"])
     error = capsys.readouterr().err
     assert "two plugins are called 'smoothseg_camvid'" in error
     assert "SMOOTHSEG_DISABLE=smoothseg_camvid@smoothseg" in error
+    shown = json.loads(CliRunner().invoke(cli, ["plugins", "--format", "json"]).stdout)
+    broken = [each for each in shown if each["error"]]
+    assert [each["distribution"] for each in broken] == ["smoothseg", "smoothseg-camvid"]
+    assert all("two plugins are called 'smoothseg_camvid'" in each["error"] for each in broken)

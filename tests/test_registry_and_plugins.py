@@ -1,13 +1,17 @@
 import dataclasses
+import json
 import types
 from importlib import metadata
 from typing import Literal
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import smoothseg
+from smoothseg import cli as command_line
 from smoothseg import plugins
+from smoothseg.cli import cli
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError
 from smoothseg.registry import Registry, parse, settings
 
@@ -177,16 +181,103 @@ def test_a_broken_plugin_is_blamed_by_distribution_and_skipped(module, reason):
     assert reason in broken.error
 
 
-def test_two_plugins_offering_one_name_are_both_named():
-    points = [Point("one", offering("toy")), Point("two", offering("toy"), "another")]
-    with pytest.raises(PluginError, match=r"both one \(third-party 9\.1\) and two \(another 9\.1\)"):
-        plugins.load(points)
+def test_two_plugins_offering_one_name_are_both_left_out_and_named():
+    points = [
+        Point("one", offering("toy")),
+        Point("two", offering("toy"), "another"),
+        Point("z", offering("z")),
+    ]
+    found = plugins.load(points, disabled=["absent"])
+    (conflict,) = found.conflicts
+    assert conflict == (
+        "denoiser 'toy' is offered by both one (third-party 9.1) and two (another 9.1); keep one of them with "
+        "SMOOTHSEG_DISABLE=absent,one or SMOOTHSEG_DISABLE=absent,two"
+    )
+    assert [plugin.error for plugin in found.plugins] == [conflict, conflict, None]
+    assert [found.offers(plugin) for plugin in found.plugins] == [{}, {}, {"denoiser": ("z",)}]
+    assert plugins.load(points, disabled=["absent", "one"]).conflicts == ()
 
 
-def test_two_entry_points_of_one_name_are_refused():
-    points = [Point("one", offering("toy")), Point("one", offering("other"), "another")]
-    with pytest.raises(PluginError, match=r"two plugins are called 'one'.*SMOOTHSEG_DISABLE=one@another"):
-        plugins.load(points)
+def test_two_entry_points_of_one_name_are_both_left_out_and_not_imported():
+    points = [Point("one", ImportError("boom")), Point("one", ImportError("boom"), "another")]
+    found = plugins.load(points)
+    (conflict,) = found.conflicts
+    assert conflict == (
+        "two plugins are called 'one': one (another 9.1) and one (third-party 9.1); keep one of them with "
+        "SMOOTHSEG_DISABLE=one@another or SMOOTHSEG_DISABLE=one@third-party"
+    )
+    assert [plugin.error for plugin in found.plugins] == [conflict, conflict]
+
+
+def test_of_three_plugins_all_but_one_are_to_be_switched_off():
+    (conflict,) = plugins.load([Point(name, offering("toy")) for name in "abc"]).conflicts
+    for names in ("a,b", "a,c", "b,c"):
+        assert f"SMOOTHSEG_DISABLE={names}" in conflict
+        assert (
+            plugins.load([Point(n, offering("toy")) for n in "abc"], disabled=names.split(",")).conflicts
+            == ()
+        )
+
+
+def test_a_plugin_that_offers_a_name_twice_is_broken():
+    def register_denoisers(register):
+        register("toy", ToyRecipe)
+        register("toy", ToyRecipe)
+
+    module = module_with(register_denoisers=register_denoisers)
+    with pytest.warns(plugins.PluginWarning, match="it offers denoiser 'toy' twice"):
+        found = plugins.load([Point("one", module)])
+    assert (found.conflicts, list(found["denoiser"])) == ((), [])
+
+
+@pytest.fixture
+def conflict(monkeypatch):
+    """Install two plugins that offer one name, and one that offers another, instead of those that are installed."""
+    points = [
+        Point("one", offering("toy")),
+        Point("two", offering("toy"), "another"),
+        Point("z", offering("z")),
+    ]
+    original = plugins.load
+    monkeypatch.setattr(plugins, "load", lambda _, disabled: original(points, disabled=disabled))
+    plugins.plugins.cache_clear()
+    yield
+    plugins.plugins.cache_clear()
+
+
+@pytest.mark.usefixtures("conflict")
+def test_doctor_and_plugins_show_plugins_that_exclude_each_other():
+    hint = "keep one of them with SMOOTHSEG_DISABLE=one or SMOOTHSEG_DISABLE=two"
+    shown = CliRunner().invoke(cli, ["plugins", "--format", "json"])
+    assert [(each["name"], hint in (each["error"] or "")) for each in json.loads(shown.stdout)] == [
+        ("one", True),
+        ("two", True),
+        ("z", False),
+    ]
+    examined = CliRunner().invoke(cli, ["doctor", "--format", "json"])
+    assert examined.exit_code == 1
+    found = json.loads(examined.stdout)
+    assert [plugin["state"] for plugin in found["plugins"]] == ["broken", "broken", "ok"]
+    assert len([text for text in found["broken"] if hint in text]) == 1
+
+
+@pytest.mark.usefixtures("conflict")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--help"], 0), (["plugins"], 0), (["components"], 1), (["certify"], 1), (["command-of-one"], 1)],
+)
+def test_other_commands_refuse_plugins_that_exclude_each_other(arguments, code, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main(arguments)
+    assert (stopped.value.code or 0) == code
+    told = capsys.readouterr()
+    assert ("Error: denoiser 'toy' is offered by both one" in told.err) == (code == 1)
+
+
+@pytest.mark.usefixtures("conflict")
+def test_a_plugin_switched_off_settles_it(monkeypatch):
+    monkeypatch.setenv("SMOOTHSEG_DISABLE", "one@third-party")
+    assert plugins.plugins()["denoiser"].entry("toy").owner == "two (another 9.1)"
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -283,6 +284,81 @@ def test_a_package_that_was_installed_since_is_no_other_run_but_another_version_
     path.write_text(json.dumps({**stored, "versions": {**absent, "torch": "0.1"}}))
     with pytest.raises(RunMismatchError, match=r"versions\.torch is"):
         run(photos, tmp_path / "run")
+
+
+GAIN = """
+import dataclasses
+import smoothseg
+
+class Gain:
+    digests = {{}}
+
+    def denoise(self, noisy, sigma, *, seeds):
+        return {gain} * noisy
+
+@dataclasses.dataclass(frozen=True)
+class GainRecipe:
+    def load(self, device):
+        return Gain()
+
+@smoothseg.hookimpl
+def register_denoisers(register):
+    register("toy-gain", GainRecipe)
+"""
+
+
+def gain_project(folder, version, gain, name="smoothseg-gain"):
+    """Write a project whose denoiser `toy-gain` multiplies by `gain`; return its folder."""
+    folder.mkdir()
+    (folder / "smoothseg_gain.py").write_text(GAIN.format(gain=gain))
+    (folder / "pyproject.toml").write_text(
+        f'[project]\nname = "{name}"\nversion = "{version}"\n'
+        '[project.entry-points.smoothseg]\nsmoothseg_gain = "smoothseg_gain"\n'
+        '[tool.hatch.build.targets.wheel]\nonly-include = ["smoothseg_gain.py"]\n'
+    )
+    return folder
+
+
+@pytest.fixture
+def run_gain(photos, toys):
+    """Return a function that runs the denoiser `toy-gain`; the toys are registered anew after each installation."""
+    threshold = plugins()["segmenter"].entry("toy-threshold")
+
+    def go(directory):
+        plugins()["segmenter"].register(threshold.name, threshold.recipe, threshold.owner)
+        run(photos, directory, denoiser="toy-gain", sigma=[0.2])
+
+    return go
+
+
+@pytest.mark.parametrize(("name", "version"), [("smoothseg-gain", "0.2.0"), ("gain-by-others", "0.1.0")])
+def test_another_version_or_owner_of_a_plugin_is_another_run(install, run_gain, tmp_path, name, version):
+    site = install(gain_project(tmp_path / "old", "0.1.0", 1.0))
+    run_gain(tmp_path / "run")
+    (tmp_path / "run/certificates/toy-gain/sigma-0.2/a.npz").unlink()
+    before = contents(tmp_path / "run")
+
+    shutil.rmtree(site / "smoothseg_gain-0.1.0.dist-info")
+    del sys.modules["smoothseg_gain"]
+    install(gain_project(tmp_path / "new", version, 0.1, name))
+    with pytest.raises(RunMismatchError) as refused:
+        run_gain(tmp_path / "run")
+    assert (
+        'plugins.toy-gain.denoiser is "smoothseg_gain (smoothseg-gain 0.1.0)" there and '
+        f'"smoothseg_gain ({name} {version})" here'
+    ) in str(refused.value)
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_run_that_does_not_know_its_plugins_is_taken_up_again(photos, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "run", stop_after=1)
+    path = tmp_path / "run" / "run.json"
+    stored = json.loads(path.read_text())
+    assert set(stored.pop("plugins")) == {"identity", "toy-blur"}
+    path.write_text(json.dumps(stored))
+    _, made = run(photos, tmp_path / "run")
+    assert len(made) == 11
 
 
 def test_certificates_hold_their_provenance_and_verify(photos, tmp_path):

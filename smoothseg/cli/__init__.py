@@ -40,7 +40,12 @@ class _Group(click.Group):
             from smoothseg.cli.train import train
 
             return train
-        return super().get_command(ctx, cmd_name)
+        command = super().get_command(ctx, cmd_name)
+        if command is None and not ctx.resilient_parsing:
+            from smoothseg.plugins import plugins as installed
+
+            installed()  # plugins that exclude each other are the reason, if there are any
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         listed = [(name, command.get_short_help_str(80)) for name, command in self.commands.items()]
@@ -83,7 +88,7 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         from smoothseg.plugins import plugins as installed
 
-        installed().register_commands(cli)
+        installed(conflicting=True).register_commands(cli)
         return cli.main(args=arguments, prog_name="smoothseg", standalone_mode=True)
     except SmoothsegError as error:
         click.echo(f"Error: {error}", err=True)

@@ -80,7 +80,7 @@ def check(
     if failed:
         click.echo(f"Error: {failed} of {len(every)} checks of {kind} {spec} failed", err=True)
         context.exit(1)
-    click.echo(f"{kind} {spec} keeps its promises: {len(every)} checks.")
+    click.echo(f"{kind} {spec}: no broken promise found in {len(every)} checks.")
 
 
 def _load(kind: str, spec: str, device: str) -> object:

@@ -67,7 +67,7 @@ def plugins(form: str) -> None:
 
     from smoothseg.plugins import plugins as installed
 
-    found = installed()
+    found = installed(conflicting=True)
     if form == "json":
         described = [
             {

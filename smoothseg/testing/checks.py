@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import stats
 
+from smoothseg import checks as core
 from smoothseg import noise
 from smoothseg.certificate import Certificate, Verdict
+from smoothseg.errors import DataError, PluginError
 from smoothseg.protocols import Certifier, Dataset, Denoiser, Sample, Segmenter
 from smoothseg.testing.toys import LabelDraw
+from smoothseg.votes import Tally, Votes
 
 __all__ = ["Check", "check_certifier", "check_dataset", "check_denoiser", "check_segmenter", "checks"]
 
 _SIZES = ((24, 40), (33, 47))
 """Image sizes the checks use: one of round numbers, one odd; neither is square."""
 
-_KEY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+_MOST_CALLS = 6
+"""How many of a certifier's draws are singled out, one after the other, to see what each is used for."""
+
+_LEVEL = 0.1
+"""How often a false claim may come from chance at most: what is certified more easily is not tested at any level."""
+
+_SIGMAS = (0.05, 0.25, 1.0)
+"""Noise levels at which a certifier's radii are looked at; its votes are drawn at the second."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +108,13 @@ def check_segmenter(segmenter: Segmenter, *, atol: float = 0.0, device: torch.de
 
 
 def check_certifier(certifier: Certifier) -> None:
-    """Assert the promises of `Certifier` on label maps that always agree and on ones that never do."""
+    """Assert the promises of `Certifier`.
+
+    It is handed label maps that always agree, ones that never do, and ones in which a single draw differs from all
+    others; and counts of every height, each of which must be too rare by chance for the radius it is given. A claim
+    whose counts chance gives in more than a tenth of all images is found; a level that is merely too generous is not:
+    the promise of a certifier is proved, and no test replaces the proof.
+    """
     _run(checks("certifier", certifier))
 
 
@@ -360,6 +379,42 @@ def _certifier(certifier: Certifier) -> tuple[Check, ...]:
             f"certify certified pixels whose labels were drawn uniformly: {wrong} of {height * width}, expected 0"
         )
 
+    def disjoint() -> None:
+        certificate, drawn = agreeing()
+        assert certificate.trials < drawn, (
+            f"all {drawn} samples that certify drew are stated as trials: expected others that select the class"
+        )
+        first = _SingledOut(certifier.samples, (height, width), call=0)
+        certifier.certify(first)  # type: ignore[arg-type]
+        for call in range(min(first.calls, _MOST_CALLS)):
+            draw = _SingledOut(certifier.samples, (height, width), call=call)
+            result = certifier.certify(draw)  # type: ignore[arg-type]
+            # Where the class was selected that no other draw has, this draw selected it and must not test it.
+            tested = int(result.hits[result.prediction == 0].max(initial=0))
+            assert draw.calls < 2 or not tested, (
+                f"a class seen in draw {call + 1} alone was selected and has {tested} hits, expected 0: what selects "
+                "a class must not test it"
+            )
+
+    def backed(sigma: float) -> None:
+        trials = agreeing()[0].trials
+        for hits in _counts(trials, (height, width), alike=certifier.counted == "pattern"):
+            _assert_backed(certifier.decide(hits, trials, sigma=sigma), hits, trials, sigma)
+
+    def radius() -> None:
+        backed(_SIGMAS[1])
+
+    def scales() -> None:
+        for sigma in (_SIGMAS[0], _SIGMAS[2]):
+            backed(sigma)
+            labels = np.broadcast_to(constant, (certifier.samples, height, width))
+            made = certifier.certify(LabelDraw(labels, classes=classes, sigma=sigma))  # type: ignore[arg-type]
+            again = certifier.decide(made.hits, made.trials, sigma=sigma)
+            assert np.isclose(made.radius, again.radius, equal_nan=True), (
+                f"certify at sigma {sigma:g}: expected the radius {again.radius:g} that decide gives for it, got "
+                f"{made.radius:g}"
+            )
+
     def decides() -> None:
         for result in (agreeing()[0], scattered()):
             again = certifier.decide(result.hits, result.trials, sigma=0.25)
@@ -404,26 +459,123 @@ def _certifier(certifier: Certifier) -> tuple[Check, ...]:
             "`smoothseg verify` must come to the stored verdict from the stored counts.",
             decides,
         ),
+        Check(
+            "disjoint",
+            "no sample that selected a class tests it",
+            "A class that is selected for its votes has many of them by chance: tested on the same samples, it passes "
+            "more often than the certificate says.",
+            disjoint,
+        ),
+        Check(
+            "radius",
+            "a radius is given to counts that chance seldom makes",
+            "The radius R says that the class has a probability above Phi(R / sigma). If counts like these are common "
+            "at that probability, they do not show it, and the guarantee is false.",
+            radius,
+        ),
+        Check(
+            "scales",
+            "a radius goes by the sigma of the noise that was drawn",
+            "The same counts under half the noise guarantee half the radius.",
+            scales,
+        ),
     )
 
 
+class _SingledOut:
+    """A draw of two classes in which one call of it gives class 0 alone and every other call class 1 alone.
+
+    calls: how many there were so far. The rest is as in `smoothseg.sampling.Draw`.
+    """
+
+    sigma = _SIGMAS[1]
+
+    def __init__(self, samples: int, size: tuple[int, int], *, call: int) -> None:
+        self.size = size
+        self.calls = 0
+        self.drawn = 0
+        self._samples = samples
+        self._call = call
+
+    def __call__(self, n: int, into: Tally | None = None) -> Tally:
+        if self.drawn + n > self._samples:
+            raise ValueError(
+                f"{self.drawn + n} samples asked for, more than the {self._samples} that `samples` says"
+            )
+        tally = Votes(2, self.size, capacity=n) if into is None else into
+        tally.add(torch.full((n, *self.size), int(self.calls != self._call)))
+        self.calls += 1
+        self.drawn += n
+        return tally
+
+
+def _counts(trials: int, size: tuple[int, int], *, alike: bool) -> Iterator[npt.NDArray[np.int32]]:
+    """Give hits (H, W) of all heights: the same at every pixel, and, unless `alike`, at one pixel of a sure image."""
+    for count in np.unique(np.linspace(trials // 2, trials, 33).round().astype(np.int32)):
+        hits = np.full(size, count, dtype=np.int32)
+        yield hits
+        if not alike:
+            hits = np.full(size, trials, dtype=np.int32)
+            hits[0, 0] = count
+            yield hits
+
+
+def _assert_backed(verdict: Verdict, hits: npt.NDArray[np.int32], trials: int, sigma: float) -> None:
+    """Assert that each certified pixel's hits are seldom at the probability that its radius says is exceeded."""
+    if not verdict.certified.any():
+        return
+    radii = np.broadcast_to(verdict.radius if verdict.radii is None else verdict.radii, hits.shape)
+    counts, claims = hits[verdict.certified], radii[verdict.certified].astype(np.float64)
+    assert np.isfinite(claims).all(), f"a certified pixel has the radius {claims[~np.isfinite(claims)][0]}"
+    # Radii of single precision may be a little below the one they were rounded from.
+    assert verdict.radius <= claims.min() * (1 + 1e-6), (
+        f"the radius of the image, {verdict.radius:g}, is above that of a certified pixel, {claims.min():g}"
+    )
+    probabilities = stats.norm.cdf(claims / sigma)
+    chances = stats.binom.sf(counts - 1, trials, probabilities)
+    worst = int(chances.argmax())
+    assert chances[worst] <= _LEVEL, (
+        f"{counts[worst]} of {trials} hits are certified within {claims[worst]:.4g} at sigma {sigma:g}, which says "
+        f"that the class has a probability above {probabilities[worst]:.4g}; at that probability so many hits come "
+        f"up in {chances[worst]:.0%} of all images, expected at most {_LEVEL:.0%}"
+    )
+
+
+class _Part:
+    """A dataset without samples and classes, but for what is given: to look at one thing that it promises."""
+
+    def __init__(self, **given: Any) -> None:
+        self.keys = given.get("keys", ())
+        self.classes = given.get("classes", ())
+        self.palette = given.get("palette", ())
+        self.ignore = given.get("ignore", 255)
+        self._length = given.get("length", 0)
+
+    def __len__(self) -> int:
+        return int(self._length)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what the core refuses before a run into a broken promise."""
+    try:
+        yield
+    except (PluginError, DataError) as error:
+        raise AssertionError(_first_line(error)) from None
+
+
 def _dataset(dataset: Dataset, samples: int) -> tuple[Check, ...]:
+    part = type(type(dataset).__name__, (_Part,), {})  # the core's messages name the dataset's class
+
     def keys() -> None:
-        assert len(dataset.keys) == len(dataset), (
-            f"keys and len disagree: {len(dataset.keys)} keys, {len(dataset)} samples"
-        )
-        assert len(set(dataset.keys)) == len(dataset.keys), "a key occurs twice"
-        for key in dataset.keys:
-            fit = bool(key) and set(key) <= _KEY
-            assert fit, f"a key is not fit for a file name: {key!r}"
+        with _refusals():
+            core.check_dataset(part(keys=dataset.keys, length=len(dataset)))
 
     def legend() -> None:
-        assert len(dataset.palette) == len(dataset.classes), (
-            f"palette and classes differ in length: {len(dataset.palette)} colours, {len(dataset.classes)} classes"
-        )
-        assert len(dataset.classes) <= dataset.ignore <= 255, (
-            f"ignore must be no class index and at most 255, got {dataset.ignore} with {len(dataset.classes)} classes"
-        )
+        with _refusals():
+            core.check_dataset(
+                part(classes=dataset.classes, palette=dataset.palette, ignore=dataset.ignore),
+            )
 
     @functools.cache
     def first() -> list[Sample]:
@@ -431,15 +583,8 @@ def _dataset(dataset: Dataset, samples: int) -> tuple[Check, ...]:
 
     def images() -> None:
         for index, sample in enumerate(first()):
-            assert sample.key == dataset.keys[index], (
-                f"sample {index} has key {sample.key}, not {dataset.keys[index]}"
-            )
-            assert sample.image.dtype == np.uint8, (
-                f"{sample.key}: expected a uint8 image, got {sample.image.dtype}"
-            )
-            assert sample.image.shape[2:] == (3,), (
-                f"{sample.key}: expected (H, W, 3), got {sample.image.shape}"
-            )
+            with _refusals():
+                core.check_sample(dataclasses.replace(sample, labels=None), dataset.keys[index], dataset)
 
     def deterministic() -> None:
         for index, sample in enumerate(first()):
@@ -455,18 +600,8 @@ def _dataset(dataset: Dataset, samples: int) -> tuple[Check, ...]:
 
     def labels() -> None:
         for sample in first():
-            if sample.labels is None:
-                continue
-            assert sample.labels.dtype == np.uint8, (
-                f"{sample.key}: expected uint8 labels, got {sample.labels.dtype}"
-            )
-            assert sample.labels.shape == sample.image.shape[:2], (
-                f"{sample.key}: labels and image differ in size: {sample.labels.shape}, {sample.image.shape[:2]}"
-            )
-            known = (sample.labels < len(dataset.classes)) | (sample.labels == dataset.ignore)
-            assert known.all(), (
-                f"{sample.key}: a label is neither a class nor ignore: {int(sample.labels[~known][0])}"
-            )
+            with _refusals():
+                core.check_sample(sample, sample.key, dataset)
 
     return (
         _protocol(dataset, Dataset),
