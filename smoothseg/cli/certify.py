@@ -153,10 +153,21 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
             track.note(f"skipped: {problem}")
         jobs = list(prepared.jobs) if running.fresh else runs.remaining(prepared, output)
         if not dry_run:
-            announce(track, prepared, jobs, output, running.batch_size)
-            track.plan(prepared)
             described = configuration.describe(plan, running)
-            with tracking.tracking(running.track, output, name=output.name, config=described) as tracker:
+            with tracking.tracking(
+                running.track,
+                output,
+                name=output.name,
+                config=described,
+                tell=None if running.verbose else track.note,  # it is logged, too
+            ) as tracker:
+
+                def begin() -> None:
+                    if tracker is not None:
+                        tracker.open()
+                    announce(track, prepared, jobs, output, running.batch_size)
+                    track.plan(prepared)
+
                 result = runs.execute(
                     prepared,
                     output,
@@ -166,7 +177,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
                     on_samples=track.samples,
                     on_done=track.done,
                     on_entry=None if tracker is None else _figures(tracker, prepared),
-                    on_open=None if tracker is None else tracker.open,
+                    on_open=begin,
                 )
         else:
             track.stage("measuring the pace")

@@ -146,7 +146,11 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> 
         _stoppable() as stop,
         _reporting(running) as listen,
         tracking.tracking(
-            running.track, outputs.weights.parent, name=running.output.stem, config=describe(training)
+            running.track,
+            outputs.weights.parent,
+            name=running.output.stem,
+            config=describe(training),
+            tell=None if running.verbose or running.quiet else functools.partial(click.echo, err=True),
         ) as tracker,
     ):
         told = [listen]
@@ -154,11 +158,11 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> 
             tracker.open()
             told.append(tracking.steps(tracker))
         result = loop.train(training, running, listen=lambda event: _each(told, event), stop=stop)
-    if isinstance(result, loop.Stopped):
-        without = " without --fresh" if running.fresh else ""
-        raise click.ClickException(
-            f"stopped after {result.step} steps; the same command{without} goes on from there"
-        )
+        if isinstance(result, loop.Stopped):
+            without = " without --fresh" if running.fresh else ""
+            raise click.ClickException(
+                f"stopped after {result.step} steps; the same command{without} goes on from there"
+            )
     click.echo(f"{'already trained' if result.already else 'wrote'}: {result.weights} and {result.card}")
 
 
