@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from smoothseg import option
 from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.files import underscored
 from smoothseg.plan import DEFAULTS, Plan
+from smoothseg.plugins import plugins
 from smoothseg.registry import parse
 
 __all__ = ["KEYS", "Running", "configure", "describe", "running"]
@@ -49,6 +51,8 @@ class Running:
 KEYS: tuple[str, ...] = (*DEFAULTS, "tau", *(field.name for field in dataclasses.fields(Running)))
 """Every key of a configuration file; `tau` is short for the option of every certifier."""
 
+_OF_A_METHOD = ("denoiser", "segmenter", "certifier")
+
 
 def configure(
     file: Mapping[str, Any], given: Mapping[str, Any] | None = None, *, name: str | None = None
@@ -56,7 +60,8 @@ def configure(
     """Return the plan and the way to run it that `file` and the options `given` beside it ask for.
 
     file, given: keys as in `KEYS`, with hyphens or underscores. What is given wins over the file: a denoiser or a
-    segmenter replaces the file's methods, a certifier decides for all of them, a tau is that of every certifier.
+    segmenter replaces that of the file's methods, which must agree in the components that are not given; a certifier
+    decides for all methods, a tau is that of every certifier.
     The file's own tau is for the certifiers that say none. name: begins the default output, `runs/NAME-DIGEST`; the
     dataset's without it.
 
@@ -64,6 +69,7 @@ def configure(
     """
     values, more = _known(file), _known(given or {})
     if "methods" in values and ("denoiser" in more or "segmenter" in more):
+        values |= _shared(values, [kind for kind in _OF_A_METHOD if kind not in more])
         del values["methods"]
     elif "methods" in values and "certifier" in more:
         certifiers = _listed(more["certifier"])
@@ -112,10 +118,32 @@ def describe(plan: Plan, how: Running) -> dict[str, Any]:
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key.replace("-", "_"): value for key, value in values.items()}
+    found = underscored(values)
     for key in found:
         if key not in KEYS:
             raise UnknownNameError.of("option", key, KEYS)
+    return found
+
+
+def _shared(values: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the component of each of `kinds` that all methods of `values` have; raise `ConfigError` if they differ."""
+    found: dict[str, list[Any]] = {}
+    differ = []
+    for kind in kinds:
+        registry, described = plugins()[kind], []
+        for entry in _listed(values["methods"] or []):
+            default = values.get(kind) or DEFAULTS[kind]
+            for spec in _listed(entry.get(kind, default) if isinstance(entry, Mapping) else default):
+                described.append(registry.describe(registry.recipe(spec)))
+        if any(each != described[0] for each in described):
+            differ.append(kind)
+        elif described:
+            found[kind] = described[:1]
+    if differ:
+        raise ConfigError(
+            f"the methods of --config have different {' and '.join(f'{kind}s' for kind in differ)}: "
+            f"give {' and '.join(f'--{kind}' for kind in differ)} too"
+        )
     return found
 
 

@@ -90,6 +90,83 @@ def test_tau_of_a_file_goes_to_its_methods():
     assert taus(file) == [(0.6, None)] * 2
 
 
+METHODS = [
+    {"name": "one", "denoiser": "adm", "segmenter": "vit-adapter", "certifier": "bonferroni:n=200"},
+    {"name": "two", "segmenter": {"name": "vit-adapter"}, "certifier": {"name": "bonferroni", "n": 200}},
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"denoiser": ["dncnn", "adm"]}, {("dncnn", "vit-adapter", 200), ("adm", "vit-adapter", 200)}),
+        ({"denoiser": ["dncnn"], "certifier": ["holm"]}, {("dncnn", "vit-adapter", 100)}),
+        ({"denoiser": ["dncnn"], "segmenter": ["hrnet"]}, {("dncnn", "hrnet", 200)}),
+        ({"denoiser": ["dncnn"], "tau": "0.9"}, {("dncnn", "vit-adapter", 200)}),
+    ],
+)
+def test_a_component_given_leaves_what_the_methods_of_the_file_share(given, expected):
+    file = {"dataset": "streets:count=1", "methods": METHODS, "tau": 0.6}
+    plan, _ = configure(file, given)
+    registries = plugins()
+    assert {
+        (
+            registries["denoiser"].name_of(method.denoiser),
+            registries["segmenter"].name_of(method.segmenter),
+            method.certifier.n,
+        )
+        for method in plan.methods
+    } == expected
+    assert {method.certifier.tau for method in plan.methods} == {float(given.get("tau", 0.6))}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"segmenter": ["hrnet"]}, "different denoisers and certifiers: give --denoiser and --certifier too"),
+        ({"segmenter": ["hrnet"], "certifier": ["holm"]}, "different denoisers: give --denoiser too"),
+        ({"denoiser": ["adm"]}, "different certifiers: give --certifier too"),
+    ],
+)
+def test_a_component_given_is_refused_where_the_methods_of_the_file_differ(given, message):
+    methods = [*METHODS[:1], {**METHODS[1], "denoiser": "identity", "certifier": "bonferroni:n=300"}]
+    with pytest.raises(ConfigError) as caught:
+        configure({"dataset": "streets:count=1", "methods": methods}, given)
+    assert str(caught.value) == f"the methods of --config have {message}"
+
+
+def test_a_printed_configuration_keeps_its_segmenter_beside_another_denoiser(tmp_path):
+    printed = invoke("certify", "--segmenter", "vit-adapter", "--certifier", "naive-pixel", "--print-config")
+    (tmp_path / "c.yaml").write_text(printed.stdout, encoding="utf-8")
+    again = invoke("certify", "--config", tmp_path / "c.yaml", "--denoiser", "dncnn", "--print-config")
+    (before,), (after,) = (yaml.safe_load(each.stdout)["methods"] for each in (printed, again))
+    assert after["denoiser"]["name"] == "dncnn"
+    assert (after["segmenter"], after["certifier"]) == (before["segmenter"], before["certifier"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("seed: 1\nimages: 3\n'seed': 2\n", "configuration FILE, line 3: 'seed' is given twice"),
+        ("dataset: {name: folder,\n root: a, root: b}", "configuration FILE, line 2: 'root' is given twice"),
+        ("batch-size: 3\nbatch_size: 4", "'batch_size' is given twice, with hyphens and with underscores"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(content, encoding="utf-8")
+    for command in (("certify",), ("train", "segmenter")):
+        result = invoke(*command, "--config", path)
+        assert isinstance(result.exception, ConfigError)
+        assert str(result.exception) == message.replace("FILE", str(path))
+
+
+def test_keys_that_are_merged_may_be_given_anew(tmp_path):
+    content = "a:\n  first: &first {<<: {k: 0}, k: 1, l: 2}\nb: {<<: *first, k: 3}\n"
+    (tmp_path / "c.yaml").write_text(content, encoding="utf-8")
+    assert read_yaml(tmp_path / "c.yaml") == {"a": {"first": {"k": 1, "l": 2}}, "b": {"k": 3, "l": 2}}
+
+
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [

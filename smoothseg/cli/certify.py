@@ -110,7 +110,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
 
     Components are given as NAME or NAME:key=value,key=value; `smoothseg components` lists them. A file given with
     --config may hold all of these options, under their names. Those on the command line win: a denoiser or segmenter
-    given there replaces the file's methods, a certifier decides for all of them.
+    given there replaces that of the file's methods, which must agree in the rest; a certifier decides for all of them.
 
     A run is a directory: the same command takes up an interrupted run where it stopped, with the same result.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smoothseg.cli.completion import component
-from smoothseg.files import read_yaml
+from smoothseg.files import read_yaml, underscored
 from smoothseg.training.configuration import (
     DenoiserTraining,
     Running,
@@ -133,7 +133,7 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> 
     from smoothseg.training import loop
     from smoothseg.training.checkpoint import Outputs
 
-    values = {} if config is None else {k.replace("-", "_"): v for k, v in read_yaml(config).items()}
+    values = {} if config is None else underscored(read_yaml(config))
     values |= {key: value for key, value in given.items() if value not in (None, ())}
     names = {field.name for field in dataclasses.fields(Running)}
     running = configure(Running, {key: value for key, value in values.items() if key in names})

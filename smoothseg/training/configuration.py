@@ -18,6 +18,7 @@ import pydantic
 
 from smoothseg import option
 from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.files import underscored
 from smoothseg.plugins import plugins
 
 __all__ = [
@@ -251,7 +252,7 @@ def configure(kind: type[Config], values: Mapping[str, Any]) -> Config:
     Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
     """
     known = {field.name: field for field in dataclasses.fields(kind)}
-    given = {key.replace("-", "_"): value for key, value in values.items()}
+    given = underscored(values)
     for key in given:
         if key not in known:
             raise UnknownNameError.of("training option", key, known, listed="it takes")
