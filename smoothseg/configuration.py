@@ -133,8 +133,8 @@ def _shared(values: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, list[A
         registry, described = plugins()[kind], []
         for entry in _listed(values["methods"] or []):
             default = values.get(kind) or DEFAULTS[kind]
-            for spec in _listed(entry.get(kind, default) if isinstance(entry, Mapping) else default):
-                described.append(registry.describe(registry.recipe(spec)))
+            specs = _listed(entry.get(kind, default) if isinstance(entry, Mapping) else default)
+            described += [registry.describe(registry.recipe(spec)) for spec in specs]
         if any(each != described[0] for each in described):
             differ.append(kind)
         elif described:

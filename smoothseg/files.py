@@ -54,7 +54,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     A key that a mapping has twice is refused: YAML does not allow it, and either value would be a guess.
     """
     try:
-        content = yaml.load(path.read_bytes(), _Loader)  # noqa: S506; a safe one. UTF-8, or UTF-16 with its mark, as some shells write it
+        content = yaml.load(
+            path.read_bytes(), _Loader
+        )  # UTF-8, or UTF-16 with its mark, as some shells write it
     except OSError as error:
         raise ConfigError(f"configuration {path} cannot be read: {error}") from None
     except yaml.YAMLError as error:

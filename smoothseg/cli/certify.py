@@ -138,7 +138,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     import torch
     from rich.console import Console
 
-    from smoothseg import estimates, runs
+    from smoothseg import estimates, logs, runs
     from smoothseg.cli.estimates import announce, show_estimate
     from smoothseg.cli.progress import progress
 
@@ -146,7 +146,11 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     runs.check_directory(output)
     if running.threads is not None:
         torch.set_num_threads(running.threads)
-    with resumable(fresh=running.fresh), progress(verbose=running.verbose, quiet=running.quiet) as track:
+    with (
+        resumable(fresh=running.fresh),
+        progress(verbose=running.verbose, quiet=running.quiet) as track,
+        contextlib.nullcontext() if dry_run else logs.writing(output / "log.txt", held=True),
+    ):
         track.stage("checking components and images")
         prepared = runs.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
