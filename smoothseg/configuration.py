@@ -19,14 +19,14 @@ from smoothseg.plan import DEFAULTS, Plan
 from smoothseg.plugins import plugins
 from smoothseg.registry import parse
 
-__all__ = ["KEYS", "Running", "configure", "describe", "running"]
+__all__ = ["KEYS", "Running", "configure", "describe", "output", "running"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Running:
     """How and where a run is carried out; none of it changes what is certified of an image."""
 
-    output: Path = option(dataclasses.MISSING, "run directory")
+    output: Path | None = option(None, "run directory; none is runs/NAME-DIGEST")
     batch_size: int = option(1, "noise samples at once, at least 1; changes the speed, never a count")
     threads: int | None = option(None, "CPU threads, at least 1; none leaves the number to torch")
     format: Literal["table", "markdown", "latex", "csv", "json"] = option("table", "how to print the result")
@@ -54,16 +54,13 @@ KEYS: tuple[str, ...] = (*DEFAULTS, "tau", *(field.name for field in dataclasses
 _OF_A_METHOD = ("denoiser", "segmenter", "certifier")
 
 
-def configure(
-    file: Mapping[str, Any], given: Mapping[str, Any] | None = None, *, name: str | None = None
-) -> tuple[Plan, Running]:
+def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> tuple[Plan, Running]:
     """Return the plan and the way to run it that `file` and the options `given` beside it ask for.
 
     file, given: keys as in `KEYS`, with hyphens or underscores. What is given wins over the file: a denoiser or a
     segmenter replaces that of the file's methods, which must agree in the components that are not given; a certifier
     decides for all methods, a tau is that of every certifier.
-    The file's own tau is for the certifiers that say none. name: begins the default output, `runs/NAME-DIGEST`; the
-    dataset's without it.
+    The file's own tau is for the certifiers that say none.
 
     Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
     """
@@ -90,11 +87,19 @@ def configure(
         values = _with_tau(values, tau, everywhere=True)
     plan = Plan.of({key: value for key, value in values.items() if key in DEFAULTS})
     how = {key: value for key, value in values.items() if key not in DEFAULTS and value is not None}
-    if "output" not in how:
-        described = plan.describe()
-        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
-        how["output"] = Path("runs") / f"{name or described['dataset']['name']}-{digest}"
     return plan, running(how)
+
+
+def output(plan: Plan, how: Running, *, name: str | None = None) -> Path:
+    """Return the run directory: the one that was asked for, or `runs/NAME-DIGEST` with a digest of the plan.
+
+    name: begins the default; that of the dataset without it.
+    """
+    if how.output is not None:
+        return how.output
+    described = plan.describe()
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
+    return Path("runs") / f"{name or described['dataset']['name']}-{digest}"
 
 
 def running(values: Mapping[str, Any]) -> Running:
@@ -112,9 +117,15 @@ def running(values: Mapping[str, Any]) -> Running:
 
 
 def describe(plan: Plan, how: Running) -> dict[str, Any]:
-    """Return both as plain values; `configure` of them is the same again."""
+    """Return both as plain values; `configure` of them is the same again, but for `fresh`.
+
+    `output` is there if it was asked for. `fresh` never is: a file that removes the run which it made before is not
+    what anybody wants to keep.
+    """
     plain = dataclasses.asdict(how)
-    return {**plan.describe(), **plain, "output": how.output.as_posix(), "track": list(how.track)}
+    del plain["fresh"], plain["output"]
+    place = {} if how.output is None else {"output": how.output.as_posix()}
+    return {**plan.describe(), **place, **plain, "track": list(how.track)}
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smoothseg.metrics import Counts
     from smoothseg.training.loop import Event
 
-__all__ = ["TRACKERS", "Tracker", "Tracking", "certificates", "check", "steps", "tracking"]
+__all__ = ["TRACKERS", "Tracker", "Tracking", "certificates", "check", "chosen", "steps", "tracking"]
 
 _PROJECT = "smoothseg"
 
@@ -99,6 +99,16 @@ def check(names: Iterable[str]) -> None:
             raise UnknownNameError.of("tracker", name, TRACKERS, listed="there are")
         if importlib.util.find_spec(name) is None:
             raise ConfigError(f"--track {name}: {name} is not installed; pip install 'smoothseg[{name}]'")
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Return the trackers that the command line asks for: `names`, or none for the one word `none`.
+
+    Raises `ConfigError` for `none` beside a tracker.
+    """
+    if "none" in names and set(names) != {"none"}:
+        raise ConfigError("--track none means no tracker: give it alone, or leave it out")
+    return [name for name in names if name != "none"]
 
 
 class Tracking:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 
 from smoothseg import schema
 from smoothseg.cli import cli
-from smoothseg.configuration import KEYS, Running, configure, describe
+from smoothseg.configuration import KEYS, Running, configure, describe, output
 from smoothseg.errors import ConfigError, UnknownNameError
 from smoothseg.files import read_yaml, yaml_of
 from smoothseg.plugins import KINDS, plugins
@@ -186,11 +187,23 @@ def test_a_file_that_asks_for_what_there_is_not_is_refused_in_one_line(values, e
 
 
 def test_what_is_described_is_configured_again(tmp_path):
-    plan, how = configure({**BASE, "sigma": [0.1, 0.2], "tau": [0.6, 0.7], "batch_size": 3})
+    file = {**BASE, "sigma": [0.1, 0.2], "tau": [0.6, 0.7], "batch_size": 3, "output": "out"}
+    plan, how = configure(file)
     path = tmp_path / "c.yaml"
     path.write_text(yaml_of(describe(plan, how)), encoding="utf-8")
     assert configure(read_yaml(path)) == (plan, how)
-    assert set(read_yaml(path)) == set(KEYS) - {"denoiser", "segmenter", "certifier", "tau"}
+    assert set(read_yaml(path)) == set(KEYS) - {"denoiser", "segmenter", "certifier", "tau", "fresh"}
+
+
+def test_the_default_output_and_fresh_are_not_described():
+    plan, how = configure({**BASE, "fresh": True})
+    assert how.fresh
+    assert not {"output", "fresh"} & set(describe(plan, how))
+    assert re.fullmatch(r"streets-[0-9a-f]{8}", output(plan, how).name)
+    assert output(plan, how, name="photos").name == output(plan, how).name.replace("streets", "photos")
+    other, how = configure({**BASE, "seed": 1})
+    assert output(other, how) != output(plan, how)
+    assert output(*configure({**BASE, "output": "there"})) == Path("there")
 
 
 @pytest.mark.parametrize("path", [None, ROOT / "examples" / "demo.yaml"])
@@ -201,7 +214,20 @@ def test_a_printed_configuration_is_the_same_run(path, tmp_path):
     file = tmp_path / "printed.yaml"
     file.write_text(printed.stdout, encoding="utf-8")
     assert invoke("certify", "--config", file, "--print-config").stdout == printed.stdout
-    assert yaml.safe_load(printed.stdout)["output"].startswith("runs/")
+    assert "output" not in yaml.safe_load(printed.stdout)
+
+
+def test_the_trackers_of_a_file_can_be_left_out(tmp_path):
+    (tmp_path / "c.yaml").write_text("track: [wandb, mlflow]\n", encoding="utf-8")
+
+    def tracked(*more):
+        result = invoke("certify", "--config", tmp_path / "c.yaml", "--print-config", *more)
+        return yaml.safe_load(result.stdout)["track"] if result.exit_code == 0 else str(result.exception)
+
+    assert tracked() == ["wandb", "mlflow"]
+    assert tracked("--track", "none") == []
+    assert tracked("--track", "tensorboard") == ["tensorboard"]
+    assert tracked("--track", "none", "--track", "wandb").startswith("--track none means no tracker")
 
 
 def test_printing_the_configuration_needs_no_torch_and_leaves_nothing_behind(tmp_path):

@@ -92,8 +92,8 @@ __all__ = ["certify", "resumable"]
 @click.option(
     "--track",
     multiple=True,
-    type=click.Choice(["tensorboard", "wandb", "mlflow"]),
-    help="Tell the figures to an experiment tracker as they come; repeatable.",
+    type=click.Choice(["tensorboard", "wandb", "mlflow", "none"]),
+    help="Tell the figures to an experiment tracker as they come; repeatable. none: to none of the file's.",
 )
 @click.option("--verbose/--no-verbose", "-v", default=None, help="Say what is being done.")
 @click.option("--quiet/--no-quiet", "-q", default=None, help="Print the result and errors alone.")
@@ -103,7 +103,9 @@ __all__ = ["certify", "resumable"]
     help="Check everything, measure the pace, print time, memory and disk, and run nothing.",
 )
 @click.option(
-    "--print-config", is_flag=True, help="Print all of these options as YAML for --config, and run nothing."
+    "--print-config",
+    is_flag=True,
+    help="Print all of these options but --fresh as YAML for --config, and run nothing.",
 )
 def certify(config: Path | None, print_config: bool, dry_run: bool, **options: Any) -> None:
     """Certify the segmentation of a dataset's images.
@@ -126,8 +128,10 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
 
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
     given = {key: value for key, value in given.items() if value not in (None, [])}
+    if "track" in given:
+        given["track"] = tracking.chosen(given["track"])
     file, name = ({}, None) if config is None else (read_yaml(config), config.stem)
-    plan, running = configuration.configure(file, given, name=name)
+    plan, running = configuration.configure(file, given)
     plan.check_weights()  # before torch is imported: a misspelt name is told at once
     if print_config:
         click.echo(yaml_of(configuration.describe(plan, running)), nl=False)
@@ -142,7 +146,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     from smoothseg.cli.estimates import announce, show_estimate
     from smoothseg.cli.progress import progress
 
-    output = running.output
+    output = configuration.output(plan, running, name=name)
     runs.check_directory(output)
     if running.threads is not None:
         torch.set_num_threads(running.threads)

@@ -15,7 +15,9 @@ from click.testing import CliRunner
 from smoothseg import ConfigError, UnknownNameError, weights
 from smoothseg.cli.train import _stoppable, train
 from smoothseg.files import read_yaml
+from smoothseg.registry import parse
 from smoothseg.training import DenoiserTraining, Running, SegmenterTraining, configure
+from smoothseg.training.configuration import describe
 
 _RECIPES = sorted((Path(__file__).resolve().parents[2] / "examples" / "train").glob("*.yaml"))
 
@@ -151,7 +153,7 @@ def test_every_option_has_help_and_the_file_takes_the_same_keys():
     for name, kind in (("segmenter", SegmenterTraining), ("denoiser", DenoiserTraining)):
         fields = {field.name for field in (*dataclasses.fields(kind), *dataclasses.fields(Running))}
         options = {option.name: option for option in train.commands[name].params}
-        assert options.keys() == fields | {"config"}
+        assert options.keys() == fields | {"config", "print_config"}
         assert all(option.help for option in options.values())
 
 
@@ -224,3 +226,32 @@ def test_a_training_is_tracked(tmp_path, monkeypatch):
         for each in told[1:-1]
     )
     assert told[-1] is False
+
+
+@pytest.mark.parametrize("recipe", _RECIPES, ids=lambda path: path.stem)
+def test_a_printed_configuration_is_the_same_training(recipe, tmp_path):
+    kind = "segmenter" if "segmenter" in read_yaml(recipe) else "denoiser"
+    more = ("--output", tmp_path / "out", "--seed", 7, "--fresh", "--track", "wandb", "--dataset", "blocks")
+    printed = _invoke(kind, "--config", recipe, *more, "--print-config")
+    assert printed.exit_code == 0, printed.output
+    values = yaml.safe_load(printed.stdout)
+    assert "fresh" not in values
+    assert (values["seed"], values["track"], values[kind]["name"]) == (
+        7,
+        ["wandb"],
+        parse(read_yaml(recipe)[kind], kind)[0],
+    )
+    file = tmp_path / "printed.yaml"
+    file.write_text(printed.stdout, encoding="utf-8")
+    assert _invoke(kind, "--config", file, "--print-config").stdout == printed.stdout
+    known = SegmenterTraining if kind == "segmenter" else DenoiserTraining
+    names = {field.name for field in dataclasses.fields(Running)}
+
+    def described(options):
+        return describe(configure(known, {key: value for key, value in options.items() if key not in names}))
+
+    written = {key.replace("-", "_"): value for key, value in read_yaml(recipe).items()}
+    assert described(values) == described({**written, "seed": 7, "dataset": "blocks"})
+    without = _invoke(kind, "--config", file, "--track", "none", "--print-config")
+    assert yaml.safe_load(without.stdout)["track"] == []
+    assert not (tmp_path / "out").exists()
