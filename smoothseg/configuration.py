@@ -14,17 +14,19 @@ from typing import Any, Literal
 
 from smoothseg import option
 from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.files import underscored
 from smoothseg.plan import DEFAULTS, Plan
+from smoothseg.plugins import plugins
 from smoothseg.registry import parse
 
-__all__ = ["KEYS", "Running", "configure", "describe", "running"]
+__all__ = ["KEYS", "Running", "configure", "describe", "output", "running"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Running:
     """How and where a run is carried out; none of it changes what is certified of an image."""
 
-    output: Path = option(dataclasses.MISSING, "run directory")
+    output: Path | None = option(None, "run directory; none is runs/NAME-DIGEST")
     batch_size: int = option(1, "noise samples at once, at least 1; changes the speed, never a count")
     threads: int | None = option(None, "CPU threads, at least 1; none leaves the number to torch")
     format: Literal["table", "markdown", "latex", "csv", "json"] = option("table", "how to print the result")
@@ -49,21 +51,22 @@ class Running:
 KEYS: tuple[str, ...] = (*DEFAULTS, "tau", *(field.name for field in dataclasses.fields(Running)))
 """Every key of a configuration file; `tau` is short for the option of every certifier."""
 
+_OF_A_METHOD = ("denoiser", "segmenter", "certifier")
 
-def configure(
-    file: Mapping[str, Any], given: Mapping[str, Any] | None = None, *, name: str | None = None
-) -> tuple[Plan, Running]:
+
+def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> tuple[Plan, Running]:
     """Return the plan and the way to run it that `file` and the options `given` beside it ask for.
 
     file, given: keys as in `KEYS`, with hyphens or underscores. What is given wins over the file: a denoiser or a
-    segmenter replaces the file's methods, a certifier decides for all of them, a tau is that of every certifier.
-    The file's own tau is for the certifiers that say none. name: begins the default output, `runs/NAME-DIGEST`; the
-    dataset's without it.
+    segmenter replaces that of the file's methods, which must agree in the components that are not given; a certifier
+    decides for all methods, a tau is that of every certifier.
+    The file's own tau is for the certifiers that say none.
 
     Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
     """
     values, more = _known(file), _known(given or {})
     if "methods" in values and ("denoiser" in more or "segmenter" in more):
+        values |= _shared(values, [kind for kind in _OF_A_METHOD if kind not in more])
         del values["methods"]
     elif "methods" in values and "certifier" in more:
         certifiers = _listed(more["certifier"])
@@ -84,11 +87,19 @@ def configure(
         values = _with_tau(values, tau, everywhere=True)
     plan = Plan.of({key: value for key, value in values.items() if key in DEFAULTS})
     how = {key: value for key, value in values.items() if key not in DEFAULTS and value is not None}
-    if "output" not in how:
-        described = plan.describe()
-        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
-        how["output"] = Path("runs") / f"{name or described['dataset']['name']}-{digest}"
     return plan, running(how)
+
+
+def output(plan: Plan, how: Running, *, name: str | None = None) -> Path:
+    """Return the run directory: the one that was asked for, or `runs/NAME-DIGEST` with a digest of the plan.
+
+    name: begins the default; that of the dataset without it.
+    """
+    if how.output is not None:
+        return how.output
+    described = plan.describe()
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
+    return Path("runs") / f"{name or described['dataset']['name']}-{digest}"
 
 
 def running(values: Mapping[str, Any]) -> Running:
@@ -106,16 +117,44 @@ def running(values: Mapping[str, Any]) -> Running:
 
 
 def describe(plan: Plan, how: Running) -> dict[str, Any]:
-    """Return both as plain values; `configure` of them is the same again."""
+    """Return both as plain values; `configure` of them is the same again, but for `fresh`.
+
+    `output` is there if it was asked for. `fresh` never is: a file that removes the run which it made before is not
+    what anybody wants to keep.
+    """
     plain = dataclasses.asdict(how)
-    return {**plan.describe(), **plain, "output": how.output.as_posix(), "track": list(how.track)}
+    del plain["fresh"], plain["output"]
+    place = {} if how.output is None else {"output": how.output.as_posix()}
+    return {**plan.describe(), **place, **plain, "track": list(how.track)}
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key.replace("-", "_"): value for key, value in values.items()}
+    found = underscored(values)
     for key in found:
         if key not in KEYS:
             raise UnknownNameError.of("option", key, KEYS)
+    return found
+
+
+def _shared(values: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the component of each of `kinds` that all methods of `values` have; raise `ConfigError` if they differ."""
+    found: dict[str, list[Any]] = {}
+    differ = []
+    for kind in kinds:
+        registry, described = plugins()[kind], []
+        for entry in _listed(values["methods"] or []):
+            default = values.get(kind) or DEFAULTS[kind]
+            specs = _listed(entry.get(kind, default) if isinstance(entry, Mapping) else default)
+            described += [registry.describe(registry.recipe(spec)) for spec in specs]
+        if any(each != described[0] for each in described):
+            differ.append(kind)
+        elif described:
+            found[kind] = described[:1]
+    if differ:
+        raise ConfigError(
+            f"the methods of --config have different {' and '.join(f'{kind}s' for kind in differ)}: "
+            f"give {' and '.join(f'--{kind}' for kind in differ)} too"
+        )
     return found
 
 

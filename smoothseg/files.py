@@ -12,7 +12,7 @@ import yaml
 
 from smoothseg.errors import ConfigError
 
-__all__ = ["read_yaml", "replacing", "write_atomically", "yaml_of"]
+__all__ = ["read_yaml", "replacing", "underscored", "write_atomically", "yaml_of"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -49,9 +49,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file; raise `ConfigError` with file and line if it is not one."""
+    """Return the mapping in a YAML file; raise `ConfigError` with file and line if it is not one.
+
+    A key that a mapping has twice is refused: YAML does not allow it, and either value would be a guess.
+    """
     try:
-        content = yaml.safe_load(path.read_bytes())  # UTF-8, or UTF-16 with its mark, as some shells write it
+        content = yaml.load(
+            path.read_bytes(), _Loader
+        )  # UTF-8, or UTF-16 with its mark, as some shells write it
     except OSError as error:
         raise ConfigError(f"configuration {path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
@@ -63,6 +68,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"configuration {path} must be a mapping of options, got {type(content).__name__}")
     return content
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which takes the last of equal keys without a word, but that it refuses them."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        there = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in there:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"'{key.value}' is given twice", problem_mark=key.start_mark
+                    )
+                there.add((key.tag, key.value))
+        return node
+
+
+def underscored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with underscores for the hyphens of their keys; raise `ConfigError` for one given both ways."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name in found:
+            raise ConfigError(f"'{name}' is given twice, with hyphens and with underscores")
+        found[name] = value
+    return found
 
 
 def yaml_of(values: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import os
 import shlex
 import sys
 import warnings
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from smoothseg import versions
+from smoothseg.errors import RunMismatchError
 
-__all__ = ["begin", "log", "telling", "writing"]
+__all__ = ["log", "settings", "telling", "writing"]
 
 log = logging.getLogger("smoothseg")
 """Where everything is told: stages and certificates as INFO, what is doubtful as WARNING, what ends a run as ERROR."""
@@ -23,10 +25,33 @@ log.addHandler(logging.NullHandler())  # without it Python would print warnings 
 
 
 class _File(logging.FileHandler):
-    """Appends lines with time and level. A log that cannot be written must not end the run that it is about."""
+    """Appends lines with time and level, or holds them until it is `let_go`.
+
+    A log that cannot be written must not end the run that it is about.
+    """
+
+    def __init__(self, path: Path, *, held: bool) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+        self.setFormatter(_Timed("%(asctime)s  %(levelname)-7s  %(message)s"))
+        self._held: list[logging.LogRecord] | None = [] if held else None
+
+    @property
+    def held(self) -> bool:
+        """Whether lines are still held."""
+        return self._held is not None
+
+    def let_go(self) -> None:
+        """Write what was held, and from now on each line as it comes; the folder is made."""
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        lines, self._held = self._held or [], None
+        for line in lines:
+            self.emit(line)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append `record`, or leave it out."""
+        """Hold `record`, append it, or leave it out."""
+        if self._held is not None:
+            self._held.append(record)
+            return
         with contextlib.suppress(OSError):  # from opening the file, which is done with the first line
             super().emit(record)
 
@@ -56,14 +81,25 @@ def telling(handler: logging.Handler) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, *, held: bool = False) -> Iterator[None]:
     """Append to the file `path` what is told while the block runs, Python's warnings, and what ends it.
 
-    The folder is made. Nothing of it enters a result: it may be deleted at any time.
+    It begins with the command and the versions of what computes. The folder is made. Nothing of it enters a result:
+    it may be deleted at any time.
+
+    held: write nothing before a block within this one writes to the same file, which then goes on in it: so that there
+    can be a log of what decides whether there will be a folder at all. If an error comes first, the lines are added
+    to a file that is there already and else forgotten; they are forgotten, too, if the error is that the folder is
+    another run's.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = _File(path, encoding="utf-8", delay=True)
-    handler.setFormatter(_Timed("%(asctime)s  %(levelname)-7s  %(message)s"))
+    for outer in log.handlers:
+        if isinstance(outer, _File) and outer.baseFilename == os.path.abspath(path):
+            outer.let_go()
+            yield
+            return
+    handler = _File(path, held=held)
+    if not held:
+        handler.let_go()
     shown = warnings.showwarning
 
     def show(
@@ -81,12 +117,15 @@ def writing(path: Path) -> Iterator[None]:
         with telling(handler):
             warnings.showwarning = show
             try:
+                _begin()
                 yield
-            except KeyboardInterrupt:
-                log.warning("interrupted")
-                raise
             except BaseException as error:
-                log.error("%s: %s", type(error).__name__, " ".join(str(error).split()))
+                if isinstance(error, KeyboardInterrupt):
+                    log.warning("interrupted")
+                else:
+                    log.error("%s: %s", type(error).__name__, " ".join(str(error).split()))
+                if handler.held and path.is_file() and not isinstance(error, RunMismatchError):
+                    handler.let_go()
                 raise
             finally:
                 warnings.showwarning = shown
@@ -94,8 +133,11 @@ def writing(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def begin(**settings: Any) -> None:
-    """Tell what begins: the command, the versions of what computes, and `settings`."""
+def settings(**values: Any) -> None:
+    """Tell with what it is done."""
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in values.items()))
+
+
+def _begin() -> None:
     log.info("command: %s", shlex.join(sys.argv))
     log.info("%s", ", ".join(f"{name} {version}" for name, version in versions.numerical().items()))
-    log.info("%s", ", ".join(f"{name} {value}" for name, value in settings.items()))

@@ -261,7 +261,7 @@ def execute(
     """
     threads = _open(prepared, directory, fresh=fresh)
     with logs.writing(directory / "log.txt"), _threads(threads):
-        logs.begin(device=devices.describe(prepared.device), threads=threads, batch_size=batch_size)
+        logs.settings(device=devices.describe(prepared.device), threads=threads, batch_size=batch_size)
         for problem in prepared.skipped.values():
             log.warning("skipped: %s", problem)
         if on_open is not None:

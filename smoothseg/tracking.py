@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.logs import log
 
 if TYPE_CHECKING:
     from smoothseg.metrics import Counts
     from smoothseg.training.loop import Event
 
-__all__ = ["TRACKERS", "Tracker", "Tracking", "certificates", "check", "steps", "tracking"]
+__all__ = ["TRACKERS", "Tracker", "Tracking", "certificates", "check", "chosen", "steps", "tracking"]
 
 _PROJECT = "smoothseg"
 
@@ -27,8 +28,8 @@ class Tracker(Protocol):
     def figures(self, values: Mapping[str, float], step: int) -> None:
         """Take finite numbers by name, parts of which are separated by `/`, as they are after `step` steps."""
 
-    def close(self) -> None:
-        """Write what is not written yet."""
+    def close(self, *, failed: bool) -> None:
+        """Write what is not written yet; `failed` says that the run did not come to its end."""
 
 
 class _TensorBoard:
@@ -42,8 +43,8 @@ class _TensorBoard:
         for key, value in values.items():
             self._writer.add_scalar(key, value, step)
 
-    def close(self) -> None:
-        self._writer.close()
+    def close(self, *, failed: bool) -> None:
+        self._writer.close()  # it has no word for how a run ended
 
 
 class _WeightsAndBiases:
@@ -61,8 +62,8 @@ class _WeightsAndBiases:
         # Its own steps must grow, and those of several methods do not: the step is a figure like the others.
         self._run.log({**values, "step": step})
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, *, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
 
 
 class _MLflow:
@@ -70,13 +71,17 @@ class _MLflow:
         self._mlflow: Any = importlib.import_module("mlflow")
         self._mlflow.set_experiment(_PROJECT)
         self._mlflow.start_run(run_name=name)
-        self._mlflow.log_dict(json.loads(json.dumps(config, default=str)), "config.json")
+        try:
+            self._mlflow.log_dict(json.loads(json.dumps(config, default=str)), "config.json")
+        except BaseException:
+            self.close(failed=True)
+            raise
 
     def figures(self, values: Mapping[str, float], step: int) -> None:
         self._mlflow.log_metrics(dict(values), step=step)
 
-    def close(self) -> None:
-        self._mlflow.end_run()
+    def close(self, *, failed: bool) -> None:
+        self._mlflow.end_run("FAILED" if failed else "FINISHED")
 
 
 TRACKERS: Mapping[str, Callable[[Path, str, Mapping[str, Any]], Tracker]] = {
@@ -96,51 +101,108 @@ def check(names: Iterable[str]) -> None:
             raise ConfigError(f"--track {name}: {name} is not installed; pip install 'smoothseg[{name}]'")
 
 
-class Tracking:
-    """Several trackers of one run as one, none of which is there before `open`."""
+def chosen(names: Sequence[str]) -> list[str]:
+    """Return the trackers that the command line asks for: `names`, or none for the one word `none`.
 
-    def __init__(self, names: Sequence[str], directory: Path, name: str, config: Mapping[str, Any]) -> None:
+    Raises `ConfigError` for `none` beside a tracker.
+    """
+    if "none" in names and set(names) != {"none"}:
+        raise ConfigError("--track none means no tracker: give it alone, or leave it out")
+    return [name for name in names if name != "none"]
+
+
+class Tracking:
+    """Several trackers of one run as one, none of which is there before `open`.
+
+    What one of them raises once it is open is told as a warning, and it hears no more: the run goes on.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        directory: Path,
+        name: str,
+        config: Mapping[str, Any],
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self._names = tuple(dict.fromkeys(names))
         self._directory = directory
         self._name = name
         self._config = config
-        self._opened: list[Tracker] = []
+        self._tell = tell
+        self._opened: dict[str, Tracker] = {}
+        self._lost: dict[str, Tracker] = {}
 
     def open(self) -> None:
-        """Begin with every tracker, which may write into the run's directory and ask its server."""
-        for each in self._names[len(self._opened) :]:
-            self._opened.append(TRACKERS[each](self._directory, self._name, self._config))
+        """Begin with every tracker, which may write into the run's directory and ask its server.
+
+        Raises `ConfigError` with the name of one that cannot begin.
+        """
+        for each in self._names:
+            if each not in self._opened and each not in self._lost:
+                try:
+                    self._opened[each] = TRACKERS[each](self._directory, self._name, self._config)
+                except Exception as error:  # trackers raise anything, from their settings to their servers
+                    raise ConfigError(f"--track {each} cannot begin: {_said(error)}") from error
 
     def figures(self, values: Mapping[str, float], step: int) -> None:
         """Pass `values` on."""
-        for tracker in self._opened:
-            tracker.figures(values, step)
+        for name, tracker in list(self._opened.items()):
+            try:
+                tracker.figures(values, step)
+            except Exception as error:
+                self._lost[name] = self._opened.pop(name)
+                self._warn(f"--track {name} failed and is told no more: {_said(error)}")
 
-    def close(self) -> None:
-        """Close those that were opened."""
-        with contextlib.ExitStack() as stack:
-            for tracker in self._opened:
-                stack.callback(tracker.close)
+    def close(self, *, failed: bool = False) -> None:
+        """Close those that were opened; one that failed before, and all if the run `failed`, as failed."""
+        for name, tracker in self._opened.items():
+            try:
+                tracker.close(failed=failed)
+            except Exception as error:
+                self._warn(f"--track {name} failed at the end: {_said(error)}")
+        for tracker in self._lost.values():
+            with contextlib.suppress(Exception):  # that it fails was told
+                tracker.close(failed=True)
+        self._opened, self._lost = {}, {}
+
+    def _warn(self, text: str) -> None:
+        log.warning("%s", text)
+        if self._tell is not None:
+            self._tell(f"Warning: {text}")
+
+
+def _said(error: Exception) -> str:
+    """Return an error of a tracker in one line."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
 
 
 @contextlib.contextmanager
 def tracking(
-    names: Sequence[str], directory: Path, *, name: str, config: Mapping[str, Any]
+    names: Sequence[str],
+    directory: Path,
+    *,
+    name: str,
+    config: Mapping[str, Any],
+    tell: Callable[[str], None] | None = None,
 ) -> Iterator[Tracking | None]:
     """Give what passes figures on to the trackers `names` once it is opened, None without any; close it at the end.
 
     directory: the run's; TensorBoard writes to its folder `tensorboard`, Weights & Biases to `wandb`. name: the run's
-    name. config: what it is run with, as plain values.
+    name. config: what it is run with, as plain values. tell: is told a line when a tracker fails, beside the log. A
+    block that raises, or is interrupted, is a failed run to the trackers.
     """
     check(names)
     if not names:
         yield None
         return
-    made = Tracking(names, directory, name, config)
+    made = Tracking(names, directory, name, config, tell)
     try:
         yield made
-    finally:
-        made.close()
+    except BaseException:
+        made.close(failed=True)
+        raise
+    made.close()
 
 
 def certificates(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 
 from smoothseg import schema
 from smoothseg.cli import cli
-from smoothseg.configuration import KEYS, Running, configure, describe
+from smoothseg.configuration import KEYS, Running, configure, describe, output
 from smoothseg.errors import ConfigError, UnknownNameError
 from smoothseg.files import read_yaml, yaml_of
 from smoothseg.plugins import KINDS, plugins
@@ -90,6 +91,83 @@ def test_tau_of_a_file_goes_to_its_methods():
     assert taus(file) == [(0.6, None)] * 2
 
 
+METHODS = [
+    {"name": "one", "denoiser": "adm", "segmenter": "vit-adapter", "certifier": "bonferroni:n=200"},
+    {"name": "two", "segmenter": {"name": "vit-adapter"}, "certifier": {"name": "bonferroni", "n": 200}},
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"denoiser": ["dncnn", "adm"]}, {("dncnn", "vit-adapter", 200), ("adm", "vit-adapter", 200)}),
+        ({"denoiser": ["dncnn"], "certifier": ["holm"]}, {("dncnn", "vit-adapter", 100)}),
+        ({"denoiser": ["dncnn"], "segmenter": ["hrnet"]}, {("dncnn", "hrnet", 200)}),
+        ({"denoiser": ["dncnn"], "tau": "0.9"}, {("dncnn", "vit-adapter", 200)}),
+    ],
+)
+def test_a_component_given_leaves_what_the_methods_of_the_file_share(given, expected):
+    file = {"dataset": "streets:count=1", "methods": METHODS, "tau": 0.6}
+    plan, _ = configure(file, given)
+    registries = plugins()
+    assert {
+        (
+            registries["denoiser"].name_of(method.denoiser),
+            registries["segmenter"].name_of(method.segmenter),
+            method.certifier.n,
+        )
+        for method in plan.methods
+    } == expected
+    assert {method.certifier.tau for method in plan.methods} == {float(given.get("tau", 0.6))}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"segmenter": ["hrnet"]}, "different denoisers and certifiers: give --denoiser and --certifier too"),
+        ({"segmenter": ["hrnet"], "certifier": ["holm"]}, "different denoisers: give --denoiser too"),
+        ({"denoiser": ["adm"]}, "different certifiers: give --certifier too"),
+    ],
+)
+def test_a_component_given_is_refused_where_the_methods_of_the_file_differ(given, message):
+    methods = [*METHODS[:1], {**METHODS[1], "denoiser": "identity", "certifier": "bonferroni:n=300"}]
+    with pytest.raises(ConfigError) as caught:
+        configure({"dataset": "streets:count=1", "methods": methods}, given)
+    assert str(caught.value) == f"the methods of --config have {message}"
+
+
+def test_a_printed_configuration_keeps_its_segmenter_beside_another_denoiser(tmp_path):
+    printed = invoke("certify", "--segmenter", "vit-adapter", "--certifier", "naive-pixel", "--print-config")
+    (tmp_path / "c.yaml").write_text(printed.stdout, encoding="utf-8")
+    again = invoke("certify", "--config", tmp_path / "c.yaml", "--denoiser", "dncnn", "--print-config")
+    (before,), (after,) = (yaml.safe_load(each.stdout)["methods"] for each in (printed, again))
+    assert after["denoiser"]["name"] == "dncnn"
+    assert (after["segmenter"], after["certifier"]) == (before["segmenter"], before["certifier"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("seed: 1\nimages: 3\n'seed': 2\n", "configuration FILE, line 3: 'seed' is given twice"),
+        ("dataset: {name: folder,\n root: a, root: b}", "configuration FILE, line 2: 'root' is given twice"),
+        ("batch-size: 3\nbatch_size: 4", "'batch_size' is given twice, with hyphens and with underscores"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(content, encoding="utf-8")
+    for command in (("certify",), ("train", "segmenter")):
+        result = invoke(*command, "--config", path)
+        assert isinstance(result.exception, ConfigError)
+        assert str(result.exception) == message.replace("FILE", str(path))
+
+
+def test_keys_that_are_merged_may_be_given_anew(tmp_path):
+    content = "a:\n  first: &first {<<: {k: 0}, k: 1, l: 2}\nb: {<<: *first, k: 3}\n"
+    (tmp_path / "c.yaml").write_text(content, encoding="utf-8")
+    assert read_yaml(tmp_path / "c.yaml") == {"a": {"first": {"k": 1, "l": 2}}, "b": {"k": 3, "l": 2}}
+
+
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
@@ -109,11 +187,23 @@ def test_a_file_that_asks_for_what_there_is_not_is_refused_in_one_line(values, e
 
 
 def test_what_is_described_is_configured_again(tmp_path):
-    plan, how = configure({**BASE, "sigma": [0.1, 0.2], "tau": [0.6, 0.7], "batch_size": 3})
+    file = {**BASE, "sigma": [0.1, 0.2], "tau": [0.6, 0.7], "batch_size": 3, "output": "out"}
+    plan, how = configure(file)
     path = tmp_path / "c.yaml"
     path.write_text(yaml_of(describe(plan, how)), encoding="utf-8")
     assert configure(read_yaml(path)) == (plan, how)
-    assert set(read_yaml(path)) == set(KEYS) - {"denoiser", "segmenter", "certifier", "tau"}
+    assert set(read_yaml(path)) == set(KEYS) - {"denoiser", "segmenter", "certifier", "tau", "fresh"}
+
+
+def test_the_default_output_and_fresh_are_not_described():
+    plan, how = configure({**BASE, "fresh": True})
+    assert how.fresh
+    assert not {"output", "fresh"} & set(describe(plan, how))
+    assert re.fullmatch(r"streets-[0-9a-f]{8}", output(plan, how).name)
+    assert output(plan, how, name="photos").name == output(plan, how).name.replace("streets", "photos")
+    other, how = configure({**BASE, "seed": 1})
+    assert output(other, how) != output(plan, how)
+    assert output(*configure({**BASE, "output": "there"})) == Path("there")
 
 
 @pytest.mark.parametrize("path", [None, ROOT / "examples" / "demo.yaml"])
@@ -124,7 +214,20 @@ def test_a_printed_configuration_is_the_same_run(path, tmp_path):
     file = tmp_path / "printed.yaml"
     file.write_text(printed.stdout, encoding="utf-8")
     assert invoke("certify", "--config", file, "--print-config").stdout == printed.stdout
-    assert yaml.safe_load(printed.stdout)["output"].startswith("runs/")
+    assert "output" not in yaml.safe_load(printed.stdout)
+
+
+def test_the_trackers_of_a_file_can_be_left_out(tmp_path):
+    (tmp_path / "c.yaml").write_text("track: [wandb, mlflow]\n", encoding="utf-8")
+
+    def tracked(*more):
+        result = invoke("certify", "--config", tmp_path / "c.yaml", "--print-config", *more)
+        return yaml.safe_load(result.stdout)["track"] if result.exit_code == 0 else str(result.exception)
+
+    assert tracked() == ["wandb", "mlflow"]
+    assert tracked("--track", "none") == []
+    assert tracked("--track", "tensorboard") == ["tensorboard"]
+    assert tracked("--track", "none", "--track", "wandb").startswith("--track none means no tracker")
 
 
 def test_printing_the_configuration_needs_no_torch_and_leaves_nothing_behind(tmp_path):

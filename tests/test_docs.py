@@ -271,6 +271,7 @@ def check(path, options, page):
         else:
             experiments.read(experiments.find(given["table"], given.get("dataset", "streets")))
     elif path[0] == "train":
+        given.pop("print_config", None)
         values = {key.replace("-", "_"): value for key, value in values.items()} | given
         names = {field.name for field in dataclasses.fields(Running)}
         configure(Running, {key: value for key, value in values.items() if key in names})

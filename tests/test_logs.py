@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from smoothseg import certificate, logs, runs
 from smoothseg.cli import cli
-from smoothseg.errors import ConfigError, DataError
+from smoothseg.errors import ConfigError, DataError, RunMismatchError
 from smoothseg.plan import Plan
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -126,6 +126,63 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path, capsys):
     with logs.writing(tmp_path / "log.txt"):
         logs.log.info("lost")
     assert capsys.readouterr() == ("", "")
+
+
+def log_of(directory):
+    return (directory / "log.txt").read_text(encoding="utf-8")
+
+
+def test_the_log_of_a_command_begins_with_it_and_has_what_was_loaded_and_checked(photos, tmp_path):
+    assert invoke(photos, "--output", tmp_path / "run").exit_code == 0
+    lines = log_of(tmp_path / "run").splitlines()
+    assert all(LINE.fullmatch(line) for line in lines)
+    assert "  command: " in lines[0]
+    order = [
+        "loading the dataset folder",
+        "checking 3 images",
+        "loading the denoiser",
+        "loading the segmenter",
+        "device cpu, threads ",
+        "certified a, identity",
+        "finished",
+    ]
+    found = [next(i for i, line in enumerate(lines) if part in line) for part in order]
+    assert found == sorted(found)
+    assert sum("  command: " in line for line in lines) == sum("finished" in line for line in lines) == 1
+
+
+def test_a_run_that_is_refused_while_it_is_loaded_leaves_nothing_behind(photos, tmp_path):
+    (photos / "images" / "bad.png").write_bytes(b"no image")
+    result = invoke(photos, "--output", tmp_path / "new" / "run")
+    assert isinstance(result.exception, DataError)
+    assert not (tmp_path / "new").exists()
+    assert not isinstance(logs.log.handlers[-1], logging.FileHandler)
+
+
+def test_what_ends_a_run_while_it_is_loaded_again_is_in_its_log(photos, tmp_path):
+    invoke(photos, "--output", tmp_path / "run")
+    before = log_of(tmp_path / "run")
+    (photos / "images" / "bad.png").write_bytes(b"no image")
+    invoke(photos, "--output", tmp_path / "run")
+    added = log_of(tmp_path / "run").removeprefix(before).splitlines()
+    assert "  command: " in added[0]
+    assert any("checking 4 images" in line for line in added)
+    assert "ERROR    DataError: 1 of 4 samples" in added[-1]
+
+
+def test_a_run_of_another_configuration_and_a_dry_run_do_not_touch_the_log(photos, tmp_path):
+    invoke(photos, "--output", tmp_path / "run")
+    before = log_of(tmp_path / "run")
+    other = invoke(photos, "--seed", 5, "--output", tmp_path / "run")
+    assert isinstance(other.exception, RunMismatchError)
+    assert invoke(photos, "--dry-run", "--output", tmp_path / "run").exit_code == 0
+    assert log_of(tmp_path / "run") == before
+
+
+def test_fresh_begins_a_new_log(photos, tmp_path):
+    invoke(photos, "--output", tmp_path / "run")
+    assert invoke(photos, "--fresh", "--output", tmp_path / "run").exit_code == 0
+    assert log_of(tmp_path / "run").count("  command: ") == 1
 
 
 def test_quiet_prints_the_result_and_nothing_else(photos, tmp_path):

@@ -41,10 +41,13 @@ def invoke(photos, output, *more):
 class Recorder:
     def __init__(self):
         self.calls = []
+        self.broken = {}  # what a call raises, by its name
 
     def note(self, name):
         def call(*values, **named):
             self.calls.append((name, values, named))
+            if name in self.broken:
+                raise self.broken[name]
             return types.SimpleNamespace(log=self.note("log"), finish=self.note("finish"))
 
         return call
@@ -83,21 +86,74 @@ def test_weights_and_biases_is_told_the_scores_so_far(photos, tmp_path, fake):
     assert last["identity/sigma-0.2/mean_iou"] == row.certified.mean_iou
     assert last["identity/sigma-0.2/abstained"] == row.certified.abstained
     assert last["identity/sigma-0.2/radius"] == pytest.approx(0.2 * 0.6744897501960817)
-    assert fake.calls[-1][0] == "finish"
+    assert fake.calls[-1] == ("finish", (), {"exit_code": 0})
 
 
 def test_mlflow_is_told_the_same_and_its_run_is_ended_by_an_error_too(photos, tmp_path, fake, monkeypatch):
     assert invoke(photos, tmp_path / "run", "--track", "mlflow").exit_code == 0
     assert [named["step"] for _, named in fake.named("log_metrics")] == [1, 1, 2, 2, 3, 3]
-    assert fake.calls[-1][0] == "end_run"
+    assert fake.calls[-1] == ("end_run", ("FINISHED",), {})
 
     def fail(*arguments, **named):
         raise OSError("no space")
 
     monkeypatch.setattr(results, "write_tables", fail)
     fake.calls.clear()
-    assert isinstance(invoke(photos, tmp_path / "other", "--track", "mlflow").exception, OSError)
-    assert fake.calls[-1][0] == "end_run"
+    result = invoke(photos, tmp_path / "other", "--track", "mlflow", "--track", "wandb")
+    assert isinstance(result.exception, OSError)
+    assert fake.calls[-2:] == [("end_run", ("FAILED",), {}), ("finish", (), {"exit_code": 1})]
+
+
+def test_an_interrupted_run_is_a_failed_one_to_its_trackers(photos, tmp_path, fake):
+    fake.broken["log"] = KeyboardInterrupt()
+    result = invoke(photos, tmp_path / "run", "--track", "wandb", "--track", "mlflow")
+    assert result.exit_code == 130
+    assert fake.calls[-2:] == [("finish", (), {"exit_code": 1}), ("end_run", ("FAILED",), {})]
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(photos, tmp_path, fake, verbose):
+    invoke(photos, tmp_path / "plain")
+    fake.broken["log"] = ConnectionError("no route\nto host")
+    more = ("--verbose",) if verbose else ()
+    result = invoke(photos, tmp_path / "run", "--track", "wandb", "--track", "mlflow", *more)
+    assert result.exit_code == 0, result.output
+    assert len(fake.named("log")) == 1
+    assert len(fake.named("log_metrics")) == 6
+    said = "--track wandb failed and is told no more: ConnectionError: no route"
+    assert " ".join(result.stderr.split()).count(said) == 1
+    log = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+    assert log.count(f"WARNING  {said}\n") == 1
+    assert fake.calls[-2:] == [("end_run", ("FINISHED",), {}), ("finish", (), {"exit_code": 1})]
+    for path in (tmp_path / "plain").rglob("*.npz"):
+        assert (tmp_path / "run" / path.relative_to(tmp_path / "plain")).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [("wandb", "init"), ("mlflow", "set_experiment"), ("mlflow", "start_run"), ("mlflow", "log_dict")],
+)
+def test_a_tracker_that_cannot_begin_is_told_before_any_network_runs(
+    photos, tmp_path, fake, monkeypatch, name, call
+):
+    def run(*arguments, **named):
+        raise AssertionError("a network ran")
+
+    monkeypatch.setattr("smoothseg.base_model.BaseModel.predict", run)
+    fake.broken[call] = ValueError("bad address")
+    result = invoke(photos, tmp_path / "run", "--track", name)
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == f"--track {name} cannot begin: ValueError: bad address"
+    assert not list(tmp_path.rglob("*.npz"))
+    assert (("end_run", ("FAILED",), {}) in fake.calls) == (call == "log_dict")
+
+
+def test_a_tracker_that_fails_at_the_end_is_told_and_the_result_is_printed(photos, tmp_path, fake):
+    fake.broken["finish"] = ConnectionError("gone")
+    result = invoke(photos, tmp_path / "run", "--track", "wandb", "--format", "csv")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("method,")
+    assert "Warning: --track wandb failed at the end: ConnectionError: gone" in result.stderr
 
 
 def test_what_was_there_before_counts_and_is_not_told_again(photos, tmp_path, fake):

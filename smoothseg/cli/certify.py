@@ -92,8 +92,8 @@ __all__ = ["certify", "resumable"]
 @click.option(
     "--track",
     multiple=True,
-    type=click.Choice(["tensorboard", "wandb", "mlflow"]),
-    help="Tell the figures to an experiment tracker as they come; repeatable.",
+    type=click.Choice(["tensorboard", "wandb", "mlflow", "none"]),
+    help="Tell the figures to an experiment tracker as they come; repeatable. none: to none of the file's.",
 )
 @click.option("--verbose/--no-verbose", "-v", default=None, help="Say what is being done.")
 @click.option("--quiet/--no-quiet", "-q", default=None, help="Print the result and errors alone.")
@@ -103,14 +103,16 @@ __all__ = ["certify", "resumable"]
     help="Check everything, measure the pace, print time, memory and disk, and run nothing.",
 )
 @click.option(
-    "--print-config", is_flag=True, help="Print all of these options as YAML for --config, and run nothing."
+    "--print-config",
+    is_flag=True,
+    help="Print all of these options but --fresh as YAML for --config, and run nothing.",
 )
 def certify(config: Path | None, print_config: bool, dry_run: bool, **options: Any) -> None:
     """Certify the segmentation of a dataset's images.
 
     Components are given as NAME or NAME:key=value,key=value; `smoothseg components` lists them. A file given with
     --config may hold all of these options, under their names. Those on the command line win: a denoiser or segmenter
-    given there replaces the file's methods, a certifier decides for all of them.
+    given there replaces that of the file's methods, which must agree in the rest; a certifier decides for all of them.
 
     A run is a directory: the same command takes up an interrupted run where it stopped, with the same result.
 
@@ -126,8 +128,10 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
 
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
     given = {key: value for key, value in given.items() if value not in (None, [])}
+    if "track" in given:
+        given["track"] = tracking.chosen(given["track"])
     file, name = ({}, None) if config is None else (read_yaml(config), config.stem)
-    plan, running = configuration.configure(file, given, name=name)
+    plan, running = configuration.configure(file, given)
     plan.check_weights()  # before torch is imported: a misspelt name is told at once
     if print_config:
         click.echo(yaml_of(configuration.describe(plan, running)), nl=False)
@@ -138,25 +142,40 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     import torch
     from rich.console import Console
 
-    from smoothseg import estimates, runs
+    from smoothseg import estimates, logs, runs
     from smoothseg.cli.estimates import announce, show_estimate
     from smoothseg.cli.progress import progress
 
-    output = running.output
+    output = configuration.output(plan, running, name=name)
     runs.check_directory(output)
     if running.threads is not None:
         torch.set_num_threads(running.threads)
-    with resumable(fresh=running.fresh), progress(verbose=running.verbose, quiet=running.quiet) as track:
+    with (
+        resumable(fresh=running.fresh),
+        progress(verbose=running.verbose, quiet=running.quiet) as track,
+        contextlib.nullcontext() if dry_run else logs.writing(output / "log.txt", held=True),
+    ):
         track.stage("checking components and images")
         prepared = runs.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")
         jobs = list(prepared.jobs) if running.fresh else runs.remaining(prepared, output)
         if not dry_run:
-            announce(track, prepared, jobs, output, running.batch_size)
-            track.plan(prepared)
             described = configuration.describe(plan, running)
-            with tracking.tracking(running.track, output, name=output.name, config=described) as tracker:
+            with tracking.tracking(
+                running.track,
+                output,
+                name=output.name,
+                config=described,
+                tell=None if running.verbose else track.note,  # it is logged, too
+            ) as tracker:
+
+                def begin() -> None:
+                    if tracker is not None:
+                        tracker.open()
+                    announce(track, prepared, jobs, output, running.batch_size)
+                    track.plan(prepared)
+
                 result = runs.execute(
                     prepared,
                     output,
@@ -166,7 +185,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
                     on_samples=track.samples,
                     on_done=track.done,
                     on_entry=None if tracker is None else _figures(tracker, prepared),
-                    on_open=None if tracker is None else tracker.open,
+                    on_open=begin,
                 )
         else:
             track.stage("measuring the pace")

@@ -115,7 +115,7 @@ def reproduce(
     if dry_run:
         return
     output = output or Path("runs") / path.stem
-    from smoothseg import runs
+    from smoothseg import logs, runs
     from smoothseg.cli.certify import resumable
     from smoothseg.cli.estimates import announce
     from smoothseg.cli.progress import progress
@@ -123,7 +123,10 @@ def reproduce(
     runs.check_directory(output)
 
     def run(part: Part, directory: Path) -> None:
-        with progress(verbose=verbose, quiet=quiet) as track:
+        with (
+            progress(verbose=verbose, quiet=quiet) as track,
+            logs.writing(directory / "log.txt", held=True),
+        ):
             track.note(f"run {part.name}")
             prepared = runs.prepare(part.plan, on_download=track.download)
             announce(track, prepared, runs.remaining(prepared, directory), directory, batch_size)

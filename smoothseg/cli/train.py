@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smoothseg.cli.completion import component
-from smoothseg.files import read_yaml
+from smoothseg.files import read_yaml, underscored, yaml_of
 from smoothseg.training.configuration import (
     DenoiserTraining,
     Running,
@@ -24,6 +24,7 @@ from smoothseg.training.configuration import (
     Training,
     configure,
     describe,
+    recipe,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ def _options(*kinds: type[Any]) -> Callable[[Callable[..., None]], Callable[...,
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for field, hint in reversed([pair for kind in kinds for pair in _fields(kind)]):
             command = click.option(*_names(field, hint), **_parameter(field, hint))(command)
+        command = click.option(
+            "--print-config",
+            is_flag=True,
+            help="Print all of these options but --fresh as YAML for --config, and train nothing.",
+        )(command)
         return click.option(
             "--config",
             type=click.Path(dir_okay=False, path_type=Path),
@@ -96,6 +102,9 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     if typing.get_origin(hint) is tuple and typing.get_args(hint)[-1] is Ellipsis:
         inner = typing.get_args(hint)[0]
         literal = typing.get_origin(inner) is typing.Literal
+        if field.name == "track":
+            known["help"] += ". none: to none of the file's"
+            return known | {"type": click.Choice([*typing.get_args(inner), "none"]), "multiple": True}
         return known | {"type": click.Choice(typing.get_args(inner)) if literal else float, "multiple": True}
     if typing.get_origin(hint) is tuple:
         return known | {"type": float, "nargs": 2, "metavar": "LO HI"}
@@ -108,37 +117,44 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
 
 @train.command()
 @_options(SegmenterTraining, Running)
-def segmenter(config: Path | None, **given: Any) -> None:
+def segmenter(config: Path | None, print_config: bool, **given: Any) -> None:
     """Train a segmenter, with Gaussian noise on its images if asked for.
 
     Run the same command again to resume an interrupted run.
     """
-    _train(SegmenterTraining, config, given)
+    _train(SegmenterTraining, config, given, print_config=print_config)
 
 
 @train.command()
 @_options(DenoiserTraining, Running)
-def denoiser(config: Path | None, **given: Any) -> None:
+def denoiser(config: Path | None, print_config: bool, **given: Any) -> None:
     """Train a denoiser on crops under Gaussian noise.
 
     Run the same command again to resume an interrupted run.
     """
-    _train(DenoiserTraining, config, given)
+    _train(DenoiserTraining, config, given, print_config=print_config)
 
 
-def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> None:
-    import torch
-
+def _train(kind: type[Training], config: Path | None, given: dict[str, Any], *, print_config: bool) -> None:
     from smoothseg import tracking
-    from smoothseg.training import loop
-    from smoothseg.training.checkpoint import Outputs
 
-    values = {} if config is None else {k.replace("-", "_"): v for k, v in read_yaml(config).items()}
+    values = {} if config is None else underscored(read_yaml(config))
     values |= {key: value for key, value in given.items() if value not in (None, ())}
+    if given["track"]:
+        values["track"] = tracking.chosen(given["track"])
     names = {field.name for field in dataclasses.fields(Running)}
     running = configure(Running, {key: value for key, value in values.items() if key in names})
     training = configure(kind, {key: value for key, value in values.items() if key not in names})
+    if print_config:
+        click.echo(yaml_of(recipe(training, running)), nl=False)
+        return
     tracking.check(running.track)
+
+    import torch
+
+    from smoothseg.training import loop
+    from smoothseg.training.checkpoint import Outputs
+
     if running.threads is not None:
         torch.set_num_threads(running.threads)
     outputs = Outputs.of(running.output)
@@ -146,7 +162,11 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> 
         _stoppable() as stop,
         _reporting(running) as listen,
         tracking.tracking(
-            running.track, outputs.weights.parent, name=running.output.stem, config=describe(training)
+            running.track,
+            outputs.weights.parent,
+            name=running.output.stem,
+            config=describe(training),
+            tell=None if running.verbose or running.quiet else functools.partial(click.echo, err=True),
         ) as tracker,
     ):
         told = [listen]
@@ -154,11 +174,11 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any]) -> 
             tracker.open()
             told.append(tracking.steps(tracker))
         result = loop.train(training, running, listen=lambda event: _each(told, event), stop=stop)
-    if isinstance(result, loop.Stopped):
-        without = " without --fresh" if running.fresh else ""
-        raise click.ClickException(
-            f"stopped after {result.step} steps; the same command{without} goes on from there"
-        )
+        if isinstance(result, loop.Stopped):
+            without = " without --fresh" if running.fresh else ""
+            raise click.ClickException(
+                f"stopped after {result.step} steps; the same command{without} goes on from there"
+            )
     click.echo(f"{'already trained' if result.already else 'wrote'}: {result.weights} and {result.card}")
 
 

@@ -18,6 +18,7 @@ import pydantic
 
 from smoothseg import option
 from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.files import underscored
 from smoothseg.plugins import plugins
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Training",
     "configure",
     "parse_size",
+    "recipe",
 ]
 
 Spec = str | dict[str, Any]
@@ -251,7 +253,7 @@ def configure(kind: type[Config], values: Mapping[str, Any]) -> Config:
     Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
     """
     known = {field.name: field for field in dataclasses.fields(kind)}
-    given = {key.replace("-", "_"): value for key, value in values.items()}
+    given = underscored(values)
     for key in given:
         if key not in known:
             raise UnknownNameError.of("training option", key, known, listed="it takes")
@@ -268,18 +270,47 @@ def configure(kind: type[Config], values: Mapping[str, Any]) -> Config:
         raise ConfigError(f"{shown}{message[0].lower()}{message[1:]}") from None
 
 
+def recipe(training: Training, running: Running) -> dict[str, Any]:
+    """Return both as plain values; `configure` of them, of each with its own, is the same again, but for `fresh`.
+
+    Components have all their options, as in `smoothseg certify --print-config`. `fresh` is left out: a file that
+    removes the training which it made before is not what anybody wants to keep.
+    """
+    plain = _plain(training)
+    for field in _COMPONENTS:
+        if plain.get(field) is not None:
+            plain[field] = _described(training, field)
+    how = _plain(running)
+    del how["fresh"]
+    return {**plain, **how, "output": running.output.as_posix()}
+
+
 def describe(training: Training) -> dict[str, Any]:
     """Return the configuration as plain values, components with all their options, file paths as `PATH`."""
-    plain = pydantic.TypeAdapter(type(training)).dump_python(training, mode="json")
+    plain = _plain(training)
     if training.initial is not None:
         is_file = Path(training.initial).expanduser().is_file()
         plain["initial"] = "PATH" if is_file else _without_path("initial", training.initial)
-    for field in ("dataset", "validation", "segmenter", "denoiser"):
+    for field in _COMPONENTS:
         if plain.get(field) is not None:
-            registry = plugins()["dataset" if field == "validation" else field]
-            described = registry.describe(registry.recipe(getattr(training, field)))
-            plain[field] = {key: _without_path(key, value) for key, value in described.items()}
+            plain[field] = {
+                key: _without_path(key, value) for key, value in _described(training, field).items()
+            }
     return {"task": training.kind, **plain}
+
+
+_COMPONENTS = ("dataset", "validation", "segmenter", "denoiser")
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    made: dict[str, Any] = pydantic.TypeAdapter(type(value)).dump_python(value, mode="json")
+    return made
+
+
+def _described(training: Training, field: str) -> dict[str, Any]:
+    """Return a component of `training` with all its options."""
+    registry = plugins()["dataset" if field == "validation" else field]
+    return registry.describe(registry.recipe(getattr(training, field)))
 
 
 def _without_path(key: str, value: Any) -> Any:

@@ -108,18 +108,21 @@ def train(
     Everything that can be wrong with the configuration and the first images is raised before the first step:
     `ConfigError`, `DataError`, `PluginError`, and `RunMismatchError` if the output belongs to another training.
     """
-    run = _Run(training, running)
-    finished = run.finished()
-    if finished is not None:
-        return finished
-    with logs.writing(run.outputs.log):
-        logs.begin(
-            device=cards.hardware(run.device),
-            threads=torch.get_num_threads(),
-            output=run.outputs.weights.name,
-        )
-        result = run.go(_logged(listen), stop)
-        log.info("stopped after step %d" if isinstance(result, Stopped) else "finished", *_step_of(result))
+    with logs.writing(Outputs.of(running.output).log, held=True):
+        run = _Run(training, running)
+        finished = run.finished()
+        if finished is not None:
+            return finished
+        with logs.writing(run.outputs.log):
+            logs.settings(
+                device=cards.hardware(run.device),
+                threads=torch.get_num_threads(),
+                output=run.outputs.weights.name,
+            )
+            result = run.go(_logged(listen), stop)
+            log.info(
+                "stopped after step %d" if isinstance(result, Stopped) else "finished", *_step_of(result)
+            )
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import signal
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from click.testing import CliRunner
 from smoothseg import ConfigError, UnknownNameError, weights
 from smoothseg.cli.train import _stoppable, train
 from smoothseg.files import read_yaml
+from smoothseg.registry import parse
 from smoothseg.training import DenoiserTraining, Running, SegmenterTraining, configure
+from smoothseg.training.configuration import describe
 
 _RECIPES = sorted((Path(__file__).resolve().parents[2] / "examples" / "train").glob("*.yaml"))
 
@@ -150,7 +153,7 @@ def test_every_option_has_help_and_the_file_takes_the_same_keys():
     for name, kind in (("segmenter", SegmenterTraining), ("denoiser", DenoiserTraining)):
         fields = {field.name for field in (*dataclasses.fields(kind), *dataclasses.fields(Running))}
         options = {option.name: option for option in train.commands[name].params}
-        assert options.keys() == fields | {"config"}
+        assert options.keys() == fields | {"config", "print_config"}
         assert all(option.help for option in options.values())
 
 
@@ -204,11 +207,12 @@ def test_a_training_is_tracked(tmp_path, monkeypatch):
         def figures(self, values, step):
             told.append((sorted(values), step))
 
-        def close(self):
-            told.append("closed")
+        def close(self, *, failed):
+            told.append(failed)
 
     monkeypatch.setattr("smoothseg.tracking.TRACKERS", {"wandb": Tracker})
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name == "wandb" else find(name))
     arguments = (
         "denoiser", "--dataset", "blocks", "--validation", "blocks:count=2", "--denoiser", "toy", "--steps", 1,
         "--crop", "8x12", "--output", tmp_path / "toy.safetensors", "--track", "wandb",
@@ -221,4 +225,33 @@ def test_a_training_is_tracked(tmp_path, monkeypatch):
         isinstance(each, tuple) and each[0] and str(each[0][0]).startswith("validation/psnr")
         for each in told[1:-1]
     )
-    assert told[-1] == "closed"
+    assert told[-1] is False
+
+
+@pytest.mark.parametrize("recipe", _RECIPES, ids=lambda path: path.stem)
+def test_a_printed_configuration_is_the_same_training(recipe, tmp_path):
+    kind = "segmenter" if "segmenter" in read_yaml(recipe) else "denoiser"
+    more = ("--output", tmp_path / "out", "--seed", 7, "--fresh", "--track", "wandb", "--dataset", "blocks")
+    printed = _invoke(kind, "--config", recipe, *more, "--print-config")
+    assert printed.exit_code == 0, printed.output
+    values = yaml.safe_load(printed.stdout)
+    assert "fresh" not in values
+    assert (values["seed"], values["track"], values[kind]["name"]) == (
+        7,
+        ["wandb"],
+        parse(read_yaml(recipe)[kind], kind)[0],
+    )
+    file = tmp_path / "printed.yaml"
+    file.write_text(printed.stdout, encoding="utf-8")
+    assert _invoke(kind, "--config", file, "--print-config").stdout == printed.stdout
+    known = SegmenterTraining if kind == "segmenter" else DenoiserTraining
+    names = {field.name for field in dataclasses.fields(Running)}
+
+    def described(options):
+        return describe(configure(known, {key: value for key, value in options.items() if key not in names}))
+
+    written = {key.replace("-", "_"): value for key, value in read_yaml(recipe).items()}
+    assert described(values) == described({**written, "seed": 7, "dataset": "blocks"})
+    without = _invoke(kind, "--config", file, "--track", "none", "--print-config")
+    assert yaml.safe_load(without.stdout)["track"] == []
+    assert not (tmp_path / "out").exists()
