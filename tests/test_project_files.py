@@ -143,3 +143,13 @@ def test_every_yaml_file_of_the_repository_can_be_read():
     assert len(paths) > 20
     for path in paths:
         assert read(path), path
+
+
+def test_a_report_of_a_fault_holds_what_the_doctor_says():
+    (bug,) = [read(path) for path in FORMS if path.name == "bug.yml"]
+    asked = "\n".join(str(element["attributes"].get("description", "")) for element in bug["body"])
+    assert re.findall(r"`(smoothseg [^`]+|python [^`]+)`", asked) == ["smoothseg doctor"]
+    install = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    for title in ("Is everything there?", "Troubleshooting"):
+        section = install.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        assert "smoothseg doctor" in section, title
