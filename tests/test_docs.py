@@ -63,6 +63,7 @@ INTERNAL = {
             "files",
             "logs",
             "machine",
+            "options",
         ),
         *("schema", "versions"),
         *(
