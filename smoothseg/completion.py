@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
+from smoothseg.errors import PluginError
 from smoothseg.plugins import plugins
 from smoothseg.registry import Entry
 
@@ -45,11 +46,22 @@ def _options(entry: Entry, before: str, rest: str) -> Iterator[Candidate]:
     key, equals, value = last.partition("=")
     for field in entry.fields:
         if equals and field.name == key:
-            for choice in _choices(field.type):
+            for choice in [*_choices(field.type), *(_weights(entry) if key == "weights" else ())]:
                 if choice.startswith(value):
                     yield Candidate(f"{before}{key}={choice}", field.help)
         elif not equals and field.name not in given and field.name.startswith(key):
             yield Candidate(f"{before}{field.name}=", field.help)
+
+
+def _weights(entry: Entry) -> list[str]:
+    """Return the names of weights that the component's plugin knows; none if its catalogue is broken."""
+    from smoothseg.catalogue import catalogue
+    from smoothseg.weights import package_of
+
+    try:
+        return [each.name for each in catalogue(package_of(entry.recipe)).values() if each.fits(entry.name)]
+    except PluginError:  # a shell has no place for an error
+        return []
 
 
 def _choices(annotation: str) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from smoothseg import option
 from smoothseg.errors import ConfigError, UnknownNameError
 from smoothseg.files import underscored
+from smoothseg.options import HELP
 from smoothseg.plan import DEFAULTS, Plan
 from smoothseg.plugins import plugins
 from smoothseg.registry import parse
@@ -26,18 +27,15 @@ __all__ = ["KEYS", "Running", "configure", "describe", "output", "running"]
 class Running:
     """How and where a run is carried out; none of it changes what is certified of an image."""
 
-    output: Path | None = option(None, "run directory; none is runs/NAME-DIGEST")
-    batch_size: int = option(1, "noise samples at once, at least 1; changes the speed, never a count")
-    threads: int | None = option(None, "CPU threads, at least 1; none leaves the number to torch")
-    format: Literal["table", "markdown", "latex", "csv", "json"] = option("table", "how to print the result")
-    fresh: bool = option(False, "start anew where the directory holds an earlier run")
-    skip_bad: bool = option(False, "leave out images that cannot be used, instead of stopping")
-
-    track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = option(
-        (), "tell the figures to experiment trackers as they come"
-    )
-    verbose: bool = option(False, "say what is being done")
-    quiet: bool = option(False, "print the result and errors alone")
+    output: Path | None = option(None, HELP["output"])
+    batch_size: int = option(1, HELP["batch_size"])
+    threads: int | None = option(None, HELP["threads"])
+    format: Literal["table", "markdown", "latex", "csv", "json"] = option("table", HELP["format"])
+    fresh: bool = option(False, HELP["fresh"])
+    skip_bad: bool = option(False, HELP["skip_bad"])
+    track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = option((), HELP["track"])
+    verbose: bool = option(False, HELP["verbose"])
+    quiet: bool = option(False, HELP["quiet"])
 
     def __post_init__(self) -> None:
         if self.verbose and self.quiet:

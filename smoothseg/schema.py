@@ -10,6 +10,7 @@ import pydantic
 
 from smoothseg import configuration
 from smoothseg.errors import UnknownNameError
+from smoothseg.options import HELP
 from smoothseg.plan import DEFAULTS
 from smoothseg.plugins import KINDS, plugins
 from smoothseg.registry import Entry
@@ -22,18 +23,16 @@ _KINDS_OF_KEYS = {**{kind: kind for kind in KINDS}, "validation": "dataset"}
 
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 
-_PLAN: Mapping[str, tuple[Any, str]] = {
-    "sigma": ({"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 1}]},
-              "noise levels in [0, 1] pixel units"),
-    "scale": (_POSITIVE, "segmenter's input size over the image's"),
-    "convention": ({"enum": ["noise-aware", "paper"]},
-                   "tell the denoiser the noise left after resizing, or the noise before"),
-    "denoise_at": ({"enum": ["scale", "full"]}, "denoise after or before resizing"),
-    "images": ({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}, "certify at most so many images"),
-    "every": ({"type": "integer", "minimum": 1}, "certify every k-th image"),
-    "seed": ({"type": "integer", "minimum": 0}, "seed of the noise"),
-    "device": ({"type": "string"}, "auto, cpu, cuda or cuda:N"),
-}  # fmt: skip
+_PLAN: Mapping[str, Any] = {
+    "sigma": {"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 1}]},
+    "scale": _POSITIVE,
+    "convention": {"enum": ["noise-aware", "paper"]},
+    "denoise_at": {"enum": ["scale", "full"]},
+    "images": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
+    "every": {"type": "integer", "minimum": 1},
+    "seed": {"type": "integer", "minimum": 0},
+    "device": {"type": "string"},
+}
 
 
 def _certify() -> dict[str, Any]:
@@ -41,15 +40,14 @@ def _certify() -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for key in DEFAULTS:
         if key in _PLAN:
-            content, text = _PLAN[key]
-            properties[key] = {"description": text, **content}
+            properties[key] = {"description": HELP[key], **_PLAN[key]}
         elif key == "dataset":
-            properties[key] = _component(key, "images to certify")
+            properties[key] = _component(key, HELP[key])
         elif key != "methods":
             one = {"$ref": f"#/definitions/{key}"}
             several = {"type": "array", "items": one, "minItems": 1}
             properties[key] = {
-                "description": f"a {key}, or several to compare, NAME:key=value,...",
+                "description": HELP[key],
                 "anyOf": [one, several],
             }
     kinds = ("denoiser", "segmenter", "certifier")
@@ -60,12 +58,12 @@ def _certify() -> dict[str, Any]:
         "additionalProperties": False,
     }
     properties["methods"] = {
-        "description": "named combinations, instead of every combination of the components",
+        "description": HELP["methods"],
         "anyOf": [{"type": "array", "items": method, "minItems": 1}, {"type": "null"}],
     }
     share = {"type": "number", "minimum": 0.5, "exclusiveMaximum": 1}
     properties["tau"] = {
-        "description": "probability to exceed, for every certifier that says none; several are tested together",
+        "description": HELP["tau"],
         "anyOf": [
             share,
             {"type": "array", "items": share, "minItems": 1},

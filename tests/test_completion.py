@@ -73,6 +73,17 @@ def test_an_unknown_shell_is_refused():
         ("smoothseg train denoiser --validation cam", {"plain,camvid"}),
         ("smoothseg recertify --certifier ho", {"plain,holm"}),
         ("smoothseg certify --config ex", {"file,ex"}),
+        ("smoothseg check denoiser ad", {"plain,adm"}),
+        ("smoothseg check certifier holm:al", {"plain,alpha="}),
+        ("smoothseg components deno", {"plain,denoiser"}),
+        ("smoothseg components certifier ad", {"plain,adm", "plain,ade20k"}),
+        ("smoothseg schema train-", {"plain,train-segmenter", "plain,train-denoiser"}),
+        ("smoothseg weights fetch adm:weights=256", {"plain,256-uncond"}),
+        ("smoothseg weights list dnc", {"plain,dncnn"}),
+        ("smoothseg weights list adm:", set()),
+        ("smoothseg weights check vit-", {"plain,vit-adapter"}),
+        ("smoothseg weights convert hrn", {"plain,hrnet"}),
+        ("smoothseg datasets check city", {"plain,cityscapes"}),
     ],
 )
 def test_bash_is_answered_with_the_rest_of_the_word(monkeypatch, line, expected):

@@ -20,6 +20,7 @@ from smoothseg.cli import cli
 from smoothseg.configuration import KEYS, Running, configure, describe, output
 from smoothseg.errors import ConfigError, UnknownNameError
 from smoothseg.files import read_yaml, yaml_of
+from smoothseg.options import HELP
 from smoothseg.plugins import KINDS, plugins
 from smoothseg.training.configuration import DenoiserTraining, SegmenterTraining
 from smoothseg.training.configuration import Running as TrainingRunning
@@ -319,6 +320,15 @@ def test_a_schema_describes_every_key():
     for name in schema.FILES:
         for key, content in schema.schema(name)["properties"].items():
             assert content.get("description"), f"{name}: {key}"
+
+
+def test_help_and_schema_say_the_same_of_every_key():
+    assert set(HELP) == set(KEYS)
+    options = {option.name: option.help for option in cli.commands["certify"].params}
+    for key, content in schema.schema("certify")["properties"].items():
+        assert content["description"] == HELP[key]
+        if key != "methods":
+            assert options[key].lower().startswith(HELP[key].lower() + ".")
 
 
 def test_an_unknown_schema_is_told_with_the_nearest():

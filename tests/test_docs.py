@@ -64,6 +64,7 @@ INTERNAL = {
             "loading",
             "logs",
             "machine",
+            "options",
         ),
         *("schema", "versions"),
         *(

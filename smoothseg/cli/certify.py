@@ -12,6 +12,7 @@ import click
 
 from smoothseg.cli.completion import component
 from smoothseg.cli.report import FORMAT_NAMES
+from smoothseg.options import HELP
 
 if TYPE_CHECKING:
     from smoothseg.runs import Prepared
@@ -20,83 +21,83 @@ if TYPE_CHECKING:
 __all__ = ["certify", "resumable"]
 
 
+def _help(key: str, *, default: str = "") -> str:
+    text = HELP[key]
+    shown = text if text.startswith("auto") else f"{text[0].upper()}{text[1:]}"  # auto is a value, not a word
+    return f"{shown}." + (f"  [default: {default}]" if default else "")
+
+
 @click.command()
 @click.option(
     "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML file of options."
 )
 @click.option(
-    "--dataset", shell_complete=component("dataset"), help="Images to certify.  [default: streets:count=4]"
+    "--dataset", shell_complete=component("dataset"), help=_help("dataset", default="streets:count=4")
 )
 @click.option(
     "--denoiser",
     multiple=True,
     shell_complete=component("denoiser"),
-    help="Removes the noise; repeat to compare.  [default: adm]",
+    help=_help("denoiser", default="adm"),
 )
 @click.option(
     "--segmenter",
     multiple=True,
     shell_complete=component("segmenter"),
-    help="Labels the pixels; repeat to compare.  [default: hrnet]",
+    help=_help("segmenter", default="hrnet"),
 )
 @click.option(
     "--certifier",
     multiple=True,
     shell_complete=component("certifier"),
-    help="Votes, tests, abstains; repeat to compare.  [default: holm]",
+    help=_help("certifier", default="holm"),
 )
 @click.option(
     "--tau",
-    help="Probability to exceed, for the certifier; several, as 0.6,0.75,0.9, are tested together.  [default: 0.75]",
+    help=_help("tau", default="0.75"),
 )
-@click.option(
-    "--sigma", multiple=True, type=float, help="Noise in [0,1] pixel units; repeatable.  [default: 0.25]"
-)
-@click.option("--scale", type=float, help="Segmenter's input size over the image's.  [default: 0.5]")
+@click.option("--sigma", multiple=True, type=float, help=_help("sigma", default="0.25"))
+@click.option("--scale", type=float, help=_help("scale", default="0.5"))
 @click.option(
     "--convention",
     type=click.Choice(["noise-aware", "paper"]),
-    help="Tell the denoiser the noise left after resizing, or the noise before.  [default: noise-aware]",
+    help=_help("convention", default="noise-aware"),
 )
 @click.option(
     "--denoise-at",
     type=click.Choice(["scale", "full"]),
-    help="Denoise after or before resizing.  [default: scale]",
+    help=_help("denoise_at", default="scale"),
 )
-@click.option("--images", type=click.IntRange(min=1), help="Certify at most so many images.  [default: all]")
-@click.option("--every", type=click.IntRange(min=1), help="Certify every k-th image.  [default: 1]")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of the noise.  [default: 0]")
-@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
+@click.option("--images", type=click.IntRange(min=1), help=_help("images", default="all"))
+@click.option("--every", type=click.IntRange(min=1), help=_help("every", default="1"))
+@click.option("--seed", type=click.IntRange(min=0), help=_help("seed", default="0"))
+@click.option("--device", help=_help("device", default="auto"))
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    help="Noise samples at once; changes the speed, never a count.  [default: 1]",
+    help=_help("batch_size", default="1"),
 )
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Run directory.  [default: runs/NAME-DIGEST]",
+    help=_help("output", default="runs/NAME-DIGEST"),
 )
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="CPU threads; 1 where others compute too. A run that is taken up again keeps its number.",
+    help=_help("threads"),
 )
-@click.option(
-    "--fresh/--no-fresh", default=None, help="Start anew where the directory holds an earlier run, or go on."
-)
-@click.option(
-    "--skip-bad/--no-skip-bad", default=None, help="Leave out images that cannot be used, or stop at them."
-)
-@click.option("--format", type=click.Choice(FORMAT_NAMES), help="How to print the result.  [default: table]")
+@click.option("--fresh/--no-fresh", default=None, help=_help("fresh"))
+@click.option("--skip-bad/--no-skip-bad", default=None, help=_help("skip_bad"))
+@click.option("--format", type=click.Choice(FORMAT_NAMES), help=_help("format", default="table"))
 @click.option(
     "--track",
     multiple=True,
     type=click.Choice(["tensorboard", "wandb", "mlflow", "none"]),
-    help="Tell the figures to an experiment tracker as they come; repeatable. none: to none of the file's.",
+    help=_help("track") + " none: to none of the file's.",
 )
-@click.option("--verbose/--no-verbose", "-v", default=None, help="Say what is being done.")
-@click.option("--quiet/--no-quiet", "-q", default=None, help="Print the result and errors alone.")
+@click.option("--verbose/--no-verbose", "-v", default=None, help=_help("verbose"))
+@click.option("--quiet/--no-quiet", "-q", default=None, help=_help("quiet"))
 @click.option(
     "--dry-run",
     is_flag=True,

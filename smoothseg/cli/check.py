@@ -7,6 +7,7 @@ import textwrap
 
 import click
 
+from smoothseg.cli.completion import component_of_kind
 from smoothseg.plugins import KINDS
 
 __all__ = ["check"]
@@ -17,7 +18,7 @@ _NAME = 15
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS))
-@click.argument("spec")
+@click.argument("spec", shell_complete=component_of_kind)
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--sigma",

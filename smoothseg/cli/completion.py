@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
 
-__all__ = ["completion", "component"]
+__all__ = ["completion", "component", "component_of_kind", "name", "schema_name"]
 
 _VARIABLE = "_SMOOTHSEG_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -61,15 +61,47 @@ class _Bash(BashComplete):
 add_completion_class(_Bash)
 
 
-def component(kind: str) -> Callable[..., list[CompletionItem]]:
-    """Return what completes an option that takes components of `kind`."""
+def component(*kinds: str) -> Callable[..., list[CompletionItem]]:
+    """Return what completes an option or an argument that takes components of `kinds`."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from smoothseg.completion import candidates
 
-        return [CompletionItem(each.word, help=each.help) for each in candidates(kind, incomplete)]
+        return [
+            CompletionItem(each.word, help=each.help)
+            for kind in kinds
+            for each in candidates(kind, incomplete)
+        ]
 
     return complete
+
+
+def component_of_kind(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete a component of the kind that the argument `kind` before it names."""
+    kind = context.params.get("kind")
+    return component(kind)(context, parameter, incomplete) if kind else []
+
+
+def name(*kinds: str, of_kinds: bool = False) -> Callable[..., list[CompletionItem]]:
+    """Return what completes the plain name of a component of `kinds`; `of_kinds`: or that of a kind."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        if ":" in incomplete:
+            return []
+        names = component(*kinds)(context, parameter, incomplete)
+        also = [CompletionItem(kind) for kind in kinds if of_kinds and kind.startswith(incomplete)]
+        return [*also, *names]
+
+    return complete
+
+
+def schema_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a kind of configuration file."""
+    from smoothseg.schema import FILES
+
+    return [CompletionItem(each) for each in FILES if each.startswith(incomplete)]
 
 
 @click.command()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import click
 
+from smoothseg.cli.completion import name
+from smoothseg.plugins import KINDS
+
 __all__ = ["components", "plugins"]
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=name(*KINDS, of_kinds=True))
 def components(names: tuple[str, ...]) -> None:
     """List denoisers, segmenters, certifiers and datasets with their options.
 
@@ -20,14 +23,13 @@ def components(names: tuple[str, ...]) -> None:
     from rich.text import Text
 
     from smoothseg.errors import UnknownNameError
-    from smoothseg.plugins import KINDS
     from smoothseg.plugins import plugins as installed
 
     registries = installed()
     known = {entry.name for kind in KINDS for entry in registries[kind]} | set(KINDS)
-    for name in names:
-        if name not in known:
-            raise UnknownNameError.of("component or kind", name, known, listed="installed")
+    for given in names:
+        if given not in known:
+            raise UnknownNameError.of("component or kind", given, known, listed="installed")
     console = Console(highlight=False)
     for kind in KINDS:
         entries = [entry for entry in registries[kind] if not names or entry.name in names or kind in names]

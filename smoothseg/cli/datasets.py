@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smoothseg.cli.completion import component
 from smoothseg.cli.progress import counting
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def datasets() -> None:
 
 
 @datasets.command()
-@click.argument("spec")
+@click.argument("spec", shell_complete=component("dataset"))
 @click.option(
     "--format",
     "form",

@@ -6,11 +6,18 @@ import json
 
 import click
 
+from smoothseg.cli.completion import schema_name
+
 __all__ = ["schema"]
 
 
 @click.command()
-@click.argument("name", metavar="[certify|train-segmenter|train-denoiser]", default="certify")
+@click.argument(
+    "name",
+    metavar="[certify|train-segmenter|train-denoiser]",
+    default="certify",
+    shell_complete=schema_name,
+)
 def schema(name: str) -> None:
     """Print the JSON schema of a configuration file.
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smoothseg.cli.completion import component as spec_of
+from smoothseg.cli.completion import name as name_of
 from smoothseg.cli.progress import downloading
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def weights() -> None:
 
 
 @weights.command("list")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=name_of(*_KINDS))
 def list_(names: tuple[str, ...]) -> None:
     """List the weights that denoisers and segmenters know by name.
 
@@ -44,9 +46,9 @@ def list_(names: tuple[str, ...]) -> None:
     from smoothseg.errors import UnknownNameError
 
     known = dict(_catalogues())
-    for name in names:
-        if name not in known:
-            raise UnknownNameError.of("component with weights", name, known, listed="installed")
+    for given in names:
+        if given not in known:
+            raise UnknownNameError.of("component with weights", given, known, listed="installed")
     console = Console(highlight=False)
     for component, entries in known.items():
         if not entries or (names and component not in names):
@@ -71,7 +73,7 @@ def list_(names: tuple[str, ...]) -> None:
 
 
 @weights.command()
-@click.argument("references", nargs=-1, required=True)
+@click.argument("references", nargs=-1, required=True, shell_complete=spec_of(*_KINDS))
 def fetch(references: tuple[str, ...]) -> None:
     """Fetch weights into the cache and verify them.
 
@@ -100,7 +102,7 @@ def fetch(references: tuple[str, ...]) -> None:
 
 
 @weights.command()
-@click.argument("specs", nargs=-1)
+@click.argument("specs", nargs=-1, shell_complete=spec_of(*_KINDS))
 def check(specs: tuple[str, ...]) -> None:
     """Check that weight files are what they should be.
 
@@ -138,7 +140,7 @@ def check(specs: tuple[str, ...]) -> None:
 
 
 @weights.command()
-@click.argument("spec")
+@click.argument("spec", shell_complete=spec_of(*_KINDS))
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--half", is_flag=True, help="Store numbers in half precision: half the size, other results.")
 def convert(spec: str, output: Path, half: bool) -> None:
