@@ -70,7 +70,7 @@ class Track:
         if not self._live and (done == total or self._due()):
             self._console.print(text)
 
-    def count(self, text: str, done: int, total: int, unit: str) -> None:
+    def count(self, text: str, done: int, total: int, unit: str = "images") -> None:
         """Show how many things of one kind are done."""
         elapsed = time.monotonic() - self._started
         speed = f"{done}/{total}  {done / elapsed:.1f} {unit}/s" if elapsed else ""
