@@ -153,6 +153,12 @@ def _devices(system: dict[str, Any], slow: list[str], broken: list[str]) -> tupl
         slow.append(
             "there is an Apple GPU, which smoothseg does not use: its results are tested on CPU and CUDA alone"
         )
+    load = machine.load()
+    if load is not None and threads > 1 and load > cores / 2:
+        slow.append(
+            f"the cores are busy (load {load:.1f} on {cores}); if other programs use them, threads wait for each "
+            "other: --threads 1 is faster"
+        )
     if threads > cores:
         slow.append(
             f"torch uses {threads} threads on {cores} cores, which wait for each other: --threads {cores}"

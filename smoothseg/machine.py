@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-__all__ = ["available_memory", "cores", "free_disk", "peak_memory", "total_memory"]
+__all__ = ["available_memory", "cores", "free_disk", "load", "peak_memory", "total_memory"]
 
 _CGROUP = Path("/sys/fs/cgroup")
 """Where Linux tells a container its limits."""
@@ -24,6 +24,13 @@ def cores() -> int:
         if quota != "max":
             count = min(count, math.ceil(int(quota) / int(period)))
     return max(1, count)
+
+
+def load() -> float | None:
+    """Return how many cores were in use during the last minute, on average; None where nobody tells."""
+    with contextlib.suppress(OSError, AttributeError):
+        return os.getloadavg()[0]
+    return None
 
 
 def total_memory() -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError
@@ -96,6 +97,10 @@ class Registry:
     def entry(self, name: str) -> Entry:
         """Return the entry called `name`, or raise `UnknownNameError` with the nearest name."""
         if name not in self._entries:
+            if self.kind == "dataset" and Path(name).is_dir():
+                raise ConfigError(
+                    f"there is no dataset '{name}', but a folder of that name: folder:root={name}"
+                )
             raise UnknownNameError.of(self.kind, name, self._entries, listed="installed")
         return self._entries[name]
 

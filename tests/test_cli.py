@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from smoothseg import cli as command_line
 from smoothseg.cli import cli
+from smoothseg.errors import ConfigError, DataError
+from smoothseg.plugins import plugins
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -404,3 +406,29 @@ def test_tau_goes_to_the_certifier_of_each_method_of_a_file(photos, tmp_path):
     text = (tmp_path / "one" / "config.yaml").read_text()
     assert "taus: null" in text
     assert "tau: 0.7" in text
+
+
+def test_what_is_hardly_meant_is_remarked(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("smoothseg.machine.load", lambda: 7.5)
+    monkeypatch.setattr("smoothseg.machine.cores", lambda: 2)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    result = CliRunner().invoke(
+        cli,
+        ["certify", "--dataset", f"folder:root={photos / 'images'}", "--denoiser", "identity", "--sigma", "64",
+         "--segmenter", "toy-threshold", "--certifier", "holm:n=60", "--dry-run"],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "the cores are busy (load 7.5 on 2)" in result.stderr
+    assert "sigma 64 is for pixels in 0..1: for 64 of 255 levels give 0.251" in " ".join(
+        result.stderr.split()
+    )
+
+
+def test_a_folder_that_is_given_as_a_dataset_is_told_how(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "b.png").write_bytes(b"")
+    with pytest.raises(ConfigError, match="a folder of that name: folder:root=photos"):
+        plugins()["dataset"].recipe("photos")
+    with pytest.raises(DataError, match=r"b\.png is a file"):
+        plugins()["dataset"].recipe("folder:root=photos/b.png").load()

@@ -85,6 +85,7 @@ def test_torch_that_cannot_be_imported_is_broken(monkeypatch):
 )
 def test_a_number_of_threads_that_does_not_fit_the_cores_is_told(monkeypatch, threads, cores, expected):
     monkeypatch.setattr(machine, "cores", lambda: cores)
+    monkeypatch.setattr(machine, "load", lambda: None)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     notes = [text for text in doctor.examine().slow if "thread" in text]
     assert (notes == []) if expected is None else (len(notes) == 1 and expected in notes[0])
@@ -203,3 +204,11 @@ def test_without_affinity_the_cores_are_counted(monkeypatch):
     monkeypatch.setattr(machine, "_CGROUP", Path("nowhere"))
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert machine.cores() == 6
+
+
+def test_busy_cores_are_told(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    for load, told in ((1.9, True), (0.3, False), (None, False)):
+        monkeypatch.setattr(machine, "load", lambda load=load: load)
+        assert any("the cores are busy" in note for note in doctor.examine().slow) is told

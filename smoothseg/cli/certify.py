@@ -15,6 +15,7 @@ from smoothseg.cli.report import FORMAT_NAMES
 from smoothseg.options import HELP
 
 if TYPE_CHECKING:
+    from smoothseg.plan import Plan
     from smoothseg.runs import Prepared
     from smoothseg.tracking import Tracker
 
@@ -157,6 +158,8 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         contextlib.nullcontext() if dry_run else logs.writing(output / "log.txt", held=True),
     ):
         track.stage("checking components and images")
+        for remark in _remarks(plan, torch.get_num_threads()):
+            track.note(remark)
         prepared = runs.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")
@@ -202,6 +205,17 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     click.echo(f"tables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
+
+
+def _remarks(plan: Plan, threads: int) -> Iterator[str]:
+    """Give what is possible but hardly meant."""
+    from smoothseg import machine
+
+    load, cores = machine.load(), machine.cores()
+    if load is not None and threads > 1 and load > cores / 2:
+        yield f"the cores are busy (load {load:.1f} on {cores}); if other programs use them, --threads 1 is faster"
+    if (sigma := max(plan.sigma)) > 2:
+        yield f"sigma {sigma:g} is for pixels in 0..1: for {sigma:g} of 255 levels give {sigma / 255:.3f}"
 
 
 def _figures(tracker: Tracker, prepared: Prepared) -> Callable[[Mapping[str, Any], bool], None]:
