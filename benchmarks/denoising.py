@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from benchmarks import machine
-from smoothseg import geometry, noise, weights
-from smoothseg.plan import DEFAULTS, Plan
-from smoothseg.plugins import plugins
+from smoothseg import networks, weights
+from smoothseg.components.plugins import plugins
+from smoothseg.runs.plan import DEFAULTS, Plan
+from smoothseg.smoothing import geometry, noise
 
 
 @click.command()
@@ -41,7 +42,7 @@ def main(
     device: str,
 ) -> None:
     """Measure the PSNR of denoisers."""
-    from smoothseg import devices
+    from smoothseg.machine import devices
 
     click.echo(machine.header("benchmarks.denoising") + "\n")
     plan = Plan.of({"dataset": dataset, "images": images, "every": every})
@@ -66,12 +67,12 @@ def main(
             clean = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).to(place)
             height, width = sample.image.shape[:2]
             small = shape.size(height, width)
-            wanted = geometry.resize(clean[None].float() / 255, small)
+            wanted = networks.resize(clean[None].float() / 255, small)
             for values, sigma in zip(found, sigmas, strict=True):
                 noisy = noise.batch(sample.image, sample.key, [0], sigma=sigma, seed=0, device=place)
                 begun = time.perf_counter()
                 got = denoiser.denoise(
-                    geometry.resize(noisy, small), shape.sigma_told(sigma, height, width), seeds=[0]
+                    networks.resize(noisy, small), shape.sigma_told(sigma, height, width), seeds=[0]
                 )
                 spent += time.perf_counter() - begun
                 values.append(-10 * math.log10(float((got.clamp(0, 1) - wanted).square().mean())))

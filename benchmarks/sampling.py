@@ -39,13 +39,14 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import machine
-from smoothseg import geometry, noise, weights
-from smoothseg.base_model import BaseModel
-from smoothseg.geometry import Geometry
-from smoothseg.plugins import plugins
+from smoothseg import weights
+from smoothseg.components.plugins import plugins
 from smoothseg.protocols import Trainable
-from smoothseg.sampling import Draw
-from smoothseg.votes import Votes
+from smoothseg.smoothing import geometry, noise
+from smoothseg.smoothing.base_model import BaseModel
+from smoothseg.smoothing.geometry import Geometry
+from smoothseg.smoothing.sampling import Draw
+from smoothseg.smoothing.votes import Votes
 
 NETWORKS = ("denoiser", "segmenter")
 STAGES = ("noise", "resizing", "denoiser", "segmenter", "upsampling + argmax", "voting")

@@ -30,7 +30,7 @@ import torch
 from scipy.stats import binomtest
 from statsmodels.stats.multitest import multipletests
 
-from smoothseg.votes import Votes
+from smoothseg.smoothing.votes import Votes
 from smoothseg_segcertify import HolmRecipe
 from smoothseg_segcertify import statistics as segcertify
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from smoothseg import certificate as certificates
+from smoothseg.certificates import file
 from smoothseg.report import pictures, previews
 
 KEY = "streets-val-0001"
@@ -34,7 +34,7 @@ def tiles(run: Path) -> list[tuple[str, Image.Image]]:
     noisy = Image.open(previews.noisy_path(run, KEY, SIGMA)).convert("RGB")
     found = [("an image", image), (f"one of the noisy copies that vote: sigma {SIGMA}", noisy)]
     for method, words in METHODS:
-        made = certificates.load(run / "certificates" / method / f"sigma-{SIGMA}" / f"{KEY}.npz")
+        made = file.load(run / "certificates" / method / f"sigma-{SIGMA}" / f"{KEY}.npz")
         coloured = pictures.colourise(made.prediction, palette, abstained=~made.certified)
         right = made.certified & (made.prediction == previews.read_labels(run, KEY))
         found.append((f"{words}: {np.mean(right):.0%} certified, and right", Image.fromarray(coloured)))

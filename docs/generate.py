@@ -16,7 +16,8 @@ from pathlib import Path
 import click
 
 from smoothseg.cli import cli
-from smoothseg.plugins import KINDS, plugins
+from smoothseg.components.discovery import KINDS
+from smoothseg.components.plugins import plugins
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 

@@ -5,7 +5,10 @@ This module is the plugin author's vocabulary, and the short way from Python: `c
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from smoothseg.api import Result, certify, dataset, segmenter
+from smoothseg.certificates.certifier import Certifier, Draw, Tally, Votes
 from smoothseg.errors import (
     ConfigError,
     DataError,
@@ -19,42 +22,52 @@ from smoothseg.errors import (
     VerificationError,
     WeightsError,
 )
-from smoothseg.hookspecs import Register, hookimpl
+from smoothseg.hookspecs import Register, RegisterFunction, hookimpl
 from smoothseg.protocols import (
     PROTOCOL_VERSION,
-    Certifier,
-    Convertible,
     Dataset,
     Denoiser,
     Sample,
     Segmenter,
+    Tracker,
     Trainable,
     option,
 )
+
+if TYPE_CHECKING:
+    from smoothseg.certificates.certificate import Certificate, Verdict
+    from smoothseg.weights import Convertible
 
 __version__ = "0.1.0"
 
 __all__ = [
     "PROTOCOL_VERSION",
+    "Certificate",
     "Certifier",
     "ConfigError",
     "Convertible",
     "DataError",
     "Dataset",
     "Denoiser",
+    "Draw",
     "IncompleteError",
     "NothingCertifiableError",
     "PluginError",
     "Register",
+    "RegisterFunction",
     "Result",
     "RunMismatchError",
     "Sample",
     "Segmenter",
     "SmoothsegError",
+    "Tally",
+    "Tracker",
     "Trainable",
     "UnknownNameError",
     "UserError",
+    "Verdict",
     "VerificationError",
+    "Votes",
     "WeightsError",
     "certify",
     "dataset",
@@ -62,3 +75,16 @@ __all__ = [
     "option",
     "segmenter",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Give what needs numpy, or a catalogue, when it is asked for: `import smoothseg` stays fast."""
+    if name in ("Certificate", "Verdict"):
+        from smoothseg.certificates import certificate
+
+        return getattr(certificate, name)
+    if name == "Convertible":
+        from smoothseg.weights import Convertible
+
+        return Convertible
+    raise AttributeError(f"module 'smoothseg' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The hooks a plugin implements: one a kind of component, and one for commands.
+"""The hooks a plugin implements: one for each kind of component, and those for commands, trackers and schemas.
 
 A plugin is a module named by an entry point in the group `smoothseg`. It marks functions of these names
 with `@smoothseg.hookimpl` and calls the `register` it is handed, once a component:
@@ -20,13 +20,16 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Register", "hookimpl", "hookspec"]
+__all__ = ["Register", "RegisterFunction", "hookimpl", "hookspec"]
 
 hookspec = pluggy.HookspecMarker("smoothseg")
 hookimpl = pluggy.HookimplMarker("smoothseg")
 
 Register = Callable[[str, type[Any]], None]
 """`register(name, recipe)`: offers the frozen dataclass `recipe` under `name` (lower case, digits, hyphens)."""
+
+RegisterFunction = Callable[[str, Callable[..., Any]], None]
+"""`register(name, make)`: offers the function `make` under `name`, likewise."""
 
 
 @hookspec
@@ -52,3 +55,18 @@ def register_datasets(register: Register) -> None:
 @hookspec
 def register_commands(cli: click.Group) -> None:
     """Add click commands to `cli`, the `smoothseg` group."""
+
+
+@hookspec
+def register_trackers(register: RegisterFunction) -> None:
+    """Offer experiment trackers for `--track NAME`.
+
+    `make(directory, name, config)` begins a run with the tracker and returns a `smoothseg.Tracker`. If it has an
+    attribute `check`, that is called first, without arguments, before anything runs; it raises `ConfigError` if the
+    tracker cannot work, for instance because its package is not installed.
+    """
+
+
+@hookspec
+def register_schemas(register: RegisterFunction) -> None:
+    """Offer JSON schemas of the YAML files that the plugin's commands read; `make()` returns one, a mapping."""

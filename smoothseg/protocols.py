@@ -1,8 +1,10 @@
-"""What a denoiser, a segmenter, a certifier and a dataset promise, and the recipes that name them.
+"""What a denoiser, a segmenter and a dataset promise, and the recipes that name them.
 
 A *recipe* is a frozen dataclass with typed fields and defaults. Its fields are the options of the component
 on the command line (`adm:steps=multi,weights=path.safetensors`), in YAML and in Python; `asdict` of it is the
 provenance of a result; its `load` is where torch and weights enter. A *component* is what `load` returns.
+
+The fourth kind, the certifier, makes certificates, and its promise stands beside them: `certificates/certifier.py`.
 """
 
 from __future__ import annotations
@@ -16,23 +18,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from smoothseg.certificate import Certificate, Verdict
-    from smoothseg.sampling import Draw
-    from smoothseg.weights import Weights
-
 __all__ = [
     "PROTOCOL_VERSION",
-    "Certifier",
-    "Convertible",
     "Dataset",
     "Denoiser",
     "Sample",
     "Segmenter",
+    "Tracker",
     "Trainable",
     "option",
 ]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised when a protocol or hook below changes in a way that a plugin must follow."""
 
 
@@ -70,7 +67,7 @@ class Denoiser(Protocol):
             any H and W.
         sigma: in [0, 1] pixel units. A network that works on [-1, 1] doubles it inside its own plugin.
         seeds: B integers of up to 128 bits, the only source of randomness for a denoiser that draws
-            (see `smoothseg.noise.standard_normal`).
+            (see `smoothseg.networks.standard_normal`).
 
         Row i of the result depends on row i of `noisy` and on `seeds[i]` alone, whatever B is.
         """
@@ -95,47 +92,6 @@ class Segmenter(Protocol):
             any H and W. Normalisation, padding and sliding windows are the segmenter's own business.
 
         Row i of the result depends on row i of `images` alone, whatever B is.
-        """
-
-
-@runtime_checkable
-class Certifier(Protocol):
-    """Decides per pixel between a class and abstention, from votes over noise samples.
-
-    The promise of `certify` is the plugin's to state, for instance "with probability at least 1 - alpha every
-    certified pixel of this image has its class as the smoothed model's, within the radius".
-
-    Where the promise allows some certified pixels of an image to be wrong, the recipe says how many: `tolerates`.
-    """
-
-    @property
-    def samples(self) -> int:
-        """How many noise samples `certify` draws at most for an image; used to estimate time."""
-
-    @property
-    def counted(self) -> str:
-        """What a hit is: `pixel`, the pixel's class was seen, or `pattern`, the whole label map was seen.
-
-        Counts of one kind say nothing about the other: `verify` and `recertify` refuse to mix them.
-        """
-
-    def check(self, pixels: int) -> None:
-        """Raise `NothingCertifiableError` if no pixel of an image of so many pixels could ever be certified."""
-
-    def certify(self, draw: Draw) -> Certificate:
-        """Return the certificate of one image.
-
-        draw: `draw(n)` gives the votes of the next n fresh noise samples, never one seen before, so that
-            what is selected on one draw is tested on an independent one. `draw.sigma` is the noise's
-            standard deviation.
-        """
-
-    def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
-        """Return which pixels are certified, and the radius, from the counts alone.
-
-        hits: (H, W), how often the predicted class was seen in `trials` independent samples.
-
-        `certify` uses it, and `smoothseg verify` runs it again on the stored counts.
         """
 
 
@@ -187,12 +143,11 @@ class Trainable(Protocol):
         """Return the untrained network; `classes` are the dataset's for a segmenter, None for a denoiser."""
 
 
-@runtime_checkable
-class Convertible(Protocol):
-    """A segmenter's or denoiser's recipe whose weight file `smoothseg weights convert` can write anew."""
+class Tracker(Protocol):
+    """Takes the figures of one run, for an experiment tracker."""
 
-    def converted(self) -> Weights:
-        """Return the content of the weight file in the network's own keys, with its name, config and classes.
+    def figures(self, values: Mapping[str, float], step: int) -> None:
+        """Take finite numbers by name, parts of which are separated by `/`, as they are after `step` steps."""
 
-        The file was loaded strictly. What `smoothseg.weights.save` writes of it, the recipe's `load` takes back.
-        """
+    def close(self, *, failed: bool) -> None:
+        """Write what is not written yet; `failed` says that the run did not come to its end."""

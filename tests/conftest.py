@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothseg import noise
-from smoothseg.plugins import plugins
+from smoothseg import networks
+from smoothseg.components.plugins import plugins
 from smoothseg.testing import ThresholdSegmenter
 
 
@@ -33,7 +33,7 @@ class Blur:
     digests = {"blur.bin": "0" * 64}  # noqa: RUF012
 
     def denoise(self, noisy, sigma, *, seeds):
-        return 0.5 * (noisy + noisy.mean(dim=3, keepdim=True)) + 0.05 * noise.standard_normal(
+        return 0.5 * (noisy + noisy.mean(dim=3, keepdim=True)) + 0.05 * networks.standard_normal(
             seeds, noisy.shape[1:]
         )
 

@@ -27,7 +27,7 @@ EXAMPLE = ROOT / "examples" / "plugins" / "smoothseg-tv"
 HEAVY = ("torch", "skimage")
 """Packages of whose folders the fresh environment has the use."""
 
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "smoothseg", "plugins", "examples/paper")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "smoothseg", "plugins")
 """What a wheel is made of."""
 
 MOVED = "smoothseg_segcertify"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import smoothseg
 
 if TYPE_CHECKING:
-    from smoothseg.pairs import Paired
+    from smoothseg.data import Paired
 
 __all__ = ["Ade20kRecipe"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg.pairs import Origin, Paired, complete, matched
+from smoothseg.data import Origin, Paired, complete, matched
 from smoothseg_ade20k.legend import CLASSES, PALETTE
 
 __all__ = ["IDS", "IGNORE", "load"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smoothseg.palettes import Colour
+from smoothseg.data import Colour
 
 __all__ = ["CLASSES", "PALETTE"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from smoothseg import ConfigError, fitting, geometry, noise
+from smoothseg import ConfigError, networks
 from smoothseg.weights import Weights, check_network, digest, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_adm import checkpoint, diffusion, fit
@@ -59,14 +59,14 @@ class ADMDenoiser:
         antialias = self._recipe.antialias
         # `direct` takes the timestep of the image's own sigma, whatever resizing leaves of it, as was published
         direct = self._recipe.timestep == "direct"
-        left = sigma if direct else geometry.sigma_left(sigma, size, inner, antialias=antialias)
+        left = sigma if direct else networks.sigma_left(sigma, size, inner, antialias=antialias)
 
         def estimate(rows: list[int]) -> torch.Tensor:
-            fitted = geometry.resize(noisy[rows], inner, antialias=antialias)
+            fitted = networks.resize(noisy[rows], inner, antialias=antialias)
             clean = self._estimate(fitted, left, [seeds[i] for i in rows])
-            return geometry.resize(clean, size, antialias=antialias)
+            return networks.resize(clean, size, antialias=antialias)
 
-        return fitting.in_rows(estimate, len(noisy), rows=self._recipe.rows)
+        return networks.in_rows(estimate, len(noisy), rows=self._recipe.rows)
 
     def _estimate(self, noisy: torch.Tensor, sigma: float, seeds: Sequence[int]) -> torch.Tensor:
         """Return the clean estimate of `rows` images at their own size."""
@@ -78,8 +78,8 @@ class ADMDenoiser:
             return (diffusion.start(scaled, level, self._network_at(scaled, timestep)) + 1) / 2
 
         def draw(at: int) -> torch.Tensor:
-            own = [noise.seeds(seed, _NETWORK, [at], purpose="ancestral")[0] for seed in seeds]
-            return noise.standard_normal(own, tuple(scaled.shape[1:]), device=scaled.device)
+            own = [networks.seeds(seed, _NETWORK, [at], purpose="ancestral")[0] for seed in seeds]
+            return networks.standard_normal(own, tuple(scaled.shape[1:]), device=scaled.device)
 
         # the published chain: an image with the noise of timestep t takes its first step from t - 1
         first = max(math.ceil(timestep) - 1, 0)
@@ -96,7 +96,7 @@ class ADMDenoiser:
 
         if recipe.fit == "tile":
             return fit.tiles(network, scaled, tile=recipe.tile, overlap=recipe.overlap, multiple=multiple)
-        return fitting.padded(network, scaled, multiple).float()
+        return networks.padded(network, scaled, multiple).float()
 
 
 def load(recipe: ADMRecipe, device: torch.device | str) -> ADMDenoiser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from smoothseg.fitting import Network, padded
+from smoothseg.networks import Network, padded
 
 __all__ = ["tiles"]
 

@@ -12,7 +12,7 @@ from diffusers import UNet2DModel
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import nn
 
-from smoothseg.fitting import padded
+from smoothseg.networks import padded
 from smoothseg_adm import diffusion
 from smoothseg_adm.architecture import Architecture
 from smoothseg_adm.schedule import LINEAR

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from smoothseg import DataError
-from smoothseg.pairs import KEY, Found, Origin, Pair, Paired, checked, complete, lines, matched
+from smoothseg.data import KEY, Found, Origin, Pair, Paired, checked, complete, lines, matched
 
 __all__ = ["CLASSES", "IGNORE", "PALETTE", "load"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg.class_names import CITYSCAPES, CITYSCAPES_IDS
-from smoothseg.pairs import Origin, Paired, complete, form, matched, thinned
-from smoothseg.palettes import CITYSCAPES as PALETTE
+from smoothseg.data import Origin, Paired, complete, form, matched, thinned
+from smoothseg.data.class_names import CITYSCAPES, CITYSCAPES_IDS
+from smoothseg.data.palettes import CITYSCAPES as PALETTE
 
 __all__ = ["IGNORE", "load"]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg.pairs import Origin, Paired, complete, form, matched
-from smoothseg.palettes import palette
+from smoothseg.data import Origin, Paired, complete, form, matched, palette
 from smoothseg_coco_stuff.legend import CLASSES, IDS
 
 __all__ = ["IGNORE", "load"]
@@ -30,7 +29,7 @@ def load(root: str | Path | None, split: str, *, labels: str = "auto") -> Paired
 
     The arguments are those of `CocoStuffRecipe`. Keys are the names of the images without suffix. Labels are 0..170;
     255 is ignored. The authors published no colours that would not depend on a random generator, so these are
-    `smoothseg.palettes`'. Raises `DataError` for a folder that is missing, `IncompleteError` for missing files.
+    `smoothseg.data.palettes`'. Raises `DataError` for a folder that is missing, `IncompleteError` for missing files.
     """
     folder = _ORIGIN.folder(root)
     name = f"{split}2017"

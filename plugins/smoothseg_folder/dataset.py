@@ -1,13 +1,13 @@
 """Which images a folder holds, in which order, under which keys, and which label map belongs to each.
 
-**Images** are the files with a suffix of `smoothseg.images.SUFFIXES`, in upper or lower case. Files and folders
+**Images** are the files with a suffix of `smoothseg.data.images.SUFFIXES`, in upper or lower case. Files and folders
 whose name begins with a dot are left out, and so is the folder of the labels where it lies inside that of the
 images. Links to folders are not followed.
 
 **Order**: by relative path without suffix, part by part; runs of digits compare by value (`frame2` before
 `frame10`), everything else by code point.
 
-**Key**: of the relative path, see `smoothseg.pairs.key_of`. Two images of one key are an error, never renamed.
+**Key**: of the relative path, see `smoothseg.data.pairs.key_of`. Two images of one key are an error, never renamed.
 
 **Label map**: the file in the folder of the labels with the image's relative path, whatever the suffixes.
 """
@@ -20,9 +20,7 @@ import re
 from pathlib import Path
 
 from smoothseg import ConfigError, DataError, IncompleteError, Sample
-from smoothseg.images import SUFFIXES, read_image, read_labels
-from smoothseg.pairs import key_of
-from smoothseg.palettes import Colour
+from smoothseg.data import SUFFIXES, Colour, key_of, read_image, read_labels
 from smoothseg_folder import legend
 from smoothseg_folder.legend import Legend
 

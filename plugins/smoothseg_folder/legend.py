@@ -14,7 +14,7 @@ such mappings.
     - traffic light: [250, 170, 30]
 
 The order is the order of the label indices. Colours are 0..255 and given for all classes or for none, in which
-case `smoothseg.palettes` makes them.
+case `smoothseg.data.palettes` makes them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 import yaml
 
 from smoothseg import DataError
-from smoothseg.palettes import Colour, palette
+from smoothseg.data import Colour, palette
 
 __all__ = ["Legend", "read"]
 

@@ -19,13 +19,13 @@ from collections.abc import Mapping
 
 import torch
 
-from smoothseg import WeightsError, fitting
+from smoothseg import WeightsError, networks
 
 __all__ = ["renamed"]
 
 _WRAPPER = "model."
 _CLASS_WEIGHTS = "loss.criterion.weight"
-_NORMALISATION = {"mean": fitting.IMAGENET_MEAN, "std": fitting.IMAGENET_STD}
+_NORMALISATION = {"mean": networks.IMAGENET_MEAN, "std": networks.IMAGENET_STD}
 """Tensors of the training wrapper that are no part of the network, (1, 3, 1, 1), and what they must hold."""
 
 _TOLERANCE = 1e-3

@@ -17,7 +17,7 @@ from timm.models.hrnet import HighResolutionModule, HighResolutionNet
 from torch import nn
 from torch.nn import functional
 
-from smoothseg import fitting
+from smoothseg import networks
 from smoothseg_hrnet.config import channels, checked
 
 __all__ = ["MULTIPLE", "HRNet"]
@@ -61,7 +61,7 @@ class HRNet(HighResolutionNet):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the scores (B, C, H/4, W/4), halves rounded up twice, of RGB images (B, 3, H, W) about [0, 1]."""
-        normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+        normalised = networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
         return self.aligned(normalised)
 
     def aligned(self, normalised: torch.Tensor) -> torch.Tensor:
@@ -70,8 +70,8 @@ class HRNet(HighResolutionNet):
         A side of 45 pixels halves to 23: interpolated back to 45, what the coarse branch has seen drifts by up to a
         pixel along the image, and by more from branch to branch. Networks trained on crops of even sizes never met it.
         """
-        fitted = fitting.pad(normalised, MULTIPLE)
-        return fitting.cropped(self.scores(fitted), fitted.shape[-2:], normalised.shape[-2:])
+        fitted = networks.pad(normalised, MULTIPLE)
+        return networks.cropped(self.scores(fitted), fitted.shape[-2:], normalised.shape[-2:])
 
     def scores(self, normalised: torch.Tensor) -> torch.Tensor:
         """Return the scores of RGB images with ImageNet's mean and standard deviation taken out, as published."""

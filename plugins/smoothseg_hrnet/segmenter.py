@@ -9,7 +9,8 @@ from typing import Any, Literal, final
 
 import torch
 
-from smoothseg import ConfigError, WeightsError, class_names, fitting
+from smoothseg import ConfigError, WeightsError, networks
+from smoothseg.data import class_names
 from smoothseg.weights import Weights, digest, load_state, own_classes
 from smoothseg.weights import load as load_weights
 from smoothseg_hrnet import layouts
@@ -48,7 +49,7 @@ class HRNetSegmenter:
         self._fit = fit
         self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         # every batch norm of this network stands right behind the convolution that feeds it, and nothing else
-        fitting.fold_batch_norms(network.eval())
+        networks.fold_batch_norms(network.eval())
         network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
         self._network = network.requires_grad_(False)
         self._classes = classes
@@ -67,10 +68,10 @@ class HRNetSegmenter:
     @torch.inference_mode()
     def segment(self, images: torch.Tensor) -> torch.Tensor:
         """Return float32 scores at a quarter of the resolution; see `smoothseg.Segmenter.segment`."""
-        return fitting.in_rows(lambda rows: self._scores(images[rows]), len(images))
+        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
 
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
-        normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+        normalised = networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
         fitted = normalised.to(self._dtype).contiguous(memory_format=torch.channels_last)
         scores = self._network.scores(fitted) if self._fit == "none" else self._network.aligned(fitted)
         return scores.float()

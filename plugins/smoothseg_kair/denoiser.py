@@ -8,7 +8,7 @@ from typing import Literal, final
 
 import torch
 
-from smoothseg import fitting
+from smoothseg import networks
 from smoothseg.weights import Weights
 from smoothseg.weights import load as load_weights
 from smoothseg_kair import checkpoint
@@ -42,7 +42,7 @@ class ConvolutionalDenoiser:
         device: torch.device | str,
     ) -> None:
         # the layers are a chain: a convolution feeds nothing but what stands behind it
-        fitting.fold_batch_norms(network.eval())
+        networks.fold_batch_norms(network.eval())
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         network.to(device, dtype).to(memory_format=torch.channels_last)
         self._network = network.requires_grad_(False)
@@ -67,7 +67,7 @@ class ConvolutionalDenoiser:
             clean: torch.Tensor = self._network(noisy[rows], level)
             return clean.clamp(0, 1)
 
-        return fitting.in_rows(estimate, len(noisy))
+        return networks.in_rows(estimate, len(noisy))
 
 
 def dncnn(reference: str, *, precision: Precision, device: torch.device | str) -> ConvolutionalDenoiser:

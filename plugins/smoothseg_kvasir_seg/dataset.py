@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from smoothseg import DataError
-from smoothseg.images import Pixels, read_image
-from smoothseg.pairs import Origin, Pair, Paired, complete, listed, matched
-from smoothseg.palettes import palette
+from smoothseg.data import Origin, Pair, Paired, Pixels, complete, listed, matched, palette, read_image
 
 __all__ = ["CLASSES", "IGNORE", "MIDWAY", "load", "read_mask"]
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from smoothseg import ConfigError, UnknownNameError, class_names, palettes
+from smoothseg import ConfigError, UnknownNameError
+from smoothseg.data import class_names, palettes
 from smoothseg_mmseg.library import blaming
 
 __all__ = ["NetworkConfig", "classes", "find", "published", "read", "shipped"]

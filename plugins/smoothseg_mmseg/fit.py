@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from smoothseg import ConfigError, SmoothsegError, fitting
+from smoothseg import ConfigError, SmoothsegError, networks
 from smoothseg_mmseg.library import first_line
 
 __all__ = ["AS_IT_IS", "Fit", "found"]
@@ -30,11 +30,11 @@ class Fit:
 
     def pad(self, images: torch.Tensor) -> torch.Tensor:
         """Return images (B, C, H, W) reflected at the bottom and the right until they fit."""
-        images = fitting.pad(images, self.multiple)
+        images = networks.pad(images, self.multiple)
         height, width = (max(side, least) for side, least in zip(images.shape[-2:], self.least, strict=True))
         if (height, width) == tuple(images.shape[-2:]):
             return images
-        return fitting.pad(images, max(self.least))[..., :height, :width]
+        return networks.pad(images, max(self.least))[..., :height, :width]
 
 
 AS_IT_IS = Fit()

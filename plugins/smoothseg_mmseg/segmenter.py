@@ -10,8 +10,8 @@ from typing import Any, final
 
 import torch
 
-from smoothseg import ConfigError, fitting
-from smoothseg.palettes import Colour
+from smoothseg import ConfigError, networks
+from smoothseg.data import Colour
 from smoothseg.weights import load_state
 from smoothseg_mmseg import checkpoint
 from smoothseg_mmseg import config as configs
@@ -75,7 +75,7 @@ class MMSegSegmenter:
     @torch.inference_mode()
     def segment(self, images: torch.Tensor) -> torch.Tensor:
         """Return float32 scores (B, C, H, W) at the images' resolution; see `smoothseg.Segmenter.segment`."""
-        return fitting.in_rows(lambda rows: self._scores(images[rows], self._fit), len(images))
+        return networks.in_rows(lambda rows: self._scores(images[rows], self._fit), len(images))
 
     @torch.inference_mode()
     def _try(self, fit: Fit, height: int, width: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg.pairs import Origin, Paired, complete, listed, thinned
+from smoothseg.data import Origin, Paired, complete, listed, thinned
 from smoothseg_pascal_context import detail
 from smoothseg_pascal_context.legend import CLASSES, PALETTE
 

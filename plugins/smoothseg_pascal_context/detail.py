@@ -23,8 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg import DataError
-from smoothseg.images import Pixels
-from smoothseg.pairs import Found, Pair, checked
+from smoothseg.data import Found, Pair, Pixels, checked
 from smoothseg_pascal_context.legend import CATEGORIES
 
 __all__ = ["NAME", "Annotation", "Region", "decoded", "lengths", "load"]
@@ -54,7 +53,7 @@ class Annotation:
         return checked(pairs, listing=self.path)
 
     def reader(self, ids: Mapping[int, int] | None) -> Callable[[Pair, tuple[int, int]], Pixels]:
-        """Return what reads the labels of an image, as `smoothseg.pairs.Paired` wants it.
+        """Return what reads the labels of an image, as `smoothseg.data.pairs.Paired` wants it.
 
         ids: the label of each value 0 (background) to 59; None: the value itself.
         """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from smoothseg.class_names import PASCAL_CONTEXT
-from smoothseg.palettes import Colour
+from smoothseg.data import Colour
+from smoothseg.data.class_names import PASCAL_CONTEXT
 
 __all__ = ["CATEGORIES", "CLASSES", "PALETTE"]
 

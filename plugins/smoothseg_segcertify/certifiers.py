@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from smoothseg.certificate import Certificate, Verdict
-from smoothseg.errors import ConfigError, DataError, NothingCertifiableError
+from smoothseg import Certificate, ConfigError, DataError, NothingCertifiableError, Verdict
 from smoothseg_segcertify import statistics
 from smoothseg_segcertify.patterns import Matches, Patterns
 
 if TYPE_CHECKING:
-    from smoothseg.sampling import Draw
+    from smoothseg import Draw
 
 __all__ = ["FixedTau", "NaivePattern", "NaivePixel", "SeveralTau"]
 

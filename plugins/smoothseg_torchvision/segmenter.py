@@ -11,7 +11,8 @@ from torch import nn
 from torchvision.models import get_model, get_model_weights
 from torchvision.models.segmentation import LRASPP
 
-from smoothseg import ConfigError, WeightsError, class_names, fitting
+from smoothseg import ConfigError, WeightsError, networks
+from smoothseg.data import class_names
 from smoothseg.weights import Weights, digest, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_torchvision import Model
@@ -65,13 +66,13 @@ class TorchvisionSegmenter:
 
         See `smoothseg.Segmenter.segment`.
         """
-        return fitting.in_rows(lambda rows: self._scores(images[rows]), len(images))
+        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
 
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
         # torchvision's own forward upsamples to the size of the input, bilinearly and with align_corners=False. The
         # core upsamples in the same way, and in bands, so the scores are handed on at the classifier's resolution.
         # ImageNet's mean and deviation are those of every published checkpoint (`Weights.transforms` of torchvision).
-        normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+        normalised = networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
         features = self._network.backbone(normalised.to(dtype=self._dtype))
         taken = features if isinstance(self._network, LRASPP) else features["out"]
         scores: torch.Tensor = self._network.classifier(taken).float()

@@ -27,8 +27,7 @@ import torch
 from torch import nn
 
 from smoothseg import ConfigError, WeightsError
-from smoothseg.downloads import offline
-from smoothseg.weights import cache, digest
+from smoothseg.weights import cache, digest, offline
 from smoothseg.weights import load as load_weights
 
 __all__ = ["BACKBONES", "NETWORKS", "Checkpoint", "load"]

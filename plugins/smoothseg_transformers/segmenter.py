@@ -7,7 +7,7 @@ from typing import Any, Literal, final
 
 import torch
 
-from smoothseg import fitting
+from smoothseg import networks
 from smoothseg_transformers.checkpoint import Checkpoint
 
 __all__ = ["Precision", "TransformersSegmenter"]
@@ -44,14 +44,14 @@ class TransformersSegmenter:
         SegFormer's and UPerNet's are logits, Mask2Former's the sum over its queries of the probability of the class
         and of the mask, in [0, number of queries].
         """
-        return fitting.in_rows(lambda rows: self._scores(images[rows]), len(images))
+        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
 
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
         # Stages halve the sides again and again, and some need a pixel or more at the coarsest: reflected until every
         # stage divides evenly, any image has them, and every score stands for as many pixels as the others.
-        normalised = fitting.normalised(images, mean=self._checkpoint.mean, std=self._checkpoint.std)
-        padded = fitting.pad(normalised, self._checkpoint.multiple).to(self._dtype)
-        return fitting.cropped(self._network_scores(padded), padded.shape[-2:], images.shape[-2:])
+        normalised = networks.normalised(images, mean=self._checkpoint.mean, std=self._checkpoint.std)
+        padded = networks.pad(normalised, self._checkpoint.multiple).to(self._dtype)
+        return networks.cropped(self._network_scores(padded), padded.shape[-2:], images.shape[-2:])
 
     def _network_scores(self, padded: torch.Tensor) -> torch.Tensor:
         """Return what the network scores at its own stride, in float32."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from smoothseg import fitting
+from smoothseg import networks
 from smoothseg_vit_adapter.adapter import FeedForward, SpatialPrior, ViTAdapter
 from smoothseg_vit_adapter.architecture import MULTIPLE, Architecture, Mask2Former, UPerNet
 from smoothseg_vit_adapter.beit import Block
@@ -45,16 +45,18 @@ class ViTAdapterNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the scores of RGB images (B, 3, H, W) about [0, 1]; see `scores`."""
-        return self.scores(fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD))
+        return self.scores(
+            networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
+        )
 
     def scores(self, normalised: torch.Tensor) -> torch.Tensor:
         """Return scores of RGB images (B, 3, H, W) with ImageNet's mean and standard deviation taken out.
 
-        They have a quarter of the image's sides, rounded up; see `fitting.cropped` for sides that 4 does not divide.
+        They have a quarter of the image's sides, rounded up; see `networks.cropped` for sides that 4 does not divide.
         """
-        fitted = fitting.pad(normalised, MULTIPLE)
+        fitted = networks.pad(normalised, MULTIPLE)
         scores: torch.Tensor = self.decode_head(self.backbone(fitted))
-        return fitting.cropped(scores, fitted.shape[-2:], normalised.shape[-2:])
+        return networks.cropped(scores, fitted.shape[-2:], normalised.shape[-2:])
 
     def start_training(self) -> ViTAdapterNetwork:
         """Return the module with weights to train from: the injectors are silent, everything else has a voice."""

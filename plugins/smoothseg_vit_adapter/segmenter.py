@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from smoothseg import ConfigError, WeightsError, class_names, fitting
+from smoothseg import ConfigError, WeightsError, networks
+from smoothseg.data import class_names
 from smoothseg.weights import Weights, digest, load_state, own_classes
 from smoothseg.weights import load as load_weights
 from smoothseg_vit_adapter import checkpoint, pipeline
@@ -47,7 +48,7 @@ class VitAdapterSegmenter:
             raise ConfigError("resize=published: no rule was published for this architecture")
         self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.precision]
         # those of the spatial prior and of UPerNet; the ones behind the sums of the backbone stay
-        fitting.fold_batch_norms(network.eval())
+        networks.fold_batch_norms(network.eval())
         network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
         self._network = network.requires_grad_(False)
         self._rule = published if recipe.resize == "published" else None
@@ -68,12 +69,12 @@ class VitAdapterSegmenter:
     @torch.inference_mode()
     def segment(self, images: torch.Tensor) -> torch.Tensor:
         """Return float32 scores, of windows at full resolution, else at a quarter; see `Segmenter.segment`."""
-        return fitting.in_rows(lambda rows: self._scores(images[rows]), len(images))
+        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
 
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
         if self._rule is not None:
             images = pipeline.fitted(images, self._rule)
-        normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+        normalised = networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
         network: Callable[[torch.Tensor], torch.Tensor] = self._network.scores
         if self._windows.mode == "slide":
             return pipeline.slide(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-import smoothseg
 from smoothseg.cli.bounds import bounds
 from smoothseg.cli.certify import certify
 from smoothseg.cli.check import check
@@ -18,46 +18,51 @@ from smoothseg.cli.components import components, plugins
 from smoothseg.cli.datasets import datasets
 from smoothseg.cli.doctor import doctor
 from smoothseg.cli.figure import figure
-from smoothseg.cli.new import new
 from smoothseg.cli.recheck import recertify, verify
 from smoothseg.cli.report import report
-from smoothseg.cli.reproduce import reproduce
 from smoothseg.cli.schema import schema
 from smoothseg.cli.weights import weights
+from smoothseg.components.discovery import Plugins
+from smoothseg.components.plugins import plugins as installed
 from smoothseg.errors import SmoothsegError
 
 __all__ = ["cli", "main"]
 
 
 class _Group(click.Group):
-    """A group whose command `train`, with an option for every field of a recipe, is imported when it is used."""
+    """A group that has the commands of the installed plugins beside its own."""
+
+    _plugins: Plugins | None = None
+    _own: Mapping[str, click.Command] | None = None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "train"])
+        self._ask_plugins()
+        return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "train":
-            from smoothseg.cli.train import train
-
-            return train
+        self._ask_plugins()
         command = super().get_command(ctx, cmd_name)
         if command is None and not ctx.resilient_parsing:
-            from smoothseg.plugins import plugins as installed
-
             installed()  # plugins that exclude each other are the reason, if there are any
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        listed = [(name, command.get_short_help_str(80)) for name, command in self.commands.items()]
+        names = self.list_commands(ctx)
         with formatter.section("Commands"):
-            formatter.write_dl(sorted([*listed, ("train", _TRAIN)]))
+            formatter.write_dl([(name, self.commands[name].get_short_help_str(80)) for name in names])
 
-
-_TRAIN = "Train a segmenter or a denoiser on a dataset."
+    def _ask_plugins(self) -> None:
+        """Let the plugins add their commands, once."""
+        found = installed(conflicting=True)
+        if found is self._plugins:
+            return
+        self._own = dict(self.commands) if self._own is None else self._own
+        self._plugins, self.commands = found, dict(self._own)
+        found.register_commands(self)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(smoothseg.__version__, prog_name="smoothseg")
+@click.version_option(package_name="smoothseg", prog_name="smoothseg")
 def cli() -> None:
     """Certified semantic segmentation by randomized smoothing.
 
@@ -72,8 +77,8 @@ def cli() -> None:
 
 
 for command in (
-    *(certify, report, figure, reproduce, bounds, verify, recertify),
-    *(components, plugins, check, new, datasets, weights),
+    *(certify, report, figure, bounds, verify, recertify),
+    *(components, plugins, check, datasets, weights),
     *(completion, doctor, schema),
 ):
     cli.add_command(command)
@@ -86,9 +91,6 @@ def main(arguments: list[str] | None = None) -> Any:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console that has no sigma shows a question mark instead
     try:
-        from smoothseg.plugins import plugins as installed
-
-        installed(conflicting=True).register_commands(cli)
         return cli.main(args=arguments, prog_name="smoothseg", standalone_mode=True)
     except SmoothsegError as error:
         click.echo(f"Error: {error}", err=True)
@@ -107,7 +109,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Show a warning to the user as one line; what libraries say to their programmers is left out."""
-    from smoothseg.plugins import PluginWarning
+    from smoothseg.components.plugin import PluginWarning
 
     if issubclass(category, PluginWarning):
         click.echo(f"Warning: {str(message).splitlines()[0]}", err=True)

@@ -13,8 +13,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from smoothseg.bounded import Bounded
-    from smoothseg.bounds import Bounds
+    from smoothseg.certificates.bounds import Bounds
+    from smoothseg.runs.bounded import Bounded
 
 __all__ = ["bounds"]
 
@@ -61,8 +61,8 @@ def bounds(
     together with the certificate's 1 - alpha, without another test. With labels they bound the agreement with the
     ground truth, without them how far two segmentations within the radius can differ.
     """
-    from smoothseg.bounded import bounded
     from smoothseg.errors import ConfigError
+    from smoothseg.runs.bounded import bounded
 
     if region is not None and image is None:
         raise ConfigError("--region is a mask of one image: name it with --image")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from smoothseg.cli.completion import component
+from smoothseg.cli.completion import TrackerName, component
 from smoothseg.cli.report import FORMAT_NAMES
-from smoothseg.options import HELP
+from smoothseg.runs.options import HELP
 
 if TYPE_CHECKING:
-    from smoothseg.plan import Plan
-    from smoothseg.runs import Prepared
-    from smoothseg.tracking import Tracker
+    from smoothseg.runs.plan import Plan
 
 __all__ = ["certify", "resumable"]
 
@@ -94,7 +92,7 @@ def _help(key: str, *, default: str = "") -> str:
 @click.option(
     "--track",
     multiple=True,
-    type=click.Choice(["tensorboard", "wandb", "mlflow", "none"]),
+    type=TrackerName(),
     help=_help("track") + " none: to none of the file's.",
 )
 @click.option("--verbose/--no-verbose", "-v", default=None, help=_help("verbose"))
@@ -124,9 +122,9 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
       smoothseg certify --denoiser adm --denoiser identity --sigma 0.5
       smoothseg certify --dataset folder:root=photos --segmenter torchvision
     """
-    from smoothseg import configuration, tracking
     from smoothseg.cli.report import show
     from smoothseg.files import read_yaml, yaml_of
+    from smoothseg.runs import configuration, tracking
 
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
     given = {key: value for key, value in given.items() if value not in (None, [])}
@@ -144,12 +142,15 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     import torch
     from rich.console import Console
 
-    from smoothseg import estimates, logs, runs
     from smoothseg.cli.estimates import announce, show_estimate
-    from smoothseg.cli.progress import progress
+    from smoothseg.report import running as reported
+    from smoothseg.report.illustrating import most_bytes
+    from smoothseg.runs import estimates, logs, preparing, resuming
+    from smoothseg.runs.listener import Listener, Listeners
+    from smoothseg.terminal.progress import progress
 
     output = configuration.output(plan, running, name=name)
-    runs.check_directory(output)
+    resuming.check_directory(output)
     if running.threads is not None:
         torch.set_num_threads(running.threads)
     with (
@@ -160,10 +161,10 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         track.stage("checking components and images")
         for remark in _remarks(plan, torch.get_num_threads()):
             track.note(remark)
-        prepared = runs.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
+        prepared = preparing.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")
-        jobs = list(prepared.jobs) if running.fresh else runs.remaining(prepared, output)
+        jobs = list(prepared.jobs) if running.fresh else resuming.remaining(prepared, output)
         if not dry_run:
             described = configuration.describe(plan, running)
             with tracking.tracking(
@@ -174,26 +175,24 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
                 tell=None if running.verbose else track.note,  # it is logged, too
             ) as tracker:
 
-                def begin() -> None:
-                    if tracker is not None:
-                        tracker.open()
-                    announce(track, prepared, jobs, output, running.batch_size)
-                    track.plan(prepared)
+                class Opened(Listener):
+                    def opened(self) -> None:
+                        if tracker is not None:
+                            tracker.open()
+                        announce(track, prepared, jobs, output, running.batch_size)
+                        track.plan(prepared)
 
-                result = runs.execute(
+                told = [Opened(), track, *([] if tracker is None else [tracking.Figures(tracker, prepared)])]
+                result = reported.run(
                     prepared,
                     output,
                     batch_size=running.batch_size,
                     fresh=running.fresh,
-                    on_start=track.start,
-                    on_samples=track.samples,
-                    on_done=track.done,
-                    on_entry=None if tracker is None else _figures(tracker, prepared),
-                    on_open=begin,
+                    listener=Listeners(told),
                 )
         else:
             track.stage("measuring the pace")
-            estimate = estimates.measure(prepared, jobs, batch_size=running.batch_size)
+            estimate = estimates.measure(prepared, jobs, batch_size=running.batch_size, pictures=most_bytes)
     if dry_run:
         there = len(prepared.jobs) - len(jobs)
         show_estimate(Console(highlight=False), estimate, prepared, output, there)
@@ -209,21 +208,13 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
 
 def _remarks(plan: Plan, threads: int) -> Iterator[str]:
     """Give what is possible but hardly meant."""
-    from smoothseg import machine
+    from smoothseg.machine import resources as machine
 
     load, cores = machine.load(), machine.cores()
     if load is not None and threads > 1 and load > cores / 2:
         yield f"the cores are busy (load {load:.1f} on {cores}); if other programs use them, --threads 1 is faster"
     if (sigma := max(plan.sigma)) > 2:
         yield f"sigma {sigma:g} is for pixels in 0..1: for {sigma:g} of 255 levels give {sigma / 255:.3f}"
-
-
-def _figures(tracker: Tracker, prepared: Prepared) -> Callable[[Mapping[str, Any], bool], None]:
-    from smoothseg import tracking
-
-    slugs = {method.name: method.slug for method in prepared.plan.methods}
-    classes = {name: prepared.models[slug].segmenter.classes for name, slug in slugs.items()}
-    return tracking.certificates(tracker, slugs, classes)
 
 
 @contextlib.contextmanager

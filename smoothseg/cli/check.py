@@ -8,7 +8,7 @@ import textwrap
 import click
 
 from smoothseg.cli.completion import component_of_kind
-from smoothseg.plugins import KINDS
+from smoothseg.components.discovery import KINDS
 
 __all__ = ["check"]
 
@@ -58,7 +58,7 @@ def check(
     """
     component = _load(kind, spec, device)
 
-    from smoothseg import devices
+    from smoothseg.machine import devices
     from smoothseg.testing import checks
 
     # Each of these is for some of the kinds; to the others it means nothing.
@@ -86,21 +86,21 @@ def check(
 
 def _load(kind: str, spec: str, device: str) -> object:
     """Return the component of `spec`; whatever its `load` raises becomes an error of one line."""
-    from smoothseg import loading
-    from smoothseg.plugins import plugins
+    from smoothseg.components import loading
+    from smoothseg.components.plugins import plugins
 
     registry = plugins()[kind]
     recipe = registry.recipe(spec)
     if kind in ("certifier", "dataset"):
         return loading.load(kind, recipe, partial=True)
     from smoothseg import weights
-    from smoothseg.cli.progress import downloading
+    from smoothseg.terminal.progress import downloading
 
     name = registry.name_of(recipe)
     recipe = weights.pinned(recipe, component=name)
     if isinstance(reference := getattr(recipe, "weights", None), str):
         weights.locate(reference, package=weights.package_of(recipe), component=name)
-    from smoothseg import devices  # which imports torch: a misspelt name of weights is told before
+    from smoothseg.machine import devices  # which imports torch: a misspelt name of weights is told before
 
     place = devices.device(device)
     with downloading() as progress:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
 
-__all__ = ["completion", "component", "component_of_kind", "name", "schema_name"]
+__all__ = ["SchemaName", "TrackerName", "completion", "component", "component_of_kind", "name"]
 
 _VARIABLE = "_SMOOTHSEG_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -65,7 +65,7 @@ def component(*kinds: str) -> Callable[..., list[CompletionItem]]:
     """Return what completes an option or an argument that takes components of `kinds`."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from smoothseg.completion import candidates
+        from smoothseg.cli.candidates import candidates
 
         return [
             CompletionItem(each.word, help=each.help)
@@ -97,11 +97,50 @@ def name(*kinds: str, of_kinds: bool = False) -> Callable[..., list[CompletionIt
     return complete
 
 
-def schema_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of a kind of configuration file."""
-    from smoothseg.schema import FILES
+class SchemaName(click.ParamType):  # type: ignore[type-arg]
+    """The name of a kind of configuration file."""
 
-    return [CompletionItem(each) for each in FILES if each.startswith(incomplete)]
+    name = "file"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show the names."""
+        from smoothseg.runs import schema
+
+        return f"[{'|'.join(schema.names())}]"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete one of them."""
+        from smoothseg.runs import schema
+
+        return [CompletionItem(each) for each in schema.names() if each.startswith(incomplete)]
+
+
+class TrackerName(click.ParamType):  # type: ignore[type-arg]
+    """The name of an experiment tracker that a plugin offers, or `none`."""
+
+    name = "tracker"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        """Show the names."""
+        return f"[{'|'.join(self._choice().choices)}]"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete one of them."""
+        return self._choice().shell_complete(ctx, param, incomplete)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or say which there are."""
+        return str(self._choice().convert(value, param, ctx))
+
+    @staticmethod
+    def _choice() -> click.Choice[str]:
+        from smoothseg.components.plugins import plugins
+
+        return click.Choice([*plugins()["tracker"].names, "none"])
 
 
 @click.command()
@@ -118,7 +157,7 @@ def completion(shell: str) -> None:
       eval "$(smoothseg completion zsh)"
       smoothseg completion fish | source
     """
-    from smoothseg.cli import cli
-
     made: Any = get_completion_class(shell)
-    click.echo(made(cli, {}, "smoothseg", _VARIABLE).source(), nl=False)
+    click.echo(
+        made(click.get_current_context().find_root().command, {}, "smoothseg", _VARIABLE).source(), nl=False
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from smoothseg.cli.completion import name
-from smoothseg.plugins import KINDS
+from smoothseg.components.discovery import KINDS
 
 __all__ = ["components", "plugins"]
 
@@ -22,8 +22,8 @@ def components(names: tuple[str, ...]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from smoothseg.components.plugins import plugins as installed
     from smoothseg.errors import UnknownNameError
-    from smoothseg.plugins import plugins as installed
 
     registries = installed()
     known = {entry.name for kind in KINDS for entry in registries[kind]} | set(KINDS)
@@ -67,7 +67,7 @@ def plugins(form: str) -> None:
     """List installed plugins, what they offer, or why they are broken."""
     import json
 
-    from smoothseg.plugins import plugins as installed
+    from smoothseg.components.plugins import plugins as installed
 
     found = installed(conflicting=True)
     if form == "json":

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from smoothseg.cli.completion import component
-from smoothseg.cli.progress import counting
+from smoothseg.terminal.progress import counting
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from smoothseg.inspection import Inspection
+    from smoothseg.data.inspection import Inspection
 
 __all__ = ["datasets"]
 
@@ -46,8 +46,8 @@ def check(context: click.Context, spec: str, form: str) -> None:
     SPEC is a dataset with its options, such as cityscapes:root=cityscapes,split=val. Files that are missing or cannot
     be used are named one by one, and the exit code is then 1.
     """
-    from smoothseg.inspection import inspect
-    from smoothseg.plugins import plugins
+    from smoothseg.components.plugins import plugins
+    from smoothseg.data.inspection import inspect
 
     recipe = plugins()["dataset"].recipe(spec)
     with counting("reading images") as progress:

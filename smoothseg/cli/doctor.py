@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from smoothseg.doctor import Examination
+    from smoothseg.machine.doctor import Examination
 
 __all__ = ["doctor"]
 
@@ -33,7 +33,7 @@ def doctor(form: str) -> None:
     Says what would be slow, and why, and what is broken; the exit code is 1 if anything is. It is what a report of a
     fault should contain. Nothing is changed, and nothing is fetched.
     """
-    from smoothseg.doctor import examine
+    from smoothseg.machine.doctor import examine
 
     found = examine()
     if form == "json":

@@ -6,16 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from smoothseg.cli.progress import duration
+from smoothseg.terminal.progress import duration
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
 
-    from smoothseg.cli.progress import Track
-    from smoothseg.estimates import Cost, Estimate
-    from smoothseg.runs import Job, Prepared
+    from smoothseg.runs.estimates import Cost, Estimate
+    from smoothseg.runs.preparing import Job, Prepared
+    from smoothseg.terminal.progress import Track
 
 __all__ = ["announce", "show_estimate", "show_methods", "size"]
 
@@ -41,7 +41,7 @@ def show_estimate(
     console: Console, estimate: Estimate, prepared: Prepared, directory: Path, there: int
 ) -> None:
     """Print all that `certify --dry-run` has to say; `there` certificates are made already."""
-    from smoothseg import machine
+    from smoothseg.machine import resources as machine
 
     jobs = sum(one.certificates for one in estimate.costs.values())
     sigmas = ", ".join(f"{sigma:g}" for sigma in prepared.plan.sigma)
@@ -64,13 +64,15 @@ def show_estimate(
 
 def announce(track: Track, prepared: Prepared, jobs: Sequence[Job], directory: Path, batch_size: int) -> None:
     """Say in one line what `jobs` will take, if measuring it takes no more than a fiftieth of them."""
-    from smoothseg import estimates, machine
+    from smoothseg.machine import resources as machine
+    from smoothseg.report.illustrating import most_bytes
+    from smoothseg.runs import estimates
 
     batch = estimates.batch_to_measure(prepared, jobs, batch_size)
     if not batch:
         return
     track.stage("measuring the pace")
-    estimate = estimates.measure(prepared, jobs, batch_size=batch)
+    estimate = estimates.measure(prepared, jobs, batch_size=batch, pictures=most_bytes)
     track.note(
         f"about {duration(estimate.total)}; {_memory(estimate, prepared)}; disk at most {size(estimate.disk)}"
     )

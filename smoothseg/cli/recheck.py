@@ -19,19 +19,20 @@ def verify(paths: tuple[Path, ...]) -> None:
 
     PATHS are certificates (.npz) or folders that hold some. Needs no networks, no images and no GPU.
     """
-    from smoothseg import certificate as certificates
+    from smoothseg.certificates import recheck
+    from smoothseg.certificates.file import load
+    from smoothseg.components.plugins import plugins
     from smoothseg.errors import VerificationError
-    from smoothseg.ledger import Ledger
-    from smoothseg.plugins import plugins
-    from smoothseg.results import intact
+    from smoothseg.runs.ledger import Ledger
+    from smoothseg.runs.results import intact
 
     files = _files(paths)
     wrong = 0
     for file in files:
-        loaded = certificates.load(file)
+        loaded = load(file)
         certifier = plugins()["certifier"].recipe(loaded.provenance["certifier"]).load()
         try:
-            certificates.verify(loaded, certifier)
+            recheck.verify(loaded, certifier)
         except VerificationError as error:
             wrong += 1
             click.echo(f"WRONG  {file}: {error}", err=True)
@@ -68,10 +69,11 @@ def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
     n0 and n are those of the counts. The new certificates are valid if the setting was chosen without looking at
     the old ones. To try several settings and keep the best, give each a share of alpha.
     """
-    from smoothseg import certificate as certificates
+    from smoothseg.certificates import recheck
+    from smoothseg.certificates.file import load, save
+    from smoothseg.components.plugins import plugins
+    from smoothseg.components.registry import parse
     from smoothseg.errors import ConfigError
-    from smoothseg.plugins import plugins
-    from smoothseg.registry import parse
 
     registry = plugins()["certifier"]
     name, options = parse(certifier, "certifier")
@@ -86,17 +88,17 @@ def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
             targets[target] = file
     made = {}
     for target, file in targets.items():
-        loaded = certificates.load(file)
+        loaded = load(file)
         before = loaded.provenance["certifier"]
         drawn: dict[str, Any] = {key: before[key] for key in ("n0", "n") if key in before and key in takes}
         recipe = registry.recipe({"name": name, **drawn, **options})
-        made[target] = certificates.recertify(loaded, recipe.load(), registry.describe(recipe))
+        made[target] = recheck.recertify(loaded, recipe.load(), registry.describe(recipe))
         click.echo(
             f"{file.name}: abstained {100 * loaded.abstained:.1f}% -> {100 * made[target].abstained:.1f}%, "
             f"radius {loaded.radius:.4f} -> {made[target].radius:.4f}"
         )
     for target, certificate in made.items():
-        certificates.save(certificate, target)
+        save(certificate, target)
     click.echo(f"{_count(len(made))} in {output}")
 
 

@@ -38,7 +38,7 @@ def report(run: Path, form: str, html: bool) -> None:
 
         click.echo(write(run))
         return
-    from smoothseg.results import rows
+    from smoothseg.report.rows import rows
 
     show(rows(run), form)
 

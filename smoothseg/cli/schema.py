@@ -6,7 +6,7 @@ import json
 
 import click
 
-from smoothseg.cli.completion import schema_name
+from smoothseg.cli.completion import SchemaName
 
 __all__ = ["schema"]
 
@@ -14,9 +14,8 @@ __all__ = ["schema"]
 @click.command()
 @click.argument(
     "name",
-    metavar="[certify|train-segmenter|train-denoiser]",
+    type=SchemaName(),
     default="certify",
-    shell_complete=schema_name,
 )
 def schema(name: str) -> None:
     """Print the JSON schema of a configuration file.
@@ -27,6 +26,6 @@ def schema(name: str) -> None:
     \b
     # yaml-language-server: $schema=certify.schema.json
     """
-    from smoothseg.schema import schema as made
+    from smoothseg.runs.schema import schema as made
 
     click.echo(json.dumps(made(name), indent=1))

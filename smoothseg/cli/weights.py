@@ -12,10 +12,10 @@ import click
 
 from smoothseg.cli.completion import component as spec_of
 from smoothseg.cli.completion import name as name_of
-from smoothseg.cli.progress import downloading
+from smoothseg.terminal.progress import downloading
 
 if TYPE_CHECKING:
-    from smoothseg.catalogue import Entry
+    from smoothseg.weights.catalogue import Entry
 
 __all__ = ["weights"]
 
@@ -80,10 +80,10 @@ def fetch(references: tuple[str, ...]) -> None:
     REFERENCES are components with their weights, such as adm:weights=256-uncond, or addresses: https://... with
     #sha256=... where the hash is known, or hf://owner/name/file@revision.
     """
-    from smoothseg.downloads import fetch as fetch_source
-    from smoothseg.downloads import sha256_of
-    from smoothseg.sources import Source
-    from smoothseg.weights import locate, package_of
+    from smoothseg.weights.downloads import fetch as fetch_source
+    from smoothseg.weights.downloads import sha256_of
+    from smoothseg.weights.references import locate, package_of
+    from smoothseg.weights.sources import Source
 
     places: list[Path | Source] = []
     for reference in references:  # all of them are understood before the first is fetched
@@ -109,10 +109,10 @@ def check(specs: tuple[str, ...]) -> None:
     SPECS are components with their weights, such as hrnet:weights=mine.pth,width=w48: each is loaded, strictly, on
     the CPU. Without SPECS every file in the cache is compared with the hash recorded for it.
     """
-    from smoothseg.downloads import verify_cache
     from smoothseg.errors import WeightsError
-    from smoothseg.sources import cache
-    from smoothseg.weights import ensure
+    from smoothseg.weights.downloads import verify_cache
+    from smoothseg.weights.references import ensure
+    from smoothseg.weights.sources import cache
 
     if not specs:
         wrong = found = 0
@@ -152,7 +152,7 @@ def convert(spec: str, output: Path, half: bool) -> None:
     """
     from smoothseg import weights as files
     from smoothseg.errors import ConfigError
-    from smoothseg.protocols import Convertible
+    from smoothseg.weights.stored import Convertible
 
     component, recipe = _recipe(spec, optional=True)
     if not isinstance(recipe, Convertible):
@@ -179,10 +179,11 @@ def convert(spec: str, output: Path, half: bool) -> None:
 
 def _catalogues() -> Iterator[tuple[str, list[Entry]]]:
     """Give every component that takes weight references, with what its plugin's catalogue has for it."""
-    from smoothseg.catalogue import catalogue
+    from smoothseg.components.plugin import PluginWarning
+    from smoothseg.components.plugins import plugins
     from smoothseg.errors import PluginError
-    from smoothseg.plugins import PluginWarning, plugins
-    from smoothseg.weights import package_of
+    from smoothseg.weights.catalogue import catalogue
+    from smoothseg.weights.references import package_of
 
     for kind in _KINDS:
         for entry in plugins()[kind]:
@@ -210,10 +211,10 @@ def _recipe(spec: str, *, optional: bool = False) -> tuple[str, Any]:
 
     optional: a component without a weight reference will do; otherwise it raises `ConfigError`.
     """
+    from smoothseg.components.plugins import plugins
+    from smoothseg.components.registry import parse
     from smoothseg.errors import ConfigError, UnknownNameError
-    from smoothseg.plugins import plugins
-    from smoothseg.registry import parse
-    from smoothseg.weights import pinned
+    from smoothseg.weights.references import pinned
 
     name, _ = parse(spec, "component")
     for kind in _KINDS:

@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smoothseg import metrics
-from smoothseg.bounds import tolerated
-from smoothseg.plugins import plugins
+from smoothseg.certificates import metrics
+from smoothseg.certificates.bounds import tolerated
+from smoothseg.components.plugins import plugins
 
 __all__ = ["LEVELS", "Claim", "Reach", "claim", "reach"]
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smoothseg import metrics
+from smoothseg.certificates import metrics
 
 __all__ = ["Curve", "curve"]
 

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from smoothseg import certificate as certificates
-from smoothseg import results
+from smoothseg.certificates import certificate, file
+from smoothseg.data.palettes import palette
 from smoothseg.errors import ConfigError, DataError, UnknownNameError
 from smoothseg.files import write_atomically
-from smoothseg.palettes import palette
 from smoothseg.report import previews
 from smoothseg.report.pictures import ABSTAINED, IGNORED, colourise
+from smoothseg.runs import results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def figure(
             entry = entries.get((method, sigma), {}).get(key)
             if entry is None:
                 continue
-            made = certificates.load(directory / entry["certificate"])
+            made = file.load(directory / entry["certificate"])
             labels = previews.read_labels(directory, key)
             rows.append(_row(directory, key, entry, made, labels, own, ignore, alone=len(wanted) == 1))
             seen |= _seen(made, labels, classes, own, ignore)
@@ -128,7 +128,7 @@ def _row(
     directory: Path,
     key: str,
     entry: Mapping[str, Any],
-    made: certificates.Certificate,
+    made: certificate.Certificate,
     labels: npt.NDArray[np.uint8] | None,
     colours: Sequence[tuple[int, int, int]],
     ignore: int | None,
@@ -165,7 +165,7 @@ def _photo(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _seen(
-    made: certificates.Certificate,
+    made: certificate.Certificate,
     labels: npt.NDArray[np.uint8] | None,
     classes: Sequence[str],
     colours: Sequence[tuple[int, int, int]],

@@ -15,10 +15,12 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from smoothseg.metrics import DEFINITIONS, Scores
+from smoothseg.certificates.metrics import DEFINITIONS, Scores
+from smoothseg.files import write_atomically
 from smoothseg.report.layout import Layout, Line, comparable, long, wide
 from smoothseg.report.rows import Row
 
@@ -323,3 +325,15 @@ def _wrapped(label: str, width: int) -> list[str]:
             lines.append(INDENT)
         lines[-1] += piece
     return [line.rstrip() for line in lines]
+
+
+def write_tables(directory: Path, result: Sequence[Row]) -> None:
+    """Write the tables of a run, or of several together: metrics.json and .csv, per_class.csv, table.md and .tex."""
+    for name, content in (
+        ("metrics.json", FORMATS["json"](result)),
+        ("metrics.csv", FORMATS["csv"](result)),
+        ("per_class.csv", per_class(result)),
+        ("table.md", FORMATS["markdown"](result)),
+        ("table.tex", FORMATS["latex"](result)),
+    ):
+        write_atomically(directory / name, content.encode())

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smoothseg import certificate as certificates
-from smoothseg import metrics
+from smoothseg.certificates import certificate, file, metrics
+from smoothseg.data.palettes import palette
 from smoothseg.errors import DataError
-from smoothseg.palettes import palette
 from smoothseg.report import previews
 
 __all__ = ["BUDGET", "IMAGES", "Gallery", "chosen", "gallery"]
@@ -195,9 +194,9 @@ def _image(
     }
 
 
-def _load(path: Path) -> certificates.Certificate | None:
+def _load(path: Path) -> certificate.Certificate | None:
     try:
-        return certificates.load(path)
+        return file.load(path)
     except DataError:
         return None
 
@@ -208,7 +207,7 @@ def _classes(names: Sequence[str], colours: Sequence[tuple[int, int, int]] | Non
     return [[name, list(colour)] for name, colour in zip(names, colours, strict=True)]
 
 
-def _radii(made: certificates.Certificate, furthest: float) -> str:
+def _radii(made: certificate.Certificate, furthest: float) -> str:
     """Return radii as 16-bit shares of the largest, rounded down; 65535 where there is none."""
     radii = made.verdict.radii
     assert radii is not None

@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import smoothseg
-from smoothseg import metrics, results
+from smoothseg.certificates import metrics
+from smoothseg.components.plugins import plugins
+from smoothseg.components.registry import settings
+from smoothseg.data.palettes import palette
 from smoothseg.files import write_atomically
-from smoothseg.palettes import palette
-from smoothseg.plugins import plugins
-from smoothseg.registry import settings
+from smoothseg.machine import versions
 from smoothseg.report import charts, claim, curves, previews
 from smoothseg.report.gallery import IMAGES, gallery
 from smoothseg.report.layout import comparable, long, wide
 from smoothseg.report.rows import Row
+from smoothseg.report.rows import rows as rows_of
+from smoothseg.runs import results
 
 __all__ = ["NAME", "page", "write"]
 
@@ -49,7 +51,7 @@ def page(directory: Path) -> str:
     import markupsafe
 
     identity = results.read_identity(directory)
-    rows = results.rows(directory)
+    rows = rows_of(directory)
     found = results.entries(directory, identity)
     lines = {at: list(each.values()) for at, each in found.items()}
     images = max((row.images for row in rows), default=0)
@@ -65,7 +67,7 @@ def page(directory: Path) -> str:
     )
     environment.filters |= {"percent": _percent, "figures": _figures, "between": _between}
     return environment.get_template("report.html.jinja").render(
-        version=smoothseg.__version__,
+        version=versions.own(),
         dataset=str(identity["plan"]["dataset"]["name"]),
         planned=len(identity["images"]),
         images=images,

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from smoothseg.metrics import DEFINITIONS, Scores
+from smoothseg.certificates.metrics import DEFINITIONS, Scores
 from smoothseg.report.rows import Row
 
 __all__ = ["DASH", "Cell", "Group", "Layout", "Line", "comparable", "long", "wide"]

@@ -1,12 +1,19 @@
-"""The unit of every report: the scores of one method at one sigma."""
+"""The unit of every report: the scores of one method at one sigma, from the ledger of a run alone."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from smoothseg.metrics import Scores
+from smoothseg.certificates import metrics
+from smoothseg.certificates.metrics import Scores
+from smoothseg.components.plugins import plugins
+from smoothseg.components.registry import settings
+from smoothseg.runs import results
 
-__all__ = ["Row"]
+__all__ = ["Row", "rows"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,3 +47,49 @@ class Row:
 
     seconds: float | None = None
     """Measured seconds an image. No two runs measure the same: files leave it out unless asked."""
+
+
+def rows(directory: Path) -> list[Row]:
+    """Return the rows of the run in `directory`, a (method, sigma) each, also while it is unfinished.
+
+    Raises `DataError` if `directory` holds no run.
+    """
+    identity = results.read_identity(directory)
+    methods = {method["name"]: method for method in identity["plan"]["methods"]}
+    return [
+        _row(identity, methods[name], sigma, list(found.values()))
+        for (name, sigma), found in results.entries(directory, identity).items()
+    ]
+
+
+def _row(
+    identity: Mapping[str, Any], method: Mapping[str, Any], sigma: float, entries: Sequence[Mapping[str, Any]]
+) -> Row:
+    radii = [entry["radius"] for entry in entries if entry["radius"] is not None]
+    seconds = [entry["seconds"]["total"] for entry in entries]
+    classes = identity["classes"][method["name"]]
+    certified, clean = (
+        metrics.compute([metrics.Counts.from_json(entry[which]) for entry in entries], classes)
+        for which in ("certified", "clean")
+    )
+    return Row(
+        method=method["name"],
+        denoiser=_spec("denoiser", method),
+        segmenter=_spec("segmenter", method),
+        certifier=_spec("certifier", method),
+        sigma=sigma,
+        radius=min(radii, default=None),
+        scale=identity["plan"]["scale"],
+        images=len(entries),
+        certified=certified,
+        clean=clean,
+        seconds=sum(seconds) / len(seconds),
+    )
+
+
+def _spec(kind: str, method: Mapping[str, Any]) -> str:
+    """Return a component of a stored method as the text that names it on the command line."""
+    plain = method[kind]
+    registry = plugins()[kind]
+    fields = registry.entry(plain["name"]).fields if plain["name"] in registry else ()
+    return settings(plain["name"], plain, {field.name: field.default for field in fields})

@@ -13,13 +13,14 @@ import numpy.typing as npt
 import torch
 from scipy import stats
 
-from smoothseg import checks as core
-from smoothseg import noise
-from smoothseg.certificate import Certificate, Verdict
+from smoothseg import networks
+from smoothseg.certificates.certificate import Certificate, Verdict
+from smoothseg.certificates.certifier import Certifier, Tally
+from smoothseg.data import checks as core
 from smoothseg.errors import DataError, PluginError
-from smoothseg.protocols import Certifier, Dataset, Denoiser, Sample, Segmenter
+from smoothseg.protocols import Dataset, Denoiser, Sample, Segmenter
+from smoothseg.smoothing.votes import Votes
 from smoothseg.testing.toys import LabelDraw
-from smoothseg.votes import Tally, Votes
 
 __all__ = ["Check", "check_certifier", "check_dataset", "check_denoiser", "check_segmenter", "checks"]
 
@@ -241,7 +242,7 @@ class _Rows:
                 "rows",
                 "row i depends on row i alone, whatever the batch",
                 "The votes of an image are independent samples only if no sample sees another, and --batch-size must "
-                "not change a count. Run a network on a fixed number of rows at a time (smoothseg.fitting.in_rows).",
+                "not change a count. Run a network on a fixed number of rows at a time (smoothseg.networks.in_rows).",
                 rows,
             ),
         )
@@ -485,7 +486,7 @@ def _certifier(certifier: Certifier) -> tuple[Check, ...]:
 class _SingledOut:
     """A draw of two classes in which one call of it gives class 0 alone and every other call class 1 alone.
 
-    calls: how many there were so far. The rest is as in `smoothseg.sampling.Draw`.
+    calls: how many there were so far. The rest is as in `smoothseg.smoothing.sampling.Draw`.
     """
 
     sigma = _SIGMAS[1]
@@ -643,4 +644,4 @@ def _noisy(size: tuple[int, int], sigma: float) -> torch.Tensor:
     """Return three noisy images (3, 3, H, W), each another gradient."""
     rows, columns = torch.linspace(0, 1, size[0])[:, None], torch.linspace(0, 1, size[1])
     clean = torch.stack([rows * columns, (rows + columns) / 2, (1 - rows) * columns])
-    return clean[:, None] + sigma * noise.standard_normal([1, 2, 3], (3, *size))
+    return clean[:, None] + sigma * networks.standard_normal([1, 2, 3], (3, *size))

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from smoothseg.certificates.certifier import Tally
 from smoothseg.protocols import Sample
-from smoothseg.votes import Tally, Votes
+from smoothseg.smoothing.votes import Votes
 
 __all__ = ["CountingDenoiser", "ImageDataset", "LabelDraw", "ThresholdSegmenter"]
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from smoothseg import SmoothsegError, WeightsError, weights
-from smoothseg.plugins import plugins
+from smoothseg.components.plugins import plugins
 from smoothseg.testing import check_denoiser, check_segmenter
 
 CLASSES = ("sky", "road", "car", "tree")

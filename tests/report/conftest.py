@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from smoothseg import runs
-from smoothseg.plan import Plan
+from smoothseg.report import running
+from smoothseg.runs import preparing
+from smoothseg.runs.plan import Plan
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def make(toys, photos, tmp_path):
             "device": "cpu",
             **changes,
         }
-        runs.execute(runs.prepare(Plan.of(options)), tmp_path / name, batch_size=16)
+        running.run(preparing.prepare(Plan.of(options)), tmp_path / name, batch_size=16)
         return tmp_path / name
 
     return run

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smoothseg import certificate as certificates
-from smoothseg import results, runs
+from smoothseg.certificates import file
 from smoothseg.files import read_yaml
-from smoothseg.plan import Plan
-from smoothseg.report import previews
+from smoothseg.report import previews, running
+from smoothseg.runs import preparing, results
+from smoothseg.runs.plan import Plan
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
@@ -45,7 +45,7 @@ def run(tmp_path_factory):
         "sigma": list(SIGMAS),
         "device": "cpu",
     }
-    runs.execute(runs.prepare(Plan.of(plan)), directory, batch_size=8)
+    running.run(preparing.prepare(Plan.of(plan)), directory, batch_size=8)
     return directory
 
 
@@ -120,7 +120,7 @@ def pixels(page, name):
 
 
 def made(run, key, sigma=SIGMAS[0]):
-    return certificates.load(run / f"certificates/identity/sigma-{sigma}/{key}.npz")
+    return file.load(run / f"certificates/identity/sigma-{sigma}/{key}.npz")
 
 
 def accuracies(run, sigma):
@@ -311,7 +311,7 @@ def test_without_a_legend_a_folder_of_its_own_opens_too(browser, run, tmp_path):
 def test_the_report_of_the_demo_opens_and_shows_every_method(browser, tmp_path):
     """`make demo`, on its first image."""
     options = read_yaml(Path(__file__).resolve().parents[2] / "examples" / "demo.yaml")
-    runs.execute(runs.prepare(Plan.of({**options, "images": 1})), tmp_path / "demo")
+    running.run(preparing.prepare(Plan.of({**options, "images": 1})), tmp_path / "demo")
     browser.get((tmp_path / "demo" / "report.html").as_uri())
     drawn(browser)
     text = browser.find_element(By.TAG_NAME, "body").text

@@ -15,7 +15,7 @@ from itertools import chain
 import pytest
 from rich.console import Console
 
-from smoothseg.metrics import DEFINITIONS, ClassScores, Scores
+from smoothseg.certificates.metrics import DEFINITIONS, ClassScores, Scores
 from smoothseg.report import FORMATS, Row, csv, json, markdown, per_class, table, text
 
 SIGMAS = (0.25, 0.5, 1.0)

@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from smoothseg import certificate as certificates
-from smoothseg import results
+from smoothseg.certificates import file
 from smoothseg.cli import cli
+from smoothseg.components.plugins import plugins
 from smoothseg.errors import DataError
-from smoothseg.plugins import plugins
 from smoothseg.report import gallery as galleries
 from smoothseg.report import previews
 from smoothseg.report.charts import chart
 from smoothseg.report.claim import claim, reach
 from smoothseg.report.curves import Curve, curve
 from smoothseg.report.html import page
+from smoothseg.runs import results
 from smoothseg.testing import ThresholdSegmenter
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
@@ -153,7 +153,7 @@ def test_the_script_is_given_the_certificates_as_they_are(make):
     assert [name for name, _ in data["methods"][0]["classes"]] == ["dark", "bright"]
     image = data["images"][1]
     view = image["views"][1][0]
-    made = certificates.load(run / "certificates/toy-blur/sigma-0.2/b.npz")
+    made = file.load(run / "certificates/toy-blur/sigma-0.2/b.npz")
     shape = made.prediction.shape
     assert image["size"] == image["shown"] == list(shape) == [11, 21]
     assert (numbers(view["prediction"], shape) == made.prediction).all()
@@ -172,7 +172,7 @@ def test_radii_of_single_pixels_are_never_shown_larger_than_they_are(make):
     run = make(certifier="naive-pixel:n0=4,n=60,alpha=0.05,radius=own", sigma=0.2, denoiser="identity")
     text = page(run)
     view = embedded(text)["images"][0]["views"][0][0]
-    made = certificates.load(run / "certificates/identity/sigma-0.2/a.npz")
+    made = file.load(run / "certificates/identity/sigma-0.2/a.npz")
     levels = numbers(view["radii"], made.prediction.shape).astype(np.float64)
     shown = levels / 65534 * view["reaches"]
     sure = made.certified

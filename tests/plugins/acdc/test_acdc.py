@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from smoothseg import ConfigError, DataError, IncompleteError
-from smoothseg.class_names import CITYSCAPES
-from smoothseg.registry import Registry
+from smoothseg.components.registry import Registry
+from smoothseg.data.class_names import CITYSCAPES
 from smoothseg.testing import check_dataset
 from smoothseg_acdc import AcdcRecipe, register_datasets
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import smoothseg
-from smoothseg import geometry, noise
+from smoothseg import networks
 from smoothseg_adm import ADMRecipe, fit
 from smoothseg_adm.architecture import Architecture
 from smoothseg_adm.denoiser import ADMDenoiser
@@ -146,7 +146,7 @@ def test_multi_step_is_a_function_of_the_rows_seed():
 def test_each_step_of_a_chain_has_noise_of_its_own(monkeypatch):
     used = []
     monkeypatch.setattr(
-        "smoothseg_adm.denoiser.noise.standard_normal",
+        "smoothseg_adm.denoiser.networks.standard_normal",
         lambda seeds, shape, device: used.extend(seeds) or torch.zeros(len(seeds), *shape),
     )
     adm(steps="multi", respacing=5).denoise(noisy_images(2, 4, 6), 0.3, seeds=[1, 2])
@@ -191,7 +191,7 @@ def test_resize_denoises_at_the_native_size_with_the_noise_that_is_left():
     noisy = noisy_images(1, 32, 48)
     result = adm(network, fit="resize").denoise(noisy, 0.3, seeds=[0])
     assert network.unet.sizes == [(1, 3, 16, 16)]
-    left = geometry.sigma_left(0.3, (32, 48), (16, 16))
+    left = networks.sigma_left(0.3, (32, 48), (16, 16))
     assert left < 0.15
     expected = LINEAR.timestep(2 * left, "interpolated")
     assert network.unet.timesteps[0] == pytest.approx([expected], abs=1e-4)
@@ -201,8 +201,8 @@ def test_resize_denoises_at_the_native_size_with_the_noise_that_is_left():
 def test_bare_bilinear_resizing_reaches_the_network_with_its_own_noise_level():
     network = knowing(torch.full((1, 3, 16, 16), 0.25))
     adm(network, fit="resize", antialias=False).denoise(noisy_images(1, 32, 44), 0.3, seeds=[0])
-    left = geometry.sigma_left(0.3, (32, 44), (16, 16), antialias=False)
-    assert left > geometry.sigma_left(0.3, (32, 44), (16, 16)) + 0.02
+    left = networks.sigma_left(0.3, (32, 44), (16, 16), antialias=False)
+    assert left > networks.sigma_left(0.3, (32, 44), (16, 16)) + 0.02
     assert network.unet.timesteps[0] == pytest.approx([LINEAR.timestep(2 * left, "interpolated")], abs=1e-4)
 
 
@@ -273,7 +273,7 @@ def test_fixed_variance_chain_has_the_statistics_of_the_posterior():
     scaled = torch.full((1, 3, 100, 100), 0.7)
     output = network.raw(scaled, torch.tensor([300.0]))
     mean, log_variance = diffusion.moments(scaled, output, posterior, 1)
-    drawn = mean + (log_variance / 2).exp() * noise.standard_normal([1], (3, 100, 100))
+    drawn = mean + (log_variance / 2).exp() * networks.standard_normal([1], (3, 100, 100))
     assert level > 1
     assert float(drawn.mean()) == pytest.approx(0.7 * posterior.current[1], abs=0.02)
     assert float(drawn.var()) == pytest.approx(math.exp(posterior.log_variance[1]), rel=0.05)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from smoothseg import noise
+from smoothseg import networks
 from smoothseg_adm import ADMRecipe, checkpoint, denoiser, diffusion
 from smoothseg_adm.architecture import PRESETS, Architecture
 from smoothseg_adm.network import ADM
@@ -221,7 +221,7 @@ def test_multi_step_denoiser_calls_from_the_timestep_before_the_noise_level(name
     network, golden = tiny(name)
     seeds = range(len(golden["chain_x_start"]))
     rows = {
-        noise.seeds(seed, "adm", [t], purpose="ancestral")[0]: golden["chain_noise"][t, seed]
+        networks.seeds(seed, "adm", [t], purpose="ancestral")[0]: golden["chain_noise"][t, seed]
         for seed in seeds
         for t in range(5)
     }

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 import smoothseg
-from smoothseg import registry, weights
-from smoothseg.plugins import plugins
+from smoothseg import weights
+from smoothseg.components import registry
+from smoothseg.components.plugins import plugins
 from smoothseg_adm import ADMRecipe, checkpoint
 from smoothseg_adm.architecture import PRESETS, Architecture, named
 from smoothseg_adm.network import ADM

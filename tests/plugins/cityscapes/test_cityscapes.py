@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from smoothseg import ConfigError, DataError, IncompleteError
-from smoothseg.class_names import CITYSCAPES, CITYSCAPES_IDS
-from smoothseg.registry import Registry
+from smoothseg.components.registry import Registry
+from smoothseg.data.class_names import CITYSCAPES, CITYSCAPES_IDS
 from smoothseg.testing import check_dataset
 from smoothseg_cityscapes import CityscapesRecipe, register_datasets
 

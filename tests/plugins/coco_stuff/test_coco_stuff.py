@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from smoothseg import ConfigError, DataError, IncompleteError
-from smoothseg.registry import Registry
+from smoothseg.components.registry import Registry
 from smoothseg.testing import check_dataset
 from smoothseg_coco_stuff import CocoStuffRecipe, register_datasets
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from smoothseg import ConfigError, DataError, Dataset
-from smoothseg.pairs import key_of
-from smoothseg.registry import Registry
+from smoothseg.components.registry import Registry
+from smoothseg.data import key_of
 from smoothseg.testing import check_dataset
 from smoothseg_folder import FolderRecipe, register_datasets
 from smoothseg_folder.dataset import order

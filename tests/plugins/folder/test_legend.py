@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smoothseg import DataError
-from smoothseg.palettes import palette
+from smoothseg.data import palette
 from smoothseg_folder import legend
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load, load_file, save_file
 from torch.nn import functional
 
-from smoothseg import fitting
+from smoothseg import networks
 from smoothseg.weights import Weights, load_state
 from smoothseg_hrnet import HRNetRecipe
 from smoothseg_hrnet.config import named
@@ -89,7 +89,7 @@ def test_scores_are_the_published_ones_at_round_and_odd_sizes(name, image):
 def test_the_trainable_module_takes_images_in_0_1(name, image):
     network, golden = tiny(name)
     images = golden[f"{image}_image_uint8"].float() / 255
-    normalised = fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+    normalised = networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
     torch.testing.assert_close(normalised, golden[f"{image}_input"], atol=1e-5, rtol=0)
     with torch.no_grad():
         if image == "a":  # 64 x 96; others are padded first

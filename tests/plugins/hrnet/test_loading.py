@@ -13,7 +13,7 @@ from safetensors.torch import load, save_file
 
 import smoothseg
 from smoothseg import ConfigError, UnknownNameError, WeightsError, weights
-from smoothseg.class_names import CITYSCAPES, PASCAL_CONTEXT
+from smoothseg.data.class_names import CITYSCAPES, PASCAL_CONTEXT
 from smoothseg_hrnet import HRNetRecipe
 from smoothseg_hrnet.config import WIDTHS, checked, named
 from smoothseg_hrnet.network import HRNet

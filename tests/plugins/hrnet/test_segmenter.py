@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from smoothseg import ConfigError, fitting, weights
+from smoothseg import ConfigError, networks, weights
 from smoothseg.testing import check_segmenter
 from smoothseg_hrnet import HRNetRecipe
 from smoothseg_hrnet.network import HRNet
@@ -113,7 +113,7 @@ def test_half_the_precision_changes_scores_little():
 def test_the_network_takes_out_imagenets_mean_and_standard_deviation():
     network = randomised()
     images = noisy(1, 32, 64)
-    normalised = fitting.normalised(images, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    normalised = networks.normalised(images, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     with torch.no_grad():
         assert torch.equal(network(images), network.scores(normalised))
 

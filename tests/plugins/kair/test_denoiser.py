@@ -9,13 +9,13 @@ import torch
 
 import smoothseg
 from smoothseg import weights
-from smoothseg.catalogue import catalogue
-from smoothseg.plugins import plugins
+from smoothseg.components.plugins import plugins
 from smoothseg.testing import check_denoiser
-from smoothseg.training import DenoiserTraining, Running, configure
-from smoothseg.training.loop import Measured, train
+from smoothseg.weights.catalogue import catalogue
 from smoothseg_kair import DnCNNRecipe, FFDNetRecipe
 from smoothseg_kair.denoiser import ConvolutionalDenoiser
+from smoothseg_training.configuration import DenoiserTraining, Running, configure
+from smoothseg_training.loop import Measured, train
 
 RECIPES = {
     "dncnn": DnCNNRecipe(depth=4, width=8),

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from smoothseg import ConfigError, WeightsError, fitting
+from smoothseg import ConfigError, WeightsError, networks
 from smoothseg_kair import DnCNNRecipe, FFDNetRecipe
 from smoothseg_kair.network import DnCNN, FFDNet
 from smoothseg_kair.sizes import DnCNNSizes, FFDNetSizes, read
@@ -114,7 +114,7 @@ def test_folding_batch_norms_changes_nothing(form):
     noisy, sigma = noisy_images(1, 6, 9), torch.tensor([0.2])
     with torch.no_grad():
         before = network(noisy, sigma)
-        fitting.fold_batch_norms(network)
+        networks.fold_batch_norms(network)
         torch.testing.assert_close(network(noisy, sigma), before, atol=1e-5, rtol=1e-5)
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
 

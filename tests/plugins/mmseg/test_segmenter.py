@@ -14,7 +14,8 @@ from safetensors.torch import load, load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from smoothseg import ConfigError, UnknownNameError, WeightsError, class_names, palettes, weights
+from smoothseg import ConfigError, UnknownNameError, WeightsError, weights
+from smoothseg.data import class_names, palettes
 from smoothseg.testing import check_segmenter
 from smoothseg_hrnet import HRNetRecipe
 from smoothseg_mmseg import MMSegRecipe, config, library

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from smoothseg import ConfigError, DataError, IncompleteError
-from smoothseg.class_names import PASCAL_CONTEXT
-from smoothseg.registry import Registry
+from smoothseg.components.registry import Registry
+from smoothseg.data.class_names import PASCAL_CONTEXT
 from smoothseg.testing import check_dataset
 from smoothseg_pascal_context import PascalContextRecipe, detail, register_datasets
 

@@ -12,10 +12,10 @@ from scipy.stats import beta, norm
 
 import smoothseg
 import smoothseg_segcertify as plugin
-from smoothseg import certificate as cert
-from smoothseg.registry import Registry, settings
+from smoothseg.certificates import file, recheck
+from smoothseg.components.registry import Registry, settings
+from smoothseg.smoothing.votes import Votes
 from smoothseg.testing import LabelDraw, check_certifier
-from smoothseg.votes import Votes
 
 RECIPES = {
     "holm": plugin.HolmRecipe,
@@ -162,10 +162,10 @@ def test_certificate_survives_storage_and_verification(recipe, options, tmp_path
     certificate = certifier.certify(LabelDraw(labels, classes=4, sigma=0.5))
     provenance = {"sigma": 0.5, "certifier": {}, "counted": certifier.counted}
     certificate = dataclasses.replace(certificate, provenance=provenance)
-    cert.save(certificate, tmp_path / "one.npz")
-    loaded = cert.load(tmp_path / "one.npz")
+    file.save(certificate, tmp_path / "one.npz")
+    loaded = file.load(tmp_path / "one.npz")
 
-    cert.verify(loaded, certifier)
+    recheck.verify(loaded, certifier)
     np.testing.assert_array_equal(loaded.certified, certificate.certified)
     assert loaded.prediction.dtype == certificate.prediction.dtype == np.uint8
     assert loaded.trials == 90

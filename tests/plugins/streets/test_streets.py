@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from smoothseg import ConfigError, Dataset
-from smoothseg.registry import Registry
+from smoothseg.components.registry import Registry
 from smoothseg.testing import check_dataset
 from smoothseg_streets import StreetsRecipe, register_datasets
 
@@ -249,6 +249,6 @@ def test_the_scenes_that_models_were_trained_on_stay_as_they_are(index, counts, 
 
 
 def test_cards_of_models_trained_on_the_scenes_state_their_licence():
-    from smoothseg.training.card import data_card
+    from smoothseg_training.card import data_card
 
     assert data_card(StreetsRecipe(count=1, height=32, width=48).load())["licence"].endswith("Apache-2.0")

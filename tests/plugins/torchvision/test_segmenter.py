@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from torchvision.models import get_model_weights
 
-from smoothseg import ConfigError, WeightsError, fitting, weights
-from smoothseg.catalogue import automatic, catalogue
+from smoothseg import ConfigError, WeightsError, networks, weights
 from smoothseg.testing import check_segmenter
+from smoothseg.weights.catalogue import automatic, catalogue
 from smoothseg_torchvision import Model, TorchvisionRecipe, segmenter
 from smoothseg_torchvision.segmenter import TorchvisionSegmenter, network, voc_classes
 
@@ -93,7 +93,7 @@ def test_upsampled_scores_are_those_of_torchvisions_own_forward(
     whole = network(model, 3, auxiliary=auxiliary)
     whole.load_state_dict(state, strict=True)
     mean, std = (
-        torch.tensor(values).view(3, 1, 1) for values in (fitting.IMAGENET_MEAN, fitting.IMAGENET_STD)
+        torch.tensor(values).view(3, 1, 1) for values in (networks.IMAGENET_MEAN, networks.IMAGENET_STD)
     )
     with torch.no_grad():
         expected = whole.eval()((images - mean) / std)["out"]
@@ -207,7 +207,7 @@ def test_the_catalogue_has_what_the_installed_torchvision_publishes():
         assert best.url.endswith(f"-{entry.download.sha256}.pth")
         assert entry.options == {"model": model}
         preset = best.transforms()
-        assert (tuple(preset.mean), tuple(preset.std)) == (fitting.IMAGENET_MEAN, fitting.IMAGENET_STD)
+        assert (tuple(preset.mean), tuple(preset.std)) == (networks.IMAGENET_MEAN, networks.IMAGENET_STD)
         assert len(voc_classes(model)) == 21
 
 

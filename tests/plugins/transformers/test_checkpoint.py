@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from smoothseg import ConfigError, WeightsError, fitting, geometry, weights
+from smoothseg import ConfigError, WeightsError, networks, weights
+from smoothseg.smoothing import geometry
 from smoothseg.testing import check_segmenter
 from smoothseg_transformers import TransformersRecipe, checkpoint
 
@@ -190,13 +191,13 @@ def test_mask2formers_scores_weigh_the_masks_by_the_classes_without_no_object(sa
 def test_an_image_of_other_sides_is_reflected_and_its_share_of_the_scores_is_in_place(saved):
     images = noisy(1, 44, 70)
     network = built("segformer")
-    whole = network(fitting.pad(normalised(images), 32)).logits
+    whole = network(networks.pad(normalised(images), 32)).logits
     assert whole.shape == (1, 5, 16, 24)
     scores = load(saved("segformer")).segment(images)
     assert scores.shape == (1, 5, 11, 18)
     # 44 is a multiple of the stride, 70 is not.
     torch.testing.assert_close(scores[..., 0], whole[:, :, :11, 0], atol=1e-4, rtol=1e-4)
-    expected = geometry.resize(whole, (64, 96), antialias=False)[..., :44, :70].argmax(dim=1)
+    expected = networks.resize(whole, (64, 96), antialias=False)[..., :44, :70].argmax(dim=1)
     assert (geometry.labels(scores, (44, 70)) == expected).float().mean() > 0.9
 
 

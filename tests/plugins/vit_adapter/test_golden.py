@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load, save_file
 from torch.nn import functional
 
-from smoothseg import fitting
+from smoothseg import networks
 from smoothseg.weights import Weights, load_state
 from smoothseg_vit_adapter import VitAdapterRecipe, checkpoint, pipeline
 from smoothseg_vit_adapter.architecture import (
@@ -238,7 +238,7 @@ PREPROCESS = Pipeline(mode="slide", crop=64, stride=40, short=64, long=4096, mul
 
 
 def normalised(images):
-    return fitting.normalised(images, mean=fitting.IMAGENET_MEAN, std=fitting.IMAGENET_STD)
+    return networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
 
 
 def preprocessed():

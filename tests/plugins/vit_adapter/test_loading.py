@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import smoothseg
 from smoothseg import ConfigError, UnknownNameError, WeightsError, weights
-from smoothseg.class_names import CITYSCAPES, PASCAL_CONTEXT
+from smoothseg.data.class_names import CITYSCAPES, PASCAL_CONTEXT
 from smoothseg_vit_adapter import VitAdapterRecipe, segmenter
 from smoothseg_vit_adapter.architecture import PRESETS, Mask2Former, UPerNet, named
 from smoothseg_vit_adapter.beit import position_index

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from smoothseg import ConfigError, WeightsError, fitting, weights
+from smoothseg import ConfigError, WeightsError, networks, weights
 from smoothseg.testing import check_segmenter
 from smoothseg_vit_adapter import VitAdapterRecipe
 from smoothseg_vit_adapter.architecture import PRESETS, Architecture, Mask2Former
@@ -108,8 +108,8 @@ def test_scores_lie_where_the_padded_images_scores_do():
     network = randomised()
     for size, padded in (((62, 94), (64, 96)), ((60, 92), (64, 96))):
         images = noisy(1, *size)
-        whole = network.scores(fitting.pad(images, 32))
-        assert torch.equal(network.scores(images), fitting.cropped(whole, padded, size))
+        whole = network.scores(networks.pad(images, 32))
+        assert torch.equal(network.scores(images), networks.cropped(whole, padded, size))
 
 
 def test_the_segmenter_scores_as_its_network_does():

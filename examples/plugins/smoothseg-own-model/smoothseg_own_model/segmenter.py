@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from smoothseg import fitting
+from smoothseg import networks
 from smoothseg_own_model import CLASSES, MEAN, STD
 from smoothseg_own_model.network import STRIDE
 
@@ -34,8 +34,8 @@ class OwnModel:
     def segment(self, images: torch.Tensor) -> torch.Tensor:
         """Return scores (B, C, h, w) at the network's stride, for images (B, 3, H, W) of any size."""
         # A row of its own for every image: libraries round differently at another batch size.
-        return fitting.in_rows(lambda rows: self._scores(images[rows]), len(images))
+        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
 
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
-        padded = fitting.pad(fitting.normalised(images, mean=MEAN, std=STD), STRIDE)
-        return fitting.cropped(self._network(padded), padded.shape[2:], images.shape[2:])
+        padded = networks.pad(networks.normalised(images, mean=MEAN, std=STD), STRIDE)
+        return networks.cropped(self._network(padded), padded.shape[2:], images.shape[2:])

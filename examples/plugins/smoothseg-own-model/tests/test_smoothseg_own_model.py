@@ -6,7 +6,7 @@ from smoothseg_own_model import CLASSES, MEAN, STD, OwnModelRecipe
 from smoothseg_own_model.network import Network
 
 from smoothseg import WeightsError
-from smoothseg.plugins import plugins
+from smoothseg.components.plugins import plugins
 from smoothseg.testing import check_segmenter
 
 

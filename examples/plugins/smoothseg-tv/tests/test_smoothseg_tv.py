@@ -5,7 +5,7 @@ import torch
 from smoothseg_tv import TVRecipe
 
 from smoothseg import ConfigError
-from smoothseg.plugins import plugins
+from smoothseg.components.plugins import plugins
 from smoothseg.testing import check_denoiser
 
 

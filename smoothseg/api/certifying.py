@@ -1,0 +1,239 @@
+"""`smoothseg.certify`: images in, certified segmentations out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+
+from smoothseg.api.components import Named, described, own
+from smoothseg.api.images import Images, check, collected
+from smoothseg.api.result import Result
+from smoothseg.errors import ConfigError, PluginError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import torch
+    from PIL import Image
+
+    from smoothseg.protocols import Dataset, Denoiser, Sample, Segmenter
+    from smoothseg.runs.plan import Plan
+    from smoothseg.smoothing.pipeline import Pipeline
+
+    OneImage = npt.NDArray[Any] | Image.Image | torch.Tensor | str | Path | Sample
+
+__all__ = ["certify"]
+
+Progress = Callable[[int, int], None]
+"""Told how many noise samples are done, and of how many."""
+
+
+class Options(TypedDict, total=False):
+    """The options of `certify`."""
+
+    denoiser: str | Mapping[str, Any] | Denoiser | None
+    segmenter: str | Mapping[str, Any] | Segmenter | torch.nn.Module
+    certifier: str | Mapping[str, Any]
+    sigma: float
+    scale: float
+    convention: str
+    denoise_at: str
+    seed: int
+    device: str
+    batch_size: int
+    ignore: int
+    progress: bool | Progress
+
+
+@overload
+def certify(images: OneImage, **options: Unpack[Options]) -> Result: ...
+
+
+@overload
+def certify(images: list[Any] | tuple[Any, ...] | Dataset, **options: Unpack[Options]) -> list[Result]: ...
+
+
+def certify(
+    images: Any,
+    *,
+    denoiser: Any = "adm",
+    segmenter: Any = "hrnet",
+    certifier: str | Mapping[str, Any] = "holm",
+    sigma: float = 0.25,
+    scale: float = 0.5,
+    convention: str = "noise-aware",
+    denoise_at: str = "scale",
+    seed: int = 0,
+    device: str = "auto",
+    batch_size: int = 1,
+    ignore: int = 255,
+    progress: bool | Progress = False,
+) -> Result | list[Result]:
+    """Return the certified segmentation of an image, or a list of one a member of a list or dataset of images.
+
+    images: uint8 (H, W, 3); a PIL image (RGB); a torch tensor (3, H, W), uint8, or floats that are 8-bit values over
+        255; the path of an image file; a `smoothseg.Sample`; a list of these; or a dataset (`smoothseg.dataset`).
+    denoiser: as on the command line, `"adm"` or `"adm:steps=multi"`, or a mapping with `name` and options; an object
+        that is a `smoothseg.Denoiser`; or None for no denoiser.
+    segmenter: likewise by name; an object that is a `smoothseg.Segmenter`, such as `smoothseg.segmenter` makes of a
+        torch module; or a module itself, which then sees images in [0, 1], and whose classes are numbered.
+    certifier: by name only, for whoever rechecks a certificate needs it: `"holm:n=100,tau=0.75,alpha=0.001"`.
+    sigma: standard deviation of the noise, for pixels in [0, 1].
+    scale, convention, denoise_at, seed, device: as of `smoothseg certify`, with the same defaults.
+    batch_size: noise samples labelled at once; it changes the speed, never a count.
+    ignore: the label of pixels without a class, in samples that are not handed over as a dataset.
+    progress: True for a bar, or a function that is told the number of noise samples done and the number of all.
+
+    The noise of an image is a function of the seed and its key: of a sample its key, of a file what dataset `folder`
+    makes of its name, of an array a digest of its pixels. Two images of one key are refused. The same call gives the
+    same counts, and those of the command line for the same dataset.
+
+    Raises `ConfigError`, `DataError`, `WeightsError` or `NothingCertifiableError` for what cannot work, before a
+    network runs on noise.
+    """
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise ConfigError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    dataset, single = collected(images, ignore)
+    options = {
+        "sigma": sigma, "scale": scale, "convention": convention, "denoise_at": denoise_at, "seed": seed,
+        "device": device,
+    }  # fmt: skip
+    components = {"denoiser": "identity" if denoiser is None else denoiser, "segmenter": segmenter}
+    plan = _plan(dataset, {**components, "certifier": certifier}, options)
+    sizes = check(dataset)
+    pipeline = _pipeline(plan, dataset, components, sizes)
+    digests = {kind: _digests(pipeline, kind) for kind in components}
+    samples, total = pipeline.certifier.samples, pipeline.certifier.samples * len(dataset)
+    results: list[Result] = []
+    with _listener(progress) as told:
+        for index in range(len(dataset)):
+            told(samples * index, total)
+            results.append(_certified(pipeline, dataset, index, plan.sigma[0], batch_size, told, total))
+        told(total, total)
+    for kind, before in digests.items():
+        if _digests(pipeline, kind) != before:
+            raise PluginError(
+                f"the weights of the {kind} changed while it was certified: nothing is guaranteed"
+            )
+    return results[0] if single else results
+
+
+def _is_named(component: Any) -> bool:
+    return isinstance(component, str | Mapping)
+
+
+def _plan(dataset: Dataset, components: Mapping[str, Any], options: Mapping[str, Any]) -> Plan:
+    """Return the validated plan of what was given by name; for what was not, a stand-in is there."""
+    from smoothseg.components.plugins import plugins
+    from smoothseg.runs.plan import Plan
+
+    if not _is_named(components["certifier"]):
+        raise ConfigError(
+            f"certifier must be given by name, as certificates say it, got {type(components['certifier']).__name__}"
+        )
+    named = {kind: [given] for kind, given in components.items() if _is_named(given)}
+    stand_ins = {"denoiser": ["identity"], "segmenter": ["hrnet:weights=streets"]}
+    of = {"dataset": plugins()["dataset"].describe(dataset.recipe)} if isinstance(dataset, Named) else {}
+    plan = Plan.of({**stand_ins, **options, **named, **of})
+    if len(plan.sigma) != 1:
+        raise ConfigError(f"sigma must be one number, got {options['sigma']!r}")
+    return plan
+
+
+def _pipeline(
+    plan: Plan, dataset: Dataset, components: Mapping[str, Any], sizes: Sequence[tuple[int, int]]
+) -> Pipeline:
+    """Return everything loaded and checked against each other."""
+    from smoothseg.components import loading
+    from smoothseg.data.checks import check_classes
+    from smoothseg.machine import devices, versions
+    from smoothseg.smoothing.base_model import BaseModel
+    from smoothseg.smoothing.geometry import Geometry
+    from smoothseg.smoothing.pipeline import Description, Pipeline
+
+    device, method = devices.device(plan.device), plan.methods[0]
+    geometry = Geometry(plan.scale, plan.convention, plan.denoise_at)  # type: ignore[arg-type]
+    certifier = loading.load("certifier", method.certifier)
+    for height, width in sizes:
+        certifier.check(height * width)
+    recipes = {kind: getattr(method, kind) for kind in ("denoiser", "segmenter", "certifier")}
+    description = Description.of(
+        recipes,
+        method="",
+        dataset=getattr(dataset, "recipe", None),
+        device=devices.describe(device),
+        versions=versions.numerical(),
+    )
+    loaded: dict[str, Any] = {}
+    for kind, given in components.items():
+        if _is_named(given):
+            loaded[kind] = loading.load(kind, recipes[kind], device=device)
+        else:
+            loaded[kind] = own(kind, given, dataset, geometry.size(*sizes[0]), device)
+            told: dict[str, Any] = {kind: described(loaded[kind])}
+            owners = {**description.plugins, kind: "given in Python"}
+            description = dataclasses.replace(description, **told, plugins=owners)
+    if isinstance(dataset, Images):
+        dataset.check_labels(tuple(loaded["segmenter"].classes))
+    check_classes(loaded["segmenter"].classes, dataset, "the segmenter")
+    method_name = description.denoiser["name"]  # as a run of this one method is called
+    return Pipeline(
+        BaseModel(loaded["denoiser"], loaded["segmenter"], geometry),
+        certifier,
+        dataclasses.replace(description, method=method_name),
+        plan.seed,
+        device,
+    )
+
+
+def _digests(pipeline: Pipeline, kind: str) -> Mapping[str, str]:
+    return dict(getattr(pipeline.model, kind).digests)
+
+
+def _certified(
+    pipeline: Pipeline,
+    dataset: Dataset,
+    index: int,
+    sigma: float,
+    batch_size: int,
+    told: Progress,
+    total: int,
+) -> Result:
+    from smoothseg.data.palettes import palette
+
+    sample = dataset[index]
+    drawn = pipeline.certifier.samples * index
+
+    def count(samples: int) -> None:
+        nonlocal drawn
+        drawn += samples
+        told(drawn, total)
+
+    certificate = pipeline.certify(sample, sigma=sigma, batch_size=batch_size, progress=count)
+    noisy, denoised = pipeline.first(sample, sigma=sigma)
+    known = bool(dataset.palette)
+    return Result(
+        certificate,
+        image=sample.image,
+        palette=tuple(dataset.palette) if known else palette(len(pipeline.model.segmenter.classes)),
+        labels=sample.labels,
+        ignore=dataset.ignore,
+        noisy=noisy,
+        denoised=denoised,
+    )
+
+
+@contextlib.contextmanager
+def _listener(progress: bool | Progress) -> Iterator[Progress]:
+    """Give who is told of the progress: a function of the caller's, the command line's bar, or nobody."""
+    if callable(progress):
+        yield progress
+    elif progress:
+        from smoothseg.terminal.progress import counting
+
+        with counting("certifying", unit="samples") as told:
+            yield told
+    else:
+        yield lambda done, total: None

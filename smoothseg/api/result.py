@@ -1,0 +1,131 @@
+"""The certified segmentation of one image as a value that saves and shows itself."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smoothseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
+
+    from smoothseg.certificates.certificate import Certificate
+
+__all__ = ["Result"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result:
+    """The certified segmentation of one image, with what it takes to show it.
+
+    certificate: all counts and the provenance; what `save` writes. image: uint8 (H, W, 3). palette: an RGB colour
+    (0..255) a class. labels: the ground truth (H, W), if the image came with one; `ignore` is the label that is no
+    class. noisy, denoised: (h, w, 3) floats about [0, 1], the first noise sample and the denoiser's estimate of it.
+
+    In a notebook a result shows itself.
+    """
+
+    certificate: Certificate
+    image: npt.NDArray[np.uint8]
+    palette: tuple[tuple[int, int, int], ...]
+    labels: npt.NDArray[np.uint8] | None
+    ignore: int
+    noisy: npt.NDArray[np.float32]
+    denoised: npt.NDArray[np.float32]
+
+    @property
+    def prediction(self) -> npt.NDArray[np.uint8 | np.uint16]:
+        """(H, W), the class index voted for at every pixel, guaranteed only where `certified`."""
+        return self.certificate.prediction
+
+    @property
+    def certified(self) -> npt.NDArray[np.bool_]:
+        """(H, W), True where the pixel's class is guaranteed within `radius`; elsewhere the model abstains."""
+        return self.certificate.certified
+
+    @property
+    def radius(self) -> float:
+        """The l2 radius of the guarantee, for pixels in [0, 1]; NaN if there is none."""
+        return self.certificate.radius
+
+    @property
+    def abstained(self) -> float:
+        """The share of pixels without a guarantee, 0..1."""
+        return self.certificate.abstained
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the noise, for pixels in [0, 1]."""
+        return float(self.certificate.provenance["sigma"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the indices."""
+        return tuple(self.certificate.provenance["classes"])
+
+    @property
+    def key(self) -> str:
+        """The image's name, which its noise is made from."""
+        return str(self.certificate.provenance["image"]["key"])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the certificate to `path`, a `.npz` file that `smoothseg verify` rechecks, and return the path."""
+        from smoothseg.certificates import file
+
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise ConfigError(f"a certificate is a .npz file, got {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file.save(self.certificate, path)
+        return path
+
+    def picture(self) -> Image.Image:
+        """Return the image, its noise, what the denoiser made of it, and the certified segmentation side by side."""
+        from smoothseg.report import pictures
+
+        view = pictures.View(
+            prediction=self.prediction,
+            certified=self.certified,
+            sigma=self.sigma,
+            radius=self.radius,
+            noisy=self.noisy,
+            denoised=self.denoised,
+        )
+        return pictures.panel(
+            [view],
+            key=self.key,
+            method=str(self.certificate.provenance["method"]),
+            classes=self.classes,
+            palette=self.palette,
+            ignore=self.ignore,
+            image=self.image,
+            labels=self.labels,
+        )
+
+    def __str__(self) -> str:
+        height, width = self.prediction.shape
+        if math.isnan(self.radius):
+            return f"{self.key}, {width}x{height}: nothing certified at sigma {self.sigma:g}"
+        radius = math.floor(self.radius * 1000) / 1000  # a rounded radius must not promise more
+        return (
+            f"{self.key}, {width}x{height}: {100 * (1 - self.abstained):.1f} % of the pixels certified within "
+            f"l2 radius {radius:.3f} (sigma {self.sigma:g}), {100 * self.abstained:.1f} % abstain"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Result {self}>"
+
+    def _repr_html_(self) -> str:
+        buffer = io.BytesIO()
+        self.picture().save(buffer, "PNG", optimize=True)
+        data = base64.b64encode(buffer.getvalue()).decode("ascii")
+        text = html.escape(str(self))
+        return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'

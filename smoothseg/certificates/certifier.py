@@ -1,0 +1,96 @@
+"""What a certifier promises, and the votes and draws that it is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar, overload, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from smoothseg.certificates.certificate import Certificate, Verdict
+
+__all__ = ["Certifier", "Draw", "Tally", "Votes"]
+
+
+class Tally(Protocol):
+    """Whatever label maps can be added to; what a certifier may ask a draw to fill instead of `Votes`."""
+
+    def add(self, labels: torch.Tensor) -> None:
+        """Count label maps (B, H, W), each of another noise sample."""
+
+
+T = TypeVar("T", bound=Tally)
+
+
+class Votes(Tally, Protocol):
+    """How often each class was seen at each pixel."""
+
+    def mode(self) -> npt.NDArray[np.int16]:
+        """Return the most frequent class per pixel, (H, W); a tie goes to the lowest class."""
+
+    def hits(self, prediction: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+        """Return how often the class of `prediction` (H, W) was seen per pixel, (H, W)."""
+
+
+class Draw(Protocol):
+    """Fresh noise samples of one image, labelled and counted; no call ever sees a sample of another."""
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the noise in [0, 1] pixel units."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the image."""
+
+    @overload
+    def __call__(self, n: int) -> Votes: ...
+
+    @overload
+    def __call__(self, n: int, into: T) -> T: ...
+
+    def __call__(self, n: int, into: Tally | None = None) -> Tally:
+        """Draw the next `n` samples and return their votes, or `into` with their label maps added."""
+
+
+@runtime_checkable
+class Certifier(Protocol):
+    """Decides per pixel between a class and abstention, from votes over noise samples.
+
+    The promise of `certify` is the plugin's to state, for instance "with probability at least 1 - alpha every
+    certified pixel of this image has its class as the smoothed model's, within the radius".
+
+    Where the promise allows some certified pixels of an image to be wrong, the recipe says how many: `tolerates`.
+    """
+
+    @property
+    def samples(self) -> int:
+        """How many noise samples `certify` draws at most for an image; used to estimate time."""
+
+    @property
+    def counted(self) -> str:
+        """What a hit is: `pixel`, the pixel's class was seen, or `pattern`, the whole label map was seen.
+
+        Counts of one kind say nothing about the other: `verify` and `recertify` refuse to mix them.
+        """
+
+    def check(self, pixels: int) -> None:
+        """Raise `NothingCertifiableError` if no pixel of an image of so many pixels could ever be certified."""
+
+    def certify(self, draw: Draw) -> Certificate:
+        """Return the certificate of one image.
+
+        draw: `draw(n)` gives the votes of the next n fresh noise samples, never one seen before, so that
+            what is selected on one draw is tested on an independent one. `draw.sigma` is the noise's
+            standard deviation.
+        """
+
+    def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
+        """Return which pixels are certified, and the radius, from the counts alone.
+
+        hits: (H, W), how often the predicted class was seen in `trials` independent samples.
+
+        `certify` uses it, and `smoothseg verify` runs it again on the stored counts.
+        """

@@ -1,0 +1,205 @@
+"""From entry points to plugins that work: each is loaded on its own, and what several claim at once is left out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from smoothseg import hookspecs
+from smoothseg.components.plugin import PROTOCOL, Plugin, blame
+from smoothseg.components.registry import Registry
+from smoothseg.errors import PluginError
+from smoothseg.protocols import PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["DISABLE", "FUNCTIONS", "GROUP", "KINDS", "Plugins", "load"]
+
+GROUP = "smoothseg"
+
+KINDS = ("denoiser", "segmenter", "certifier", "dataset")
+"""The kinds of component."""
+
+FUNCTIONS = ("tracker", "schema")
+"""What a plugin may offer besides components and commands: functions, by name."""
+
+DISABLE = "SMOOTHSEG_DISABLE"
+"""The environment variable that names plugins to switch off."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugins:
+    """Every plugin found, and a registry for each kind of thing that they offer.
+
+    conflicts: what several plugins claim at once, and what to do, a sentence each. None of those plugins is in use, and
+    each has the sentence as its `error`.
+    """
+
+    plugins: tuple[Plugin, ...]
+    registries: Mapping[str, Registry]
+    manager: pluggy.PluginManager
+    conflicts: tuple[str, ...] = ()
+
+    def __getitem__(self, kind: str) -> Registry:
+        """Return the registry of one of `KINDS`, or of what a plugin offers besides: 'tracker' or 'schema'."""
+        return self.registries[kind]
+
+    def offers(self, plugin: Plugin) -> dict[str, tuple[str, ...]]:
+        """Return the names of what `plugin` offers, by kind; kinds of which it offers nothing are left out."""
+        found = {
+            kind: tuple(entry.name for entry in registry if entry.owner == plugin.owner)
+            for kind, registry in self.registries.items()
+        }
+        return {kind: names for kind, names in found.items() if names}
+
+    def register_commands(self, cli: click.Group) -> None:
+        """Let every plugin add its commands to `cli`; blame and skip one that fails or takes a name that is taken."""
+        for plugin in self.plugins:
+            hook = getattr(plugin.module, "register_commands", None)
+            if hook is None:
+                continue
+            before = dict(cli.commands)
+            try:
+                hook(cli=cli)
+                replaced = [
+                    name for name, command in cli.commands.items() if before.get(name, command) is not command
+                ]
+                if replaced:
+                    raise PluginError(f"command '{replaced[0]}' is taken")
+            except (
+                Exception
+            ) as error:  # a third-party plugin may raise anything; none of it may stop the others
+                cli.commands = before
+                blame(plugin, error)
+
+
+def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str] = ()) -> Plugins:
+    """Load `entry_points` one by one and collect what they offer.
+
+    A plugin that cannot be imported, whose hooks fail, or that states another protocol version than ours, is
+    skipped with a warning that names its distribution; the others work on. Two plugins that offer the same name are
+    both left out, and the result's `conflicts` name both owners, as are two entry points of the same name.
+
+    disabled: plugins that are not even imported, each by the name of its entry point, or as `name@distribution`
+        where two distributions have one of that name.
+    """
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    registries = {
+        **{kind: Registry(kind) for kind in KINDS},
+        **{kind: Registry(kind, functions=True) for kind in FUNCTIONS},
+    }
+    off = tuple(disabled)
+    found: list[Plugin] = []
+    points: list[metadata.EntryPoint] = []
+    for point in sorted(entry_points, key=lambda p: (p.name, p.value, p.dist.name if p.dist else "")):
+        distribution = point.dist.name if point.dist is not None else "unknown distribution"
+        version = point.dist.version if point.dist is not None else "?"
+        plugin = Plugin(point.name, distribution, version)
+        found.append(dataclasses.replace(plugin, disabled=any(plugin.is_called(name) for name in off)))
+        points.append(point)
+    conflicts: list[str] = []
+    called: dict[str, list[int]] = {}
+    for i, plugin in enumerate(found):
+        if not plugin.disabled:
+            called.setdefault(plugin.name, []).append(i)
+    for name, same in called.items():
+        if len(same) > 1:
+            alike = [found[i] for i in same]
+            choices = [f"{plugin.name}@{plugin.distribution}" for plugin in alike]
+            number = "two" if len(same) == 2 else len(same)
+            conflicts.append(f"{number} plugins are called '{name}': {_owners(alike)}; {_hint(off, choices)}")
+            _leave_out(found, same, conflicts[-1], manager)
+    offered: dict[tuple[str, str], dict[int, type[Any]]] = {}
+    for i, plugin in enumerate(found):
+        if plugin.disabled or plugin.error is not None:
+            continue
+        found[i], offers = _import(manager, registries, plugin, points[i].load)
+        for kind, name, recipe in offers:
+            offered.setdefault((kind, name), {})[i] = recipe
+    for (kind, name), recipes in offered.items():
+        if len(recipes) > 1:
+            alike = [found[i] for i in recipes]
+            choices = [plugin.name for plugin in alike]
+            both = "both " if len(alike) == 2 else ""
+            conflicts.append(f"{kind} '{name}' is offered by {both}{_owners(alike)}; {_hint(off, choices)}")
+            _leave_out(found, recipes, conflicts[-1], manager)
+    for (kind, name), recipes in offered.items():
+        for i, recipe in recipes.items():
+            if found[i].error is None:
+                registries[kind].register(name, recipe, found[i].owner)
+    return Plugins(tuple(found), registries, manager, tuple(conflicts))
+
+
+def _owners(alike: Iterable[Plugin]) -> str:
+    return " and ".join(plugin.owner for plugin in alike)
+
+
+def _hint(off: Iterable[str], names: Iterable[str]) -> str:
+    """Say how to decide between the plugins `names`, where those in `off` are switched off already."""
+    listed = list(names)
+    choices = [",".join([*off, *(name for name in listed if name != kept)]) for kept in reversed(listed)]
+    return f"keep one of them with {' or '.join(f'{DISABLE}={names}' for names in choices)}"
+
+
+def _leave_out(
+    found: list[Plugin], indices: Iterable[int], reason: str, manager: pluggy.PluginManager
+) -> None:
+    """Mark the plugins at `indices` of `found` as unusable for `reason`."""
+    for i in indices:
+        if found[i].module is not None:
+            manager.unregister(name=found[i].name)
+        found[i] = dataclasses.replace(found[i], module=None, error=found[i].error or reason)
+
+
+def _import(
+    manager: pluggy.PluginManager,
+    registries: Mapping[str, Registry],
+    plugin: Plugin,
+    load_module: Callable[[], Any],
+) -> tuple[Plugin, list[tuple[str, str, type[Any]]]]:
+    """Import one plugin and run its hooks; return it with kind, name and recipe of what it offers.
+
+    On failure blame it and offer nothing of it.
+    """
+    offered: list[tuple[str, str, type[Any]]] = []
+    try:
+        module = load_module()
+        _check_protocol(plugin, module)
+        plugin = dataclasses.replace(plugin, module=module)
+        manager.register(module, name=plugin.name)
+        manager.check_pending()
+        for kind in registries:
+            hook = manager.subset_hook_caller(f"register_{kind}s", _others(manager, module))
+            hook(register=lambda name, recipe, kind=kind: offered.append((kind, name, recipe)))
+        for kind, name, recipe in offered:
+            registries[kind].validate(name, recipe)
+            if sum((kind, name) == other[:2] for other in offered) > 1:
+                raise PluginError(f"it offers {kind} '{name}' twice")
+    except Exception as error:  # a third-party plugin may raise anything; none of it may stop the others
+        if manager.has_plugin(plugin.name):
+            manager.unregister(name=plugin.name)
+        return dataclasses.replace(plugin, module=None, error=blame(plugin, error)), []
+    return plugin, offered
+
+
+def _check_protocol(plugin: Plugin, module: Any) -> None:
+    """Raise `PluginError` if `module` states another protocol version than this smoothseg has."""
+    stated = getattr(module, PROTOCOL, PROTOCOL_VERSION)
+    if type(stated) is not int:
+        raise PluginError(f"{PROTOCOL} must be a whole number such as {PROTOCOL_VERSION}, got {stated!r}")
+    if stated != PROTOCOL_VERSION:
+        newer = plugin.distribution if stated < PROTOCOL_VERSION else "smoothseg"
+        raise PluginError(
+            f"it is written for protocol {stated} of smoothseg, and this smoothseg has protocol {PROTOCOL_VERSION}: "
+            f"a newer {newer} is needed (pip install --upgrade {newer})"
+        )
+
+
+def _others(manager: pluggy.PluginManager, module: Any) -> list[Any]:
+    return [other for other in manager.get_plugins() if other is not module]

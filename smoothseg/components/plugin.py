@@ -1,0 +1,62 @@
+"""One plugin as it was found: what it is called, who brings it, and why it cannot be used."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from typing import Any
+
+from smoothseg.errors import SmoothsegError
+
+__all__ = ["PROTOCOL", "Plugin", "PluginWarning", "blame"]
+
+PROTOCOL = "SMOOTHSEG_PROTOCOL"
+"""The name by which a plugin's module states the protocol version it was written for."""
+
+
+class PluginWarning(UserWarning):
+    """A plugin is broken and was skipped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugin:
+    """One entry point: its name, the distribution that brings it, and `error` where it cannot be used."""
+
+    name: str
+    distribution: str
+    version: str
+    module: Any = None
+    error: str | None = None
+    disabled: bool = False
+
+    @property
+    def owner(self) -> str:
+        """The plugin named with its distribution, for messages."""
+        return f"{self.name} ({self.distribution} {self.version})"
+
+    def is_called(self, name: str) -> bool:
+        """Tell whether `name`, a plugin's or `name@distribution`, is that of this plugin."""
+        return _canonical(name) in (
+            _canonical(self.name),
+            _canonical(f"{self.name}@{self.distribution}"),
+        )
+
+    @property
+    def protocol(self) -> int | None:
+        """The protocol version that the plugin states; None where it states none or could not be used."""
+        return getattr(self.module, PROTOCOL, None)
+
+
+def blame(plugin: Plugin, error: Exception) -> str:
+    """Warn that `plugin` is broken, and return why."""
+    first = (str(error).strip() or "no message").splitlines()[0]
+    reason = first if isinstance(error, SmoothsegError) else f"{type(error).__name__}: {first}"
+    warnings.warn(f"plugin {plugin.owner} is broken and was skipped: {reason}", PluginWarning, stacklevel=3)
+    return reason
+
+
+def _canonical(name: str) -> str:
+    """Return a plugin's name, or `name@distribution`, with the distribution as package indexes compare it."""
+    plugin, at, distribution = name.partition("@")
+    return plugin + at + re.sub(r"[-_.]+", "-", distribution).lower()

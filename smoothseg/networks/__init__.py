@@ -1,0 +1,38 @@
+"""What wrapping a network needs: fitting images to it, seeded draws, a torch module as a segmenter.
+
+Which network it is, and where its weights come from, is a plugin's business; noise and voting are not known here.
+"""
+
+from __future__ import annotations
+
+from smoothseg.networks.adapters import ModuleSegmenter
+from smoothseg.networks.draws import seeds, standard_normal
+from smoothseg.networks.fitting import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Network,
+    cropped,
+    fold_batch_norms,
+    in_rows,
+    normalised,
+    pad,
+    padded,
+)
+from smoothseg.networks.resizing import resize, sigma_left
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ModuleSegmenter",
+    "Network",
+    "cropped",
+    "fold_batch_norms",
+    "in_rows",
+    "normalised",
+    "pad",
+    "padded",
+    "resize",
+    "seeds",
+    "sigma_left",
+    "standard_normal",
+]

@@ -1,0 +1,149 @@
+"""The bounds of a run: of every certificate in its directory, with the labels of its dataset.
+
+See `bounds.py` for what they are. Nothing here runs a network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smoothseg.certificates import certificate, file
+from smoothseg.certificates.bounds import Bounds, Region, bounds, check_certifier, regions
+from smoothseg.certificates.digests import sample_digests
+from smoothseg.components.plugins import plugins
+from smoothseg.data.images import read_labels
+from smoothseg.errors import ConfigError, DataError, UnknownNameError
+from smoothseg.protocols import Dataset, Sample
+from smoothseg.runs import results
+
+__all__ = ["Bounded", "bounded"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounded:
+    """The bounds of one certificate of a run, and its regions, the largest first."""
+
+    key: str
+    method: str
+    sigma: float
+    bounds: Bounds
+    regions: tuple[Region, ...]
+
+
+def bounded(
+    directory: Path,
+    *,
+    method: str | None = None,
+    sigma: float | None = None,
+    key: str | None = None,
+    radius: float | None = None,
+    region: Path | None = None,
+    least: int = 1,
+) -> Iterator[Bounded]:
+    """Yield the bounds of the certificates of the run in `directory`, those of one method, sigma or key if given.
+
+    radius: what to bound at, no more than a certificate's unless it has a radius a pixel; None takes the
+    certificate's. region: a mask file of the image's size, 0 outside. least: pixels of the smallest region listed.
+
+    Raises `UnknownNameError` and `ConfigError` for what the run does not have, `DataError` for certificates, images and
+    labels that are missing or are not those that the run records.
+    """
+    identity = results.read_identity(directory)
+    chosen = _chosen(directory, identity, method, sigma, key)
+    dataset: Dataset = plugins()["dataset"].recipe(identity["plan"]["dataset"]).load()
+    index = {name: number for number, name in enumerate(dataset.keys)}
+    for entry in chosen:
+        name = entry["key"]
+        if name not in index:
+            raise DataError(f"{directory}: the dataset has no image '{name}'")
+        if not results.intact(directory, entry):
+            raise DataError(f"{directory}: the ledger records another certificate of '{name}'")
+        sample = dataset[index[name]]
+        if sample_digests(sample) != identity["images"][name]:
+            raise DataError(f"{directory}: the dataset's image or labels '{name}' are not those of the run")
+        made = file.load(directory / entry["certificate"])
+        check_certifier(plugins()["certifier"].recipe(made.provenance["certifier"]))
+        yield _bounded(entry, made, sample, dataset.ignore, radius, region, least)
+
+
+def _chosen(
+    directory: Path, identity: Mapping[str, Any], method: str | None, sigma: float | None, key: str | None
+) -> list[Mapping[str, Any]]:
+    """Return the ledger lines asked for, image by image."""
+    chosen = [entry for each in results.entries(directory, identity).values() for entry in each.values()]
+    for name, shown, value in (
+        ("method", "method", method),
+        ("sigma", "sigma", sigma),
+        ("key", "image", key),
+    ):
+        known = sorted({entry[name] for entry in chosen})
+        if value is not None and value not in known:
+            raise UnknownNameError.of(shown, str(value), map(str, known), listed="the run has")
+        chosen = [entry for entry in chosen if value is None or entry[name] == value]
+    return sorted(chosen, key=lambda one: (one["key"], one["method"], one["sigma"]))
+
+
+def _bounded(
+    entry: Mapping[str, Any],
+    made: certificate.Certificate,
+    sample: Sample,
+    ignore: int,
+    radius: float | None,
+    region: Path | None,
+    least: int,
+) -> Bounded:
+    at, certified = _at(made, radius)
+    mask = None
+    if region is not None:
+        size = made.prediction.shape[0], made.prediction.shape[1]
+        mask = read_labels(region, classes=255, ignore=255, size=size) != 0
+    found = made.prediction.astype(np.int32)
+    classes = made.provenance["classes"]
+    return Bounded(
+        entry["key"],
+        entry["method"],
+        entry["sigma"],
+        bounds(
+            found,
+            certified,
+            classes,
+            radius=at,
+            labels=sample.labels,
+            ignore=None if sample.labels is None else ignore,
+            region=mask,
+        ),
+        regions(
+            found if mask is None else np.where(mask, found, -1),
+            certified,
+            classes,
+            least=least,
+            labels=sample.labels,
+            ignore=None if sample.labels is None else ignore,
+        ),
+    )
+
+
+def _at(made: certificate.Certificate, radius: float | None) -> tuple[float, npt.NDArray[np.bool_]]:
+    """Return the radius to bound at and the pixels that are certified at it.
+
+    Radii of single pixels are stored as float32, rounded down. A radius that is above a stored one by no more than that
+    rounding means the stored one.
+    """
+    if radius is None or radius == made.radius or not made.certified.any():
+        return (made.radius if radius is None else radius), made.certified
+    if made.verdict.radii is not None:
+        stored = np.where(made.certified, made.verdict.radii, np.nan)
+        for level in np.unique(stored[~np.isnan(stored)]):
+            if float(level) < radius <= float(np.nextafter(level, np.float32(math.inf))):
+                radius = float(level)
+        return radius, stored.astype(np.float64) >= radius
+    if radius > made.radius:
+        raise ConfigError(f"--radius {radius:g} is beyond the certificate's radius of {made.radius:g}")
+    return radius, made.certified

@@ -1,0 +1,189 @@
+"""What `smoothseg certify` is asked for, from a file and the command line: what to compute, and how to run it.
+
+What decides the results is a `plan.Plan`; how the run is carried out is `Running`. A YAML file may hold both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from smoothseg.components.plugins import plugins
+from smoothseg.components.registry import parse
+from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.files import underscored
+from smoothseg.protocols import option
+from smoothseg.runs.options import HELP
+from smoothseg.runs.plan import DEFAULTS, Plan
+from smoothseg.runs.tracking import check_names
+
+__all__ = ["KEYS", "Running", "configure", "describe", "output", "running"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Running:
+    """How and where a run is carried out; none of it changes what is certified of an image."""
+
+    output: Path | None = option(None, HELP["output"])
+    batch_size: int = option(1, HELP["batch_size"])
+    threads: int | None = option(None, HELP["threads"])
+    format: Literal["table", "markdown", "latex", "csv", "json"] = option("table", HELP["format"])
+    fresh: bool = option(False, HELP["fresh"])
+    skip_bad: bool = option(False, HELP["skip_bad"])
+    track: tuple[str, ...] = option((), HELP["track"])
+    verbose: bool = option(False, HELP["verbose"])
+    quiet: bool = option(False, HELP["quiet"])
+
+    def __post_init__(self) -> None:
+        if self.verbose and self.quiet:
+            raise ValueError("give verbose or quiet, not both")
+        for name in ("batch_size", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+KEYS: tuple[str, ...] = (*DEFAULTS, "tau", *(field.name for field in dataclasses.fields(Running)))
+"""Every key of a configuration file; `tau` is short for the option of every certifier."""
+
+_OF_A_METHOD = ("denoiser", "segmenter", "certifier")
+
+
+def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> tuple[Plan, Running]:
+    """Return the plan and the way to run it that `file` and the options `given` beside it ask for.
+
+    file, given: keys as in `KEYS`, with hyphens or underscores. What is given wins over the file: a denoiser or a
+    segmenter replaces that of the file's methods, which must agree in the components that are not given; a certifier
+    decides for all methods, a tau is that of every certifier.
+    The file's own tau is for the certifiers that say none.
+
+    Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
+    """
+    values, more = _known(file), _known(given or {})
+    if "methods" in values and ("denoiser" in more or "segmenter" in more):
+        values |= _shared(values, [kind for kind in _OF_A_METHOD if kind not in more])
+        del values["methods"]
+    elif "methods" in values and "certifier" in more:
+        certifiers = _listed(more["certifier"])
+        if len(certifiers) > 1:
+            raise ConfigError(
+                "--config lists methods: give one --certifier for all of them, or name them in the file"
+            )
+        values["methods"] = [
+            {**entry, "certifier": certifiers[0]} if isinstance(entry, Mapping) else entry
+            for entry in _listed(values["methods"] or [])
+        ]
+    of_file = values.pop("tau", None)
+    values |= more
+    tau = values.pop("tau", None)
+    if tau is None and of_file is not None:
+        values = _with_tau(values, of_file, everywhere="certifier" not in more)
+    elif tau is not None:
+        values = _with_tau(values, tau, everywhere=True)
+    plan = Plan.of({key: value for key, value in values.items() if key in DEFAULTS})
+    how = {key: value for key, value in values.items() if key not in DEFAULTS and value is not None}
+    return plan, running(how)
+
+
+def output(plan: Plan, how: Running, *, name: str | None = None) -> Path:
+    """Return the run directory: the one that was asked for, or `runs/NAME-DIGEST` with a digest of the plan.
+
+    name: begins the default; that of the dataset without it.
+    """
+    if how.output is not None:
+        return how.output
+    described = plan.describe()
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
+    return Path("runs") / f"{name or described['dataset']['name']}-{digest}"
+
+
+def running(values: Mapping[str, Any]) -> Running:
+    """Return the validated `Running` of `values`, whose keys are its fields; raise `ConfigError`."""
+    import pydantic  # here, because it is slow to import
+
+    try:
+        how = pydantic.TypeAdapter(Running).validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        item = error.errors()[0]
+        where = ".".join(str(piece) for piece in item["loc"][:1])
+        message = item["msg"].removeprefix("Value error, ")
+        shown = f"{where} {item['input']!r}: " if where else ""
+        raise ConfigError(f"{shown}{message[0].lower()}{message[1:]}") from None
+    check_names(how.track)
+    return how
+
+
+def describe(plan: Plan, how: Running) -> dict[str, Any]:
+    """Return both as plain values; `configure` of them is the same again, but for `fresh`.
+
+    `output` is there if it was asked for. `fresh` never is: a file that removes the run which it made before is not
+    what anybody wants to keep.
+    """
+    plain = dataclasses.asdict(how)
+    del plain["fresh"], plain["output"]
+    place = {} if how.output is None else {"output": how.output.as_posix()}
+    return {**plan.describe(), **place, **plain, "track": list(how.track)}
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    found = underscored(values)
+    for key in found:
+        if key not in KEYS:
+            raise UnknownNameError.of("option", key, KEYS)
+    return found
+
+
+def _shared(values: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the component of each of `kinds` that all methods of `values` have; raise `ConfigError` if they differ."""
+    found: dict[str, list[Any]] = {}
+    differ = []
+    for kind in kinds:
+        registry, described = plugins()[kind], []
+        for entry in _listed(values["methods"] or []):
+            default = values.get(kind) or DEFAULTS[kind]
+            specs = _listed(entry.get(kind, default) if isinstance(entry, Mapping) else default)
+            described += [registry.describe(registry.recipe(spec)) for spec in specs]
+        if any(each != described[0] for each in described):
+            differ.append(kind)
+        elif described:
+            found[kind] = described[:1]
+    if differ:
+        raise ConfigError(
+            f"the methods of --config have different {' and '.join(f'{kind}s' for kind in differ)}: "
+            f"give {' and '.join(f'--{kind}' for kind in differ)} too"
+        )
+    return found
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+
+
+def _with_tau(values: Mapping[str, Any], tau: Any, *, everywhere: bool) -> dict[str, Any]:
+    """Return the options `values` with `tau` for every certifier, or with `taus` where it lists several.
+
+    everywhere: for those that say one themselves, too.
+    """
+    several = isinstance(tau, list | tuple) or (isinstance(tau, str) and "," in tau)
+
+    def changed(spec: Any) -> dict[str, Any]:
+        name, options = parse(spec, "certifier")
+        if not everywhere and (options.get("tau") is not None or options.get("taus") is not None):
+            return {"name": name, **options}
+        options = {key: value for key, value in options.items() if key not in ("tau", "taus")}
+        return {"name": name, **options, "taus" if several else "tau": tau}
+
+    certifiers = [changed(spec) for spec in _listed(values.get("certifier") or "holm")]
+    methods = values.get("methods")
+    if isinstance(methods, list):
+        methods = [
+            {**entry, "certifier": changed(entry["certifier"])}
+            if isinstance(entry, dict) and isinstance(entry.get("certifier"), str | dict)
+            else entry
+            for entry in methods
+        ]
+    return {**values, "certifier": certifiers, **({} if methods is None else {"methods": methods})}

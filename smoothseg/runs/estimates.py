@@ -1,0 +1,149 @@
+"""What a run will take: noise samples and passes of the denoiser, and, once measured, time, memory and disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from smoothseg.runs.plan import Method, Plan
+
+if TYPE_CHECKING:
+    from smoothseg.runs.preparing import Job, Prepared
+
+__all__ = ["Cost", "Estimate", "batch_to_measure", "cost", "measure", "pace"]
+
+_SHARE = 1 / 50
+"""Part of a run that measuring it may take where nobody asked for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a method takes: certificates, noise samples (segmenter passes), and passes of the denoiser."""
+
+    certificates: int
+    samples: int
+    denoiser_passes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What is left of a run, measured on this machine.
+
+    costs, seconds: by the name of the method. memory: the most bytes that were held while measuring, on the device or,
+    on the CPU, by the whole process; None where nobody tells. disk: bytes that the results take at most.
+    """
+
+    costs: Mapping[str, Cost]
+    seconds: Mapping[str, float]
+    memory: int | None
+    disk: int
+
+    @property
+    def total(self) -> float:
+        """Seconds of all methods together."""
+        return sum(self.seconds.values())
+
+
+def cost(plan: Plan, method: Method, images: int) -> Cost:
+    """Return what one method of `plan` takes on `images` images.
+
+    A denoiser's recipe may say how many `calls` of its network a sample takes; without it, it is one.
+    """
+    return _cost(method, len(plan.sigma) * images)
+
+
+def _cost(method: Method, certificates: int) -> Cost:
+    samples = int(method.certifier.load().samples) * certificates
+    return Cost(certificates, samples, int(getattr(method.denoiser, "calls", 1)) * samples)
+
+
+def batch_to_measure(prepared: Prepared, jobs: Sequence[Job], batch_size: int) -> int:
+    """Return the batch to measure with where nobody asked for it: `batch_size`, or less where that takes too long.
+
+    Measuring may take a fiftieth of `jobs`; 0 if that is less than one sample.
+    """
+    samples = min(
+        (
+            sum(certifier.samples for job in jobs if job.method.slug == slug)
+            for slug, certifier in prepared.certifiers.items()
+        ),
+        default=0,
+    )
+    return min(batch_size, int(samples * _SHARE / 2))
+
+
+def measure(
+    prepared: Prepared,
+    jobs: Sequence[Job],
+    *,
+    batch_size: int = 1,
+    pictures: Callable[[tuple[int, int]], int] = lambda size: 0,
+) -> Estimate:
+    """Return what `jobs` of `prepared` take, from two batches of noise samples of every method.
+
+    pictures: the bytes that the pictures of one certificate take at most, by the image's (H, W).
+
+    They are those of the largest image; a smaller one is taken to be faster in proportion to its pixels.
+    """
+    import torch
+
+    from smoothseg.machine import resources as machine
+
+    on_gpu = prepared.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(prepared.device)
+    found = pace(prepared, batch_size=batch_size)
+    memory = torch.cuda.max_memory_reserved(prepared.device) if on_gpu else machine.peak_memory()
+    pixels = {key: height * width for key, (height, width) in prepared.sizes.items()}
+    largest = max(pixels.values())
+    costs, seconds = {}, {}
+    for method in prepared.plan.methods:
+        left = [job for job in jobs if job.method.slug == method.slug]
+        costs[method.name] = _cost(method, len(left))
+        samples = prepared.certifiers[method.slug].samples
+        seconds[method.name] = found[method.slug] * samples * sum(pixels[job.key] / largest for job in left)
+    return Estimate(costs, seconds, memory, _disk(prepared, jobs, pictures))
+
+
+def pace(prepared: Prepared, *, batch_size: int = 1) -> dict[str, float]:
+    """Return the seconds that one noise sample takes on this machine, by method slug.
+
+    Measured on the second of two batches of `batch_size` samples of the largest image, at the largest sigma; no sample
+    is kept.
+    """
+    from smoothseg.smoothing.sampling import Draw
+
+    largest = max(
+        range(len(prepared.keys)),
+        key=lambda i: prepared.sizes[prepared.keys[i]][0] * prepared.sizes[prepared.keys[i]][1],
+    )
+    sample, sigma = prepared.dataset[prepared.indices[largest]], max(prepared.plan.sigma)
+    found = {}
+    for slug, model in prepared.models.items():
+        draw = Draw(
+            model,
+            sample.image,
+            sample.key,
+            sigma=sigma,
+            seed=prepared.plan.seed,
+            batch_size=batch_size,
+            device=prepared.device,
+        )
+        draw(batch_size)
+        begun = time.perf_counter()
+        draw(batch_size).mode()
+        found[slug] = (time.perf_counter() - begun) / batch_size
+    return found
+
+
+def _disk(prepared: Prepared, jobs: Sequence[Job], pictures: Callable[[tuple[int, int]], int]) -> int:
+    """Return the bytes of certificates and pictures as they are before they are compressed."""
+    total = 0
+    for job in jobs:
+        height, width = prepared.sizes[job.key]
+        hits = 1 if prepared.certifiers[job.method.slug].samples < 2**8 else 2
+        total += 8192 + (2 + hits + 1 + 4 * hasattr(job.method.certifier, "taus")) * height * width
+        total += pictures((height, width))
+    return total

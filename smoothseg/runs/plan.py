@@ -1,0 +1,250 @@
+"""What a run is to do: from options or YAML to validated recipes, and back to YAML that runs it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smoothseg import weights
+from smoothseg.components.plugins import plugins
+from smoothseg.components.registry import settings
+from smoothseg.errors import ConfigError, UnknownNameError
+
+__all__ = ["DEFAULTS", "Method", "Plan"]
+
+DEFAULTS: Mapping[str, Any] = {
+    "dataset": "streets:count=4",
+    "denoiser": ["adm"],
+    "segmenter": ["hrnet"],
+    "certifier": ["holm"],
+    "methods": None,
+    "sigma": [0.25],
+    "scale": 0.5,
+    "convention": "noise-aware",
+    "denoise_at": "scale",
+    "images": None,
+    "every": 1,
+    "seed": 0,
+    "device": "auto",
+}
+"""Every key of a configuration with its default; `methods` wins over the three kinds of component."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One way to certify: a named combination of a denoiser's, a segmenter's and a certifier's recipe."""
+
+    name: str
+    denoiser: Any
+    segmenter: Any
+    certifier: Any
+
+    @property
+    def slug(self) -> str:
+        """The name as it is used for folders: lower-case letters, digits and hyphens, 64 at most."""
+        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        if len(slug) <= 64:
+            return slug
+        return f"{slug[:55]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that determines the results of a run.
+
+    sigma: noise levels in [0, 1] pixel units. scale, convention, denoise_at: see `geometry.Geometry`.
+    every, images: sample 0, `every`, 2 `every`, ... of the dataset, at most `images` of them.
+    """
+
+    dataset: Any
+    methods: tuple[Method, ...]
+    sigma: tuple[float, ...]
+    scale: float
+    convention: str
+    denoise_at: str
+    images: int | None
+    every: int
+    seed: int
+    device: str
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Plan:
+        """Return the plan of `options`, keys as in `DEFAULTS`, defaults for what is absent.
+
+        `denoiser`, `segmenter` and `certifier` are one spec or a list; every combination is a method, named
+        after what differs. `methods` instead lists named combinations. `weights=auto` is replaced by the name of the
+        weights that the plugin's catalogue has for the dataset. Raises `ConfigError`.
+        """
+        for key in options:
+            if key not in DEFAULTS:
+                raise UnknownNameError.of("option", key, DEFAULTS)
+        values = {**DEFAULTS, **{key: value for key, value in options.items() if value is not None}}
+        dataset = plugins()["dataset"].recipe(values["dataset"])
+        return cls(
+            dataset=dataset,
+            methods=tuple(_with_weights(method, dataset) for method in _methods(values)),
+            sigma=_sigmas(values["sigma"]),
+            scale=_number(values, "scale"),
+            convention=_choice(values, "convention", ("noise-aware", "paper")),
+            denoise_at=_choice(values, "denoise_at", ("scale", "full")),
+            images=None if values["images"] is None else _count(values, "images", least=1),
+            every=_count(values, "every", least=1),
+            seed=_count(values, "seed", least=0),
+            device=str(values["device"]),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return the plan as plain values; `Plan.of` of them is this plan again."""
+        registries = plugins()
+        return {
+            "dataset": registries["dataset"].describe(self.dataset),
+            "methods": [
+                {
+                    "name": method.name,
+                    **{
+                        kind: registries[kind].describe(getattr(method, kind))
+                        for kind in ("denoiser", "segmenter", "certifier")
+                    },
+                }
+                for method in self.methods
+            ],
+            "sigma": list(self.sigma),
+            "scale": self.scale,
+            "convention": self.convention,
+            "denoise_at": self.denoise_at,
+            "images": self.images,
+            "every": self.every,
+            "seed": self.seed,
+            "device": self.device,
+        }
+
+    def check_weights(self) -> None:
+        """Raise `WeightsError` for a weight reference that means nothing, without loading or fetching anything."""
+        for method in self.methods:
+            for recipe in (method.denoiser, method.segmenter):
+                if isinstance(reference := getattr(recipe, "weights", None), str):
+                    weights.locate(reference, package=weights.package_of(recipe))
+
+    def indices(self, length: int) -> range:
+        """Return the samples to certify of a dataset of `length`; raise `ConfigError` if there are none."""
+        chosen = range(0, length, self.every)[: self.images]
+        if not chosen:
+            raise ConfigError("the dataset is empty: there is nothing to certify")
+        return chosen
+
+
+def _methods(values: Mapping[str, Any]) -> tuple[Method, ...]:
+    if values["methods"] is not None:
+        methods = tuple(_named(entry, values) for entry in _as_list(values["methods"]))
+    else:
+        specs = {kind: _as_list(values[kind]) for kind in ("denoiser", "segmenter", "certifier")}
+        recipes = {kind: [plugins()[kind].recipe(spec) for spec in listed] for kind, listed in specs.items()}
+        several = [kind for kind, listed in specs.items() if len(listed) > 1] or ["denoiser"]
+        methods = tuple(
+            Method(
+                " + ".join(
+                    _short(kind, recipe)
+                    for kind, recipe in (("denoiser", d), ("segmenter", s), ("certifier", c))
+                    if kind in several
+                ),
+                d,
+                s,
+                c,
+            )
+            for s in recipes["segmenter"]
+            for d in recipes["denoiser"]
+            for c in recipes["certifier"]
+        )
+    if not methods:
+        raise ConfigError("methods is empty: there is nothing to certify with")
+    slugs: dict[str, str] = {}
+    for method in methods:
+        if not method.slug:
+            raise ConfigError(
+                f"method name '{method.name}' needs one of the letters a-z or a digit, for its folder"
+            )
+        if method.slug in slugs:
+            raise ConfigError(
+                f"methods '{slugs[method.slug]}' and '{method.name}' have the same folder name, '{method.slug}'"
+            )
+        slugs[method.slug] = method.name
+    return methods
+
+
+def _named(entry: Any, values: Mapping[str, Any]) -> Method:
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"each of methods must be a mapping with name, denoiser, segmenter, got {entry!r}")
+    known = ("name", "denoiser", "segmenter", "certifier")
+    for key in entry:
+        if key not in known:
+            raise UnknownNameError.of("key of a method", key, known)
+    if "name" not in entry:
+        raise ConfigError(f"method {dict(entry)!r} needs a name")
+    recipes = {}
+    for kind in known[1:]:
+        given = _as_list(entry.get(kind, values[kind]))
+        if len(given) != 1:
+            raise ConfigError(f"method '{entry['name']}' needs exactly one {kind}, got {len(given)}")
+        recipes[kind] = plugins()[kind].recipe(given[0])
+    return Method(str(entry["name"]), **recipes)
+
+
+def _with_weights(method: Method, dataset: Any) -> Method:
+    """Return `method` with the names of the weights that `auto` stands for with this dataset."""
+    registries = plugins()
+    name = registries["dataset"].name_of(dataset)
+    networks = {
+        kind: weights.pinned(recipe, component=registries[kind].name_of(recipe), dataset=name)
+        for kind, recipe in (("denoiser", method.denoiser), ("segmenter", method.segmenter))
+    }
+    return dataclasses.replace(method, **networks)
+
+
+def _short(kind: str, recipe: Any) -> str:
+    registry = plugins()[kind]
+    name = registry.name_of(recipe)
+    plain = registry.describe(recipe)
+    defaults = {field.name: field.default for field in registry.entry(name).fields}
+    return settings(name, plain, defaults)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+
+
+def _sigmas(value: Any) -> tuple[float, ...]:
+    sigmas = tuple(_number({"sigma": each}, "sigma") for each in _as_list(value))
+    if not sigmas:
+        raise ConfigError("sigma is empty: there is nothing to certify")
+    if len(set(sigmas)) != len(sigmas):
+        raise ConfigError(f"sigma has a value twice: {', '.join(map(str, sigmas))}")
+    return sigmas
+
+
+def _number(values: Mapping[str, Any], key: str) -> float:
+    try:
+        number = float(values[key])
+    except (TypeError, ValueError):
+        raise ConfigError(f"{key} must be a number, got {values[key]!r}") from None
+    if not (math.isfinite(number) and number > 0) or isinstance(values[key], bool):
+        raise ConfigError(f"{key} must be positive, got {values[key]!r}")
+    return number
+
+
+def _count(values: Mapping[str, Any], key: str, *, least: int) -> int:
+    value = values[key]
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{key} must be a whole number of at least {least}, got {values[key]!r}")
+    return value
+
+
+def _choice(values: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+    if values[key] not in allowed:
+        raise UnknownNameError.of(key, str(values[key]), allowed)
+    return str(values[key])

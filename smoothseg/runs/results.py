@@ -1,0 +1,56 @@
+"""What a run directory says of itself: what it depends on and what is certified, without torch or an image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from smoothseg.errors import DataError
+from smoothseg.runs.ledger import Ledger
+
+__all__ = ["SCHEMA", "entries", "intact", "read_identity"]
+
+SCHEMA = 1
+"""Version of the run directory's layout; `read_identity` refuses any other."""
+
+
+def entries(
+    directory: Path, identity: Mapping[str, Any]
+) -> dict[tuple[str, float], dict[str, Mapping[str, Any]]]:
+    """Return the ledger's last line of every certificate by (method, sigma), in the plan's order, and by key.
+
+    identity: what `read_identity` gave. What nothing is known of yet is left out.
+    """
+    found: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
+    for entry in Ledger(directory / "ledger.jsonl"):
+        found.setdefault((entry["method"], entry["sigma"]), {})[entry["key"]] = entry
+    result = {}
+    for method in identity["plan"]["methods"]:
+        for sigma in identity["plan"]["sigma"]:
+            made = found.get((method["name"], sigma), {})
+            known = {key: entry for key, entry in sorted(made.items()) if key in identity["images"]}
+            if known:
+                result[method["name"], sigma] = known
+    return result
+
+
+def read_identity(directory: Path) -> dict[str, Any]:
+    """Return what run.json says the results depend on; raise `DataError` if `directory` holds no run."""
+    try:
+        identity = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{directory} holds no run (no run.json)") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{directory / 'run.json'} cannot be read: {error}") from None
+    if not isinstance(identity, dict) or identity.get("schema") != SCHEMA:
+        raise DataError(f"{directory} has another run schema; this version reads {SCHEMA}")
+    return identity
+
+
+def intact(directory: Path, entry: Mapping[str, Any]) -> bool:
+    """Tell whether the certificate of a ledger line is there, byte for byte as it was written."""
+    path = directory / entry["certificate"]
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(entry["sha256"])

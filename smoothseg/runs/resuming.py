@@ -1,0 +1,122 @@
+"""The directory of a run: made, emptied, or found to be the same run, and what is done in it already.
+
+RUN/
+  config.yaml                                       the resolved configuration; `--config` runs it again
+  run.json                                          what the results depend on, to compare before resuming
+  ledger.jsonl                                      one line a finished certificate, with times
+  log.txt                                           what was done when, see `logs.py`; no part of the result
+  certificates/METHOD/sigma-S/KEY.npz               see `certificate.py`
+  pictures/METHOD/KEY.png                           noisy, denoised, ground truth, certified
+  previews/KEY/, legend.json                        see `report/previews.py`
+  metrics.json, metrics.csv, per_class.csv, table.md, report.html
+
+Pictures, previews, tables and the page are made by `report/`, from what the run hands over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smoothseg.errors import ConfigError, RunMismatchError
+from smoothseg.files import write_atomically, yaml_of
+from smoothseg.runs import results
+from smoothseg.runs.ledger import Ledger
+from smoothseg.runs.preparing import Job, Prepared
+
+__all__ = ["begin", "check_directory", "done", "remaining"]
+
+
+def check_directory(directory: Path) -> None:
+    """Raise `ConfigError` unless a run directory can be made or continued at `directory`."""
+    parent = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not parent.is_dir():
+        raise ConfigError(f"output {directory}: {parent} is a file, not a folder")
+    if not os.access(parent, os.W_OK):
+        raise ConfigError(f"output {directory}: no permission to write in {parent}")
+
+
+def remaining(prepared: Prepared, directory: Path) -> list[Job]:
+    """Return the certificates of `prepared` that are not in `directory` yet, or not as the ledger has them.
+
+    Raises `RunMismatchError` if the directory holds a run of another configuration.
+    """
+    _stored_threads(prepared, directory)
+    there = done(directory)
+    return [job for job in prepared.jobs if job.path not in there]
+
+
+def done(directory: Path) -> set[str]:
+    """Return the paths of the certificates that are there, byte for byte as the ledger has them."""
+    entries = Ledger(directory / "ledger.jsonl")
+    return {entry["certificate"] for entry in entries if results.intact(directory, entry)}
+
+
+def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
+    """Make `directory` ready for `prepared`, new, emptied, or found to be the same run; return its thread count.
+
+    The number of threads can change the last bits of a network's output: a resumed run goes on with the number
+    it was started with.
+    """
+    if fresh and (directory / "run.json").exists():
+        # Out of the way first: a crash in the middle of removing must not leave half a run under this name.
+        doomed = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+        directory.rename(doomed)
+        shutil.rmtree(doomed)
+    threads = _stored_threads(prepared, directory)
+    if threads is None:
+        threads = torch.get_num_threads()
+        directory.mkdir(parents=True, exist_ok=True)
+        content = json.dumps({**prepared.identity(), "threads": threads}, indent=1) + "\n"
+        write_atomically(directory / "run.json", content.encode())
+    config = {**prepared.plan.describe(), "threads": threads, "skip_bad": bool(prepared.skipped)}
+    write_atomically(directory / "config.yaml", yaml_of(config).encode())
+    return threads
+
+
+def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
+    """Return the number of threads of the run that is in `directory`, None if none is.
+
+    Raises `RunMismatchError` if it is not the run of `prepared`, or the directory holds something else.
+    """
+    if not (directory / "run.json").exists():
+        if directory.exists() and any(not _leftover(path) for path in directory.iterdir()):
+            raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
+        return None
+    identity, stored = prepared.identity(), results.read_identity(directory)
+    threads = int(stored.pop("threads", torch.get_num_threads()))
+    # A package that was not installed then had no part in what was made.
+    known = stored.get("versions", {})
+    identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
+    if "plugins" not in stored:  # a run of a smoothseg that did not record who brought its components
+        del identity["plugins"]
+    different = next(_differences(stored, json.loads(json.dumps(identity))), None)
+    if different:
+        raise RunMismatchError(
+            f"{directory} holds a run of another configuration: {different}; "
+            f"choose another --output, or --fresh to start anew"
+        )
+    return threads
+
+
+def _leftover(path: Path) -> bool:
+    """Tell whether `path` is what a crash in the middle of `write_atomically` leaves behind."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def _differences(there: Any, here: Any, where: str = "") -> Iterator[str]:
+    """Name each place where two JSON values differ, the first ones first."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in [*there, *(key for key in here if key not in there)]:
+            yield from _differences(there.get(key), here.get(key), f"{where}.{key}" if where else str(key))
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        for i, (a, b) in enumerate(zip(there, here, strict=True)):
+            yield from _differences(a, b, f"{where}[{i}]")
+    elif there != here:
+        yield f"{where} is {json.dumps(there)} there and {json.dumps(here)} here"

@@ -1,0 +1,180 @@
+"""What a run finds out, told to experiment trackers as it comes; which there are, plugins say."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smoothseg.components.plugins import plugins
+from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.protocols import Tracker
+from smoothseg.runs.listener import Listener
+from smoothseg.runs.logs import log
+
+if TYPE_CHECKING:
+    from smoothseg.certificates.metrics import Counts
+    from smoothseg.runs.preparing import Job, Prepared
+
+__all__ = ["Figures", "Tracking", "check", "check_names", "chosen", "tracking"]
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise `UnknownNameError` for a name that is no tracker's."""
+    for name in names:
+        _make(name)
+
+
+def check(names: Iterable[str]) -> None:
+    """Raise `UnknownNameError` for a name that is no tracker's, `ConfigError` for a tracker that cannot work here."""
+    for name in names:
+        if (ready := getattr(_make(name), "check", None)) is not None:
+            ready()
+
+
+def _make(name: str) -> Callable[[Path, str, Mapping[str, Any]], Tracker]:
+    registry = plugins()["tracker"]
+    if name not in registry:
+        raise UnknownNameError.of("tracker", name, registry.names, listed="there are")
+    made: Callable[[Path, str, Mapping[str, Any]], Tracker] = registry.entry(name).recipe
+    return made
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Return the trackers that the command line asks for: `names`, or none for the one word `none`.
+
+    Raises `ConfigError` for `none` beside a tracker.
+    """
+    if "none" in names and set(names) != {"none"}:
+        raise ConfigError("--track none means no tracker: give it alone, or leave it out")
+    return [name for name in names if name != "none"]
+
+
+class Tracking:
+    """Several trackers of one run as one, none of which is there before `open`.
+
+    What one of them raises once it is open is told as a warning, and it hears no more: the run goes on.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        directory: Path,
+        name: str,
+        config: Mapping[str, Any],
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self._names = tuple(dict.fromkeys(names))
+        self._directory = directory
+        self._name = name
+        self._config = config
+        self._tell = tell
+        self._opened: dict[str, Tracker] = {}
+        self._lost: dict[str, Tracker] = {}
+
+    def open(self) -> None:
+        """Begin with every tracker, which may write into the run's directory and ask its server.
+
+        Raises `ConfigError` with the name of one that cannot begin.
+        """
+        for each in self._names:
+            if each not in self._opened and each not in self._lost:
+                try:
+                    self._opened[each] = _make(each)(self._directory, self._name, self._config)
+                except Exception as error:  # trackers raise anything, from their settings to their servers
+                    raise ConfigError(f"--track {each} cannot begin: {_said(error)}") from error
+
+    def figures(self, values: Mapping[str, float], step: int) -> None:
+        """Pass `values` on."""
+        for name, tracker in list(self._opened.items()):
+            try:
+                tracker.figures(values, step)
+            except Exception as error:
+                self._lost[name] = self._opened.pop(name)
+                self._warn(f"--track {name} failed and is told no more: {_said(error)}")
+
+    def close(self, *, failed: bool = False) -> None:
+        """Close those that were opened; one that failed before, and all if the run `failed`, as failed."""
+        for name, tracker in self._opened.items():
+            try:
+                tracker.close(failed=failed)
+            except Exception as error:
+                self._warn(f"--track {name} failed at the end: {_said(error)}")
+        for tracker in self._lost.values():
+            with contextlib.suppress(Exception):  # that it fails was told
+                tracker.close(failed=True)
+        self._opened, self._lost = {}, {}
+
+    def _warn(self, text: str) -> None:
+        log.warning("%s", text)
+        if self._tell is not None:
+            self._tell(f"Warning: {text}")
+
+
+def _said(error: Exception) -> str:
+    """Return an error of a tracker in one line."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+
+
+@contextlib.contextmanager
+def tracking(
+    names: Sequence[str],
+    directory: Path,
+    *,
+    name: str,
+    config: Mapping[str, Any],
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[Tracking | None]:
+    """Give what passes figures on to the trackers `names` once it is opened, None without any; close it at the end.
+
+    directory: the run's; TensorBoard writes to its folder `tensorboard`, Weights & Biases to `wandb`. name: the run's
+    name. config: what it is run with, as plain values. tell: is told a line when a tracker fails, beside the log. A
+    block that raises, or is interrupted, is a failed run to the trackers.
+    """
+    check(names)
+    if not names:
+        yield None
+        return
+    made = Tracking(names, directory, name, config, tell)
+    try:
+        yield made
+    except BaseException:
+        made.close(failed=True)
+        raise
+    made.close()
+
+
+class Figures(Listener):
+    """Tells `tracker` the scores so far of each method and sigma of a run, certificate by certificate.
+
+    What was there before counts and is not told again. Names are `SLUG/sigma-S/FIGURE`, the step is the number of
+    images so far.
+    """
+
+    def __init__(self, tracker: Tracking, prepared: Prepared) -> None:
+        self._tracker = tracker
+        self._prepared = prepared
+        self._known: dict[tuple[str, float], list[Counts]] = {}
+
+    def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
+        """Count the certificate of `entry`, and tell what is new."""
+        from smoothseg.certificates import metrics
+
+        counts = self._known.setdefault((job.method.name, job.sigma), [])
+        counts.append(metrics.Counts.from_json(entry["certified"]))
+        if before:
+            return
+        scores = metrics.compute(counts, self._prepared.models[job.method.slug].segmenter.classes)
+        found = {
+            "accuracy": scores.accuracy,
+            "mean_iou": scores.mean_iou,
+            "abstained": scores.abstained,
+            "radius": entry["radius"],
+            "seconds": entry["seconds"]["total"],
+        }
+        where = f"{job.method.slug}/sigma-{job.sigma:g}"
+        self._tracker.figures(
+            {f"{where}/{name}": float(value) for name, value in found.items() if value is not None},
+            len(counts),
+        )

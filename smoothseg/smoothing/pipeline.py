@@ -1,0 +1,155 @@
+"""One image in, one certificate out: the base model and the certifier, with what a certificate says of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from smoothseg.certificates.certifier import Certifier
+from smoothseg.certificates.digests import sample_digests
+from smoothseg.components import loading
+from smoothseg.components.plugins import plugins
+from smoothseg.networks.draws import seeds as seeds_of
+from smoothseg.protocols import Sample
+from smoothseg.smoothing import noise
+from smoothseg.smoothing.base_model import BaseModel
+from smoothseg.smoothing.sampling import Draw
+
+if TYPE_CHECKING:
+    from smoothseg.certificates.certificate import Certificate
+
+__all__ = ["Description", "Pipeline"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What a certificate says of where it comes from, as JSON values.
+
+    denoiser, segmenter, certifier: name and options of each. plugins: the owner of each, by kind. method: the name of
+    their combination. dataset: name and options, None for images without a dataset. device, versions: what computed.
+    """
+
+    denoiser: Mapping[str, Any]
+    segmenter: Mapping[str, Any]
+    certifier: Mapping[str, Any]
+    plugins: Mapping[str, str]
+    method: str
+    dataset: Mapping[str, Any] | None
+    device: str
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        recipes: Mapping[str, Any],
+        *,
+        method: str,
+        dataset: Any,
+        device: str,
+        versions: Mapping[str, str],
+    ) -> Description:
+        """Return the description of registered recipes, by kind, and of the dataset's, None if there is none."""
+        registries = plugins()
+        return cls(
+            **{kind: registries[kind].describe(recipe) for kind, recipe in recipes.items()},
+            plugins={kind: loading.owner(kind, recipe) for kind, recipe in recipes.items()},
+            method=method,
+            dataset=None if dataset is None else registries["dataset"].describe(dataset),
+            device=device,
+            versions=versions,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A base model and a certifier on one device. seed: of the noise."""
+
+    model: BaseModel
+    certifier: Certifier
+    description: Description
+    seed: int
+    device: torch.device
+
+    def certify(
+        self,
+        sample: Sample,
+        *,
+        sigma: float,
+        batch_size: int = 1,
+        progress: Callable[[int], None] | None = None,
+    ) -> Certificate:
+        """Return the certificate of `sample` under noise `sigma` ([0, 1] pixel units), with its provenance.
+
+        The noise is a function of `seed`, `sample.key` and the sample's number alone. batch_size: noise samples
+        labelled at once; it changes no count. progress: called with the number of noise samples just labelled.
+        """
+        draw = Draw(
+            self.model,
+            sample.image,
+            sample.key,
+            sigma=sigma,
+            seed=self.seed,
+            batch_size=batch_size,
+            device=self.device,
+            progress=progress,
+        )
+        result = self.certifier.certify(draw)
+        return dataclasses.replace(
+            result, clean=self.clean(sample), provenance=self._provenance(sample, sigma, draw.drawn)
+        )
+
+    def clean(self, sample: Sample) -> np.ndarray[Any, Any]:
+        """Return the labels (H, W) of the image itself, without noise and denoiser: the usual prediction."""
+        image = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).to(self.device)
+        return self.model.clean(image[None].float().div_(255.0))[0].cpu().numpy()
+
+    def first(self, sample: Sample, *, sigma: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return the first noise sample and what the denoiser makes of it, (h, w, 3) floats about [0, 1] each."""
+        noisy = noise.batch(sample.image, sample.key, [0], sigma=sigma, seed=self.seed, device=self.device)
+        seeds = seeds_of(self.seed, sample.key, [0], purpose="denoiser")
+        estimate = self.model.denoised(noisy, sigma, seeds=seeds)
+        return _photo(noisy), _photo(estimate)
+
+    def _provenance(self, sample: Sample, sigma: float, drawn: int) -> dict[str, Any]:
+        model, told = self.model, self.description
+        height, width = sample.image.shape[:2]
+        return {
+            "image": {
+                "key": sample.key,
+                "sha256": sample_digests(sample)["image"],
+                "height": height,
+                "width": width,
+            },
+            "dataset": None if told.dataset is None else dict(told.dataset),
+            "classes": list(model.segmenter.classes),
+            "method": told.method,
+            "denoiser": dict(told.denoiser),
+            "segmenter": dict(told.segmenter),
+            "certifier": dict(told.certifier),
+            "weights": {
+                "denoiser": dict(model.denoiser.digests),
+                "segmenter": dict(model.segmenter.digests),
+            },
+            "geometry": {
+                **dataclasses.asdict(model.geometry),
+                "sigma_told": model.geometry.sigma_told(sigma, height, width),
+            },
+            "sigma": sigma,
+            "seed": self.seed,
+            "noise": noise.KIND,
+            "samples": drawn,
+            "device": told.device,
+            "threads": torch.get_num_threads(),
+            "counted": self.certifier.counted,
+            "plugins": dict(told.plugins),
+            "versions": dict(told.versions),
+        }
+
+
+def _photo(images: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Return the first of (B, 3, H, W) images as (H, W, 3)."""
+    return images[0].permute(1, 2, 0).float().cpu().numpy()

@@ -1,0 +1,94 @@
+"""The only loop over noise samples: from an image to label maps that are counted and forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, overload
+
+from smoothseg.certificates.certifier import Tally
+from smoothseg.networks.draws import seeds as seeds_of
+from smoothseg.smoothing import noise
+from smoothseg.smoothing.votes import Votes
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from smoothseg.smoothing.base_model import BaseModel
+
+__all__ = ["Draw"]
+
+T = TypeVar("T", bound=Tally)
+
+
+class Draw:
+    """Fresh noise samples of one image, labelled and counted.
+
+    Samples are numbered 0, 1, 2, ... and each call goes on where the last one ended, so that the draws of a
+    certifier are disjoint by construction.
+    """
+
+    def __init__(
+        self,
+        model: BaseModel,
+        image: npt.NDArray[np.uint8],
+        key: str,
+        *,
+        sigma: float,
+        seed: int,
+        batch_size: int = 1,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """image: uint8 (H, W, 3). key: its key. progress: called with the number of samples just done."""
+        self._model = model
+        self._image = image
+        self._key = key
+        self._sigma = sigma
+        self._seed = seed
+        self._batch_size = batch_size
+        self._device = device
+        self._progress = progress
+        self._drawn = 0
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the noise in [0, 1] pixel units."""
+        return self._sigma
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the image."""
+        return self._image.shape[0], self._image.shape[1]
+
+    @property
+    def drawn(self) -> int:
+        """How many samples have been drawn so far."""
+        return self._drawn
+
+    @overload
+    def __call__(self, n: int) -> Votes: ...
+
+    @overload
+    def __call__(self, n: int, into: T) -> T: ...
+
+    def __call__(self, n: int, into: Tally | None = None) -> Tally:
+        """Draw the next `n` samples and return their votes, or `into` with their label maps added."""
+        tally = (
+            Votes(len(self._model.segmenter.classes), self.size, capacity=n, device=self._device)
+            if into is None
+            else into
+        )
+        end = self._drawn + n
+        while self._drawn < end:
+            indices = range(self._drawn, min(end, self._drawn + self._batch_size))
+            noisy = noise.batch(
+                self._image, self._key, indices, sigma=self._sigma, seed=self._seed, device=self._device
+            )
+            seeds = seeds_of(self._seed, self._key, indices, purpose="denoiser")
+            tally.add(self._model.predict(noisy, self._sigma, seeds=seeds))
+            self._drawn = indices.stop
+            if self._progress is not None:
+                self._progress(len(indices))
+        return tally

@@ -1,0 +1,38 @@
+"""From a weight reference to a verified local file and its tensors; plugins load and save weights through these names.
+
+What a network does with its tensors is not decided here, and nothing here imports torch before a file is read.
+"""
+
+from __future__ import annotations
+
+from smoothseg.weights.downloads import offline
+from smoothseg.weights.downloads import sha256_of as digest
+from smoothseg.weights.references import AUTO, ensure, locate, package_of, pinned
+from smoothseg.weights.sources import cache
+from smoothseg.weights.stored import (
+    Convertible,
+    Weights,
+    check_network,
+    load,
+    load_state,
+    own_classes,
+    save,
+)
+
+__all__ = [
+    "AUTO",
+    "Convertible",
+    "Weights",
+    "cache",
+    "check_network",
+    "digest",
+    "ensure",
+    "load",
+    "load_state",
+    "locate",
+    "offline",
+    "own_classes",
+    "package_of",
+    "pinned",
+    "save",
+]

@@ -1,0 +1,249 @@
+"""From an address to a verified file in the cache.
+
+What is fetched is compared with its size and hash, and takes its name only then: the cache never holds a part of a file
+under the file's name. Where no hash is published, that of the first download is recorded beside the file and enforced
+from then on. With `SMOOTHSEG_OFFLINE=1` nothing is ever fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from smoothseg.errors import WeightsError
+from smoothseg.files import replacing, write_atomically
+from smoothseg.weights import archives
+from smoothseg.weights.sources import PART, RECORD, RESERVED, Source, cache, hub_parts, split
+from smoothseg.weights.transfer import Progress, forget, transfer
+
+__all__ = ["Fetched", "fetch", "offline", "sha256_of", "verify_cache"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a disk that is full, or of a file that must not grow any further."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fetched:
+    """A file that is there, and its sha256."""
+
+    path: Path
+    sha256: str
+
+
+def offline() -> bool:
+    """Tell whether `SMOOTHSEG_OFFLINE` or Hugging Face's `HF_HUB_OFFLINE` forbids to fetch anything."""
+    return any(
+        os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
+        for name in ("SMOOTHSEG_OFFLINE", "HF_HUB_OFFLINE")
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(source: Source, *, progress: Progress | None = None) -> Fetched:
+    """Return the file of `source`, from the cache or, if it is not there yet, from its address.
+
+    progress: is told how far a download has come. A file that was put into the cache by hand is verified like a
+    downloaded one, where that is possible: the hash of an archive says nothing about a file that was in it. Two
+    processes that want the same file wait for each other.
+
+    Raises `WeightsError` in one line if it cannot be fetched (with what to put where), if size or hash are not what
+    they should be, or if the disk is full; the cache is then as it was, but for the part that can be gone on with.
+    """
+    from filelock import FileLock
+
+    if source.path.is_file() and (source.folder / RECORD).is_file():
+        return _verified(source)  # also in a cache that only others may write
+    with _explained(source):
+        source.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(source.folder / ".lock"):
+            if source.path.is_file():
+                return _verified(source)
+            if offline():
+                raise source.absent("fetching is switched off")
+            (_from_hub if source.url.startswith("hf://") else _download)(source, progress)
+            return _verified(source)
+
+
+def verify_cache() -> Iterator[tuple[Path, str | None]]:
+    """Give every file in the cache with what is wrong with it, None if it has the hash that is known of it.
+
+    Known are the hashes that were recorded, and those by which the Hugging Face hub names its large files.
+    """
+    for folder in sorted(path for path in cache().glob("weights/*") if path.is_dir()):
+        try:
+            stored = _read_record(folder)
+        except WeightsError as error:
+            yield folder, str(error)
+            continue
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(".") or path.name in RESERVED or not path.is_file():
+                continue
+            digest = sha256_of(path)
+            if stored is None:
+                yield path, f"{path}: put there by hand and not used yet; sha256 {digest[:16]}..."
+            else:
+                same = digest == stored["sha256"]
+                yield (
+                    path,
+                    None if same else f"{path}: sha256 {digest[:16]}..., recorded {stored['sha256'][:16]}...",
+                )
+    for path in sorted(cache().glob("huggingface/models--*/blobs/*")):
+        if re.fullmatch(r"[0-9a-f]{64}", path.name):
+            digest = sha256_of(path)
+            yield path, None if digest == path.name else f"{path}: has sha256 {digest[:16]}..., not its name"
+
+
+def _verified(source: Source) -> Fetched:
+    """Return the file in the cache, compared with what is known of it; a file without a record gets one."""
+    path = source.path
+    digest = sha256_of(path)
+    record = _read_record(source.folder)
+    if record is not None and digest != record["sha256"]:
+        raise WeightsError(
+            f"{path} has sha256 {digest[:16]}..., but {record['sha256'][:16]}... was recorded when it was first there; "
+            "remove the file to fetch it again"
+        )
+    given = digest if source.member is None else None if record is None else record["origin"]
+    if source.sha256 is not None:
+        if given is None:
+            raise WeightsError(
+                f"{path} was put there by hand: whether it is of {source.url} with sha256 {source.sha256[:16]}... "
+                "cannot be told; give its path instead, or remove it to have it fetched"
+            )
+        _compare(source, given, f"{path}; remove it to fetch it again")
+    if record is None:
+        _record(source, digest, given)
+    return Fetched(path, digest)
+
+
+def _record(source: Source, digest: str, origin: str | None) -> None:
+    """Keep the hash of the file, and that of the archive it came from (of itself if it came from none)."""
+    content = {
+        "sha256": digest,
+        "origin": origin,
+        "size": source.path.stat().st_size,
+        "url": source.url,
+        "member": source.member,
+    }
+    write_atomically(source.folder / RECORD, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    """Return what is recorded of the file in `folder`, None if nothing is; `WeightsError` if it cannot be read."""
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(stored["sha256"], str) or not isinstance(stored["origin"], str | None):
+            raise ValueError("no hash in it")
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged ({error}); remove it to have the file recorded anew") from None
+    return stored
+
+
+def _compare(source: Source, digest: str, what: str) -> None:
+    if source.sha256 is not None and not digest.startswith(source.sha256):
+        raise WeightsError(
+            f"{source.url} should have sha256 {source.sha256[:16]}..., got {digest[:16]}... in {what}"
+        )
+
+
+def _download(source: Source, progress: Progress | None) -> None:
+    """Fetch what is at the address and put the file in its place."""
+    part = source.folder / PART
+    transfer(source, part, progress)
+    try:
+        _place(source, part)
+    except WeightsError:
+        forget(part)
+        raise
+    forget(part)
+
+
+def _place(source: Source, got: Path) -> None:
+    """Verify what was fetched, `got`, and give it, or the file wanted out of it, its name in the cache."""
+    origin = sha256_of(got)
+    _compare(source, origin, "the download, which was removed")
+    with replacing(source.path) as temporary:
+        if source.member is None:
+            got.replace(temporary)
+        else:
+            archives.extract(got, source.member, temporary, origin=source.url)
+        digest = origin if source.member is None else sha256_of(temporary)
+        record = _read_record(source.folder)
+        if record is not None and digest != record["sha256"]:
+            raise WeightsError(
+                f"{source.url} gave sha256 {digest[:16]}..., but {record['sha256'][:16]}... when it was first fetched; "
+                f"the download was removed (remove {source.folder / RECORD} to accept the new file)"
+            )
+    _record(source, digest, origin)
+
+
+def _from_hub(source: Source, progress: Progress | None) -> None:
+    """Let huggingface-hub fetch the file into a folder of its own, and put it in its place.
+
+    The hub's library shows its own progress, and goes on with a download that broke off.
+    """
+    import huggingface_hub
+
+    repository, file, revision = hub_parts(source.url)
+    folder = source.folder / ".hub"
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of every try; what is told here is how it ended
+    try:
+        if not urllib.request.getproxies():  # the library would try for half a minute
+            socket.getaddrinfo(split(huggingface_hub.constants.ENDPOINT).hostname, 443)
+        found = huggingface_hub.hf_hub_download(repository, file, revision=revision, local_dir=folder)
+    except Exception as error:
+        # the hub's own, and those of an HTTP library that differs between its versions
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
+        told = getattr(error, "strerror", None) or str(error).strip()
+        reason = next(iter(told.splitlines()), type(error).__name__)
+        raise source.absent(reason) from None
+    finally:
+        logger.setLevel(level)
+    try:
+        _place(source, Path(found))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _explained(source: Source) -> Iterator[None]:
+    """Turn the errors of a disk that is full or cannot be written into ours, of one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise WeightsError(
+                f"{source.file} does not fit on the disk of {cache()}: {error.strerror or error}; make room or point "
+                "SMOOTHSEG_CACHE elsewhere; what is there of a download is kept"
+            ) from None
+        if (
+            isinstance(error, PermissionError | NotADirectoryError | FileExistsError)
+            or error.errno == errno.EROFS
+        ):
+            raise WeightsError(
+                f"the cache {cache()} cannot be written ({error.strerror or error}): point SMOOTHSEG_CACHE elsewhere"
+            ) from None
+        raise

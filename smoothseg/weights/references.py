@@ -1,0 +1,116 @@
+"""From a weight reference to the file that it means.
+
+A reference is one of
+
+- a name in the catalogue of the plugin's package (`streets`, `256-uncond`; see `catalogue.py`);
+- `auto`: the catalogue's file for the dataset;
+- a path;
+- `https://...#sha256=...` (`&member=FILE` for a file of an archive) or `hf://owner/name/file@revision`; see
+  `sources.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from smoothseg.errors import ConfigError, PluginError, WeightsError
+from smoothseg.weights.catalogue import Entry, automatic, catalogue, unknown
+from smoothseg.weights.downloads import fetch
+from smoothseg.weights.sources import Source
+from smoothseg.weights.transfer import Progress
+
+__all__ = ["AUTO", "ensure", "locate", "package_of", "pinned"]
+
+AUTO = "auto"
+"""The reference that stands for the catalogue's file for the dataset."""
+
+
+def package_of(recipe: Any) -> str:
+    """Return the import package whose catalogue a recipe's weight references are looked up in."""
+    kind = recipe if isinstance(recipe, type) else type(recipe)
+    return str(kind.__module__).partition(".")[0]
+
+
+def pinned(recipe: Any, *, component: str, dataset: str | None = None) -> Any:
+    """Return `recipe` with what the catalogue says of its weights: their name for `auto`, and their options.
+
+    component: the recipe's name. dataset: that of the dataset, for `auto`; of several files for one dataset the first
+    is taken whose options agree with those of the recipe. A recipe whose weights are not in the catalogue, or that has
+    none, is returned as it is.
+
+    Raises `ConfigError` if the plugin knows no weights for `auto`, or if the recipe has another value for an option of
+    its weights than they have. An option that has its default value counts as not given.
+    """
+    reference, package = getattr(recipe, "weights", None), package_of(recipe)
+    if reference == AUTO:
+        entry = automatic(
+            package,
+            component=component,
+            dataset=dataset,
+            agrees=lambda entry: not any(_differing(recipe, entry, component)),
+        )
+    elif isinstance(reference, str) and reference in catalogue(package):
+        entry = catalogue(package)[reference]
+    else:
+        return recipe
+    for key, given, value in _differing(recipe, entry, component):
+        raise ConfigError(f"weights '{entry.name}' of {component} have {key}={value}, got {key}={given}")
+    return dataclasses.replace(recipe, weights=entry.name, **entry.options)
+
+
+def _differing(recipe: Any, entry: Entry, component: str) -> Iterator[tuple[str, Any, Any]]:
+    """Give each option that a recipe was given in another way than `entry` has it: name, given, the entry's."""
+    fields = {field.name: field for field in dataclasses.fields(recipe)}
+    for key, value in entry.options.items():
+        if key not in fields:
+            raise PluginError(
+                f"weights '{entry.name}' have the option {key}, which {component} does not take"
+            )
+        given = getattr(recipe, key)
+        if given not in (fields[key].default, value):
+            yield key, given, value
+
+
+def locate(
+    reference: str, *, package: str, component: str | None = None
+) -> tuple[Path | Source, Entry | None]:
+    """Return where the file of `reference` is or comes from, and its entry if it is in the catalogue by name.
+
+    package: import package whose catalogue knows names. component: the one that is to read the file, for `auto`
+    (without a dataset) where a package has several.
+
+    Raises `WeightsError` if a path does not exist, `UnknownNameError` for a name that is not in the catalogue,
+    `ConfigError` for an address that cannot be used.
+    """
+    named = catalogue(package)
+    if reference == AUTO:
+        reference = automatic(package, component=component, dataset=None).name
+    if reference in named:
+        entry = named[reference]
+        place = entry.path or entry.download
+        assert place is not None
+        return place, entry
+    if "://" in reference:
+        return Source.of(reference), None
+    path = Path(reference).expanduser()
+    if path.is_file():
+        return path, None
+    if path.suffix or len(path.parts) > 1:
+        raise WeightsError(f"weight file {reference} does not exist")
+    raise unknown(package, reference)
+
+
+def ensure(recipe: Any, *, component: str, progress: Progress | None = None) -> None:
+    """Fetch the weights of `recipe` if they are to be fetched and not in the cache yet.
+
+    A recipe's option `weights`, if it has one, is its weight reference. progress: see `downloads.fetch`. Raises what
+    `locate` and `fetch` raise.
+    """
+    reference = getattr(recipe, "weights", None)
+    if isinstance(reference, str):
+        place, _ = locate(reference, package=package_of(recipe), component=component)
+        if isinstance(place, Source) and not place.path.is_file():
+            fetch(place, progress=progress)

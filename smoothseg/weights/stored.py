@@ -1,0 +1,248 @@
+"""The content of a weight file: tensors that are known to be the right ones, and what stands beside them.
+
+Only tensors are ever read: safetensors, or torch files with `weights_only=True`.
+
+A file written by `save` is a safetensors file whose metadata holds, as JSON under the key `smoothseg`, the
+network's name and config (from which its plugin rebuilds it), the classes, and the card of its training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from smoothseg.errors import ConfigError, WeightsError
+from smoothseg.files import replacing
+from smoothseg.weights.catalogue import catalogue
+from smoothseg.weights.downloads import Fetched, fetch, sha256_of
+from smoothseg.weights.references import locate
+from smoothseg.weights.sources import Source
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Convertible", "Weights", "check_network", "load", "load_state", "own_classes", "save"]
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """The content of one weight file.
+
+    state: tensors by key. network, config, classes, card: what `save` stored beside them, or None and {} for a
+    file of another origin. path: the file. digest: its sha256. options: for a file that the catalogue knows, by its
+    name or its hash, the options of its component that it does not say of itself, such as the network's size; they go
+    before the recipe's.
+    """
+
+    state: Mapping[str, torch.Tensor]
+    path: Path
+    digest: str
+    network: str | None = None
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+    card: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@runtime_checkable
+class Convertible(Protocol):
+    """A segmenter's or denoiser's recipe whose weight file `smoothseg weights convert` can write anew."""
+
+    def converted(self) -> Weights:
+        """Return the content of the weight file in the network's own keys, with its name, config and classes.
+
+        The file was loaded strictly. What `smoothseg.weights.save` writes of it, the recipe's `load` takes back.
+        """
+
+
+def load(reference: str, *, package: str, component: str | None = None) -> Weights:
+    """Return the tensors of `reference` and what is stored beside them; see `locate` for where they come from.
+
+    Half-precision tensors of a file written by `save` are returned as float32. Raises `WeightsError` for a file
+    that is missing, damaged, or needs more than tensors to be read.
+    """
+    place, entry = locate(reference, package=package, component=component)
+    found = fetch(place) if isinstance(place, Source) else Fetched(place, sha256_of(place))
+    if entry is None:
+        entry = next((known for known in catalogue(package).values() if known.holds(found.sha256)), None)
+    path, options = found.path, {} if entry is None else entry.options
+    if path.suffix == ".safetensors":
+        state, metadata = _read_safetensors(path)
+        if "smoothseg" not in metadata:
+            return Weights(state, path, found.sha256, options=options)
+        stored = _described(metadata["smoothseg"], path)
+        state = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
+        classes = stored["classes"]
+        return Weights(
+            state,
+            path,
+            found.sha256,
+            stored["network"],
+            stored["config"],
+            None if classes is None else tuple(classes),
+            stored["card"],
+            options,
+        )
+    return Weights(_read_torch(path), path, found.sha256, options=options)
+
+
+def check_network(weights: Weights, network: str) -> None:
+    """Raise `WeightsError` if `weights` were written by `save` for another network than `network`."""
+    if weights.network != network:
+        raise WeightsError(f"{weights.path} holds the network '{weights.network}', expected '{network}'")
+
+
+def own_classes(weights: Weights, network: str, *, given: str | None) -> tuple[str, ...]:
+    """Return the class names that a segmenter's file written by `save` brings along.
+
+    given: what the user named instead, which is refused. Raises `WeightsError` if the file is of another network or
+    names no classes.
+    """
+    check_network(weights, network)
+    if weights.classes is None:
+        raise WeightsError(f"{weights.path} does not name its classes")
+    if given is not None:
+        raise ConfigError(f"{weights.path} names its classes itself; classes={given} cannot replace them")
+    return weights.classes
+
+
+def load_state(module: torch.nn.Module, weights: Weights) -> None:
+    """Put `weights.state` into `module`, strictly; raise `WeightsError` with the first keys or shapes that differ."""
+    own = module.state_dict()
+    missing = [key for key in own if key not in weights.state]
+    unexpected = [key for key in weights.state if key not in own]
+    shapes = [
+        f"{key} {tuple(weights.state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in weights.state and weights.state[key].shape != own[key].shape
+    ]
+    problems = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if keys
+    ]
+    if problems:
+        raise WeightsError(f"{weights.path} does not fit {type(module).__name__}: {'; '.join(problems)}")
+    module.load_state_dict(dict(weights.state), strict=True)
+
+
+def save(
+    path: Path,
+    state: Mapping[str, torch.Tensor],
+    *,
+    network: str,
+    config: Mapping[str, Any],
+    classes: tuple[str, ...] | None = None,
+    card: Mapping[str, Any] | None = None,
+    half: bool = True,
+) -> None:
+    """Write a safetensors file that `load` and the plugin of `network` take back; atomic.
+
+    half: store floating-point tensors as float16 (running variances that overflow it stay as they are).
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    def stored(tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.detach().cpu().contiguous()
+        if half and tensor.is_floating_point():
+            shrunk = tensor.to(torch.float16)
+            return shrunk if bool(torch.isfinite(shrunk).all()) else tensor
+        return tensor
+
+    described = {
+        "format": _FORMAT,
+        "network": network,
+        "config": dict(config),
+        "classes": None if classes is None else list(classes),
+        "card": dict(card or {}),
+    }
+    with replacing(path) as temporary:
+        try:
+            save_file(
+                {key: stored(tensor) for key, tensor in state.items()},
+                temporary,
+                metadata={"smoothseg": json.dumps(described, sort_keys=True)},
+            )
+        except SafetensorError as error:  # its name for whatever the system refuses
+            raise OSError(f"{path} cannot be written: {error}") from None
+
+
+def _described(text: str, path: Path) -> dict[str, Any]:
+    """Return what `save` stored beside the tensors of `path`; raise `WeightsError` if it is not that."""
+    try:
+        stored = json.loads(text)
+        version = stored.get("format")
+        if version != _FORMAT:
+            raise WeightsError(f"{path} has weight format {version}; this version reads {_FORMAT}")
+        classes = stored["classes"]
+        if not (
+            isinstance(stored["network"], str)
+            and isinstance(stored["config"], dict)
+            and isinstance(stored["card"], dict)
+            and (classes is None or all(isinstance(name, str) for name in classes))
+        ):
+            raise TypeError("a value of another kind")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: what is stored beside its tensors is damaged: {error}") from None
+    return dict(stored)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+
+
+def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+    import numpy as np
+    import torch
+
+    # Training checkpoints hold scores as numpy numbers beside the tensors: plain values, no code.
+    # numpy 1 and 2 call the function that makes one by different names.
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
+    scalar = np.float64(0).__reduce__()[0]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    numbers: list[Any] = [*((scalar, name) for name in names), np.dtype, *kinds]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(numbers):
+            warnings.simplefilter("ignore")  # of a pickle protocol that torch does not write itself
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} needs more than tensors to be read{_wanted(str(error))}: arbitrary code could run, and it was "
+            "refused; have its author save the state dict alone, as safetensors"
+        ) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # what a damaged file makes its reader do is not for torch to foresee
+        reason = next(iter(str(error).splitlines()), "the file ends too early")
+        raise WeightsError(f"{path} cannot be read as a torch file: {reason}") from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    if not isinstance(content, dict) or not all(
+        isinstance(value, torch.Tensor) for value in content.values()
+    ):
+        raise WeightsError(f"{path} holds no state dict: expected a mapping of names to tensors")
+    return content
+
+
+def _wanted(message: str) -> str:
+    """Return what a refused pickle asks for, from torch's message, to be put into a sentence."""
+    found = re.search(r"GLOBAL ([\w.]+)", message)
+    return f" ({found[1]})" if found else ""

@@ -1,0 +1,154 @@
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+
+from smoothseg.certificates import file, recheck
+from smoothseg.certificates.certificate import Certificate, Verdict
+from smoothseg.components.plugins import plugins
+from smoothseg.errors import ConfigError, DataError, NothingCertifiableError, PluginError, VerificationError
+
+HITS = np.array([[100, 99, 60], [100, 98, 0]], dtype=np.int32)
+
+
+def certifier(spec="holm:n=100"):
+    return plugins()["certifier"].recipe(spec).load()
+
+
+def example(spec="holm:n=100", **changes):
+    verdict = certifier(spec).decide(HITS, 100, sigma=0.5)
+    return Certificate(
+        prediction=np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8),
+        hits=HITS,
+        trials=100,
+        verdict=verdict,
+        provenance={"sigma": 0.5, "certifier": {"name": spec.split(":")[0], "n": 100}},
+        **changes,
+    )
+
+
+def test_saving_and_loading_gives_the_same_certificate(tmp_path):
+    first = example(clean=np.zeros((2, 3), dtype=np.uint8))
+    file.save(first, tmp_path / "a" / "x.npz")
+    second = file.load(tmp_path / "a" / "x.npz")
+    for name in ("prediction", "hits", "certified", "clean"):
+        assert (getattr(first, name) == getattr(second, name)).all()
+    assert (second.trials, second.radius, second.provenance) == (100, first.radius, first.provenance)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["x.npz"]
+
+
+def test_the_same_certificate_gives_the_same_bytes(tmp_path):
+    for name in ("x", "y"):
+        file.save(example(), tmp_path / name)
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+
+
+def test_wide_labels_and_many_trials_survive(tmp_path):
+    wide = Certificate(
+        prediction=np.full((1, 2), 300, dtype=np.uint16),
+        hits=np.array([[70_000, 3]], dtype=np.int32),
+        trials=70_001,
+        verdict=Verdict(np.array([[True, False]]), float("nan"), np.array([[0.5, np.nan]], dtype=np.float32)),
+        provenance={"sigma": 0.5, "certifier": {"name": "holm"}},
+    )
+    file.save(wide, tmp_path / "w.npz")
+    again = file.load(tmp_path / "w.npz")
+    assert again.prediction.tolist() == [[300, 300]]
+    assert again.hits.tolist() == [[70_000, 3]]
+    assert np.isnan(again.radius)
+    np.testing.assert_array_equal(again.verdict.radii, wide.verdict.radii)
+
+
+def test_verify_accepts_what_follows_from_the_counts():
+    recheck.verify(example(), certifier())
+
+
+@pytest.mark.parametrize(
+    ("forge", "message"),
+    [
+        (lambda v: dataclasses.replace(v, certified=~v.certified), "verdicts do not follow"),
+        (lambda v: dataclasses.replace(v, radius=v.radius * 1.01), "radius is stored as"),
+        (lambda v: dataclasses.replace(v, radii=np.ones((2, 3), dtype=np.float32)), "radius map"),
+    ],
+)
+def test_verify_finds_a_forged_verdict(forge, message):
+    forged = dataclasses.replace(example(), verdict=forge(example().verdict))
+    with pytest.raises(VerificationError, match=message):
+        recheck.verify(forged, certifier())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"certifier": {"name": "holm", "n": 90}}, "100 trials, the certifier says n=90"),
+        ({"samples": 90}, "90 samples were drawn for 100 trials"),
+        ({"samples": 500}, "500 samples were drawn"),
+        ({"classes": ["a", "b"]}, "class above the 2"),
+    ],
+)
+def test_verify_finds_a_header_that_contradicts_the_arrays(change, message):
+    forged = dataclasses.replace(example(), provenance={**example().provenance, **change})
+    with pytest.raises(VerificationError, match=message):
+        recheck.verify(forged, certifier())
+
+
+def test_recertify_refuses_other_samples_and_other_counts():
+    with pytest.raises(ConfigError, match="the counts are of n=100, the certifier has n=50"):
+        recheck.recertify(example(), certifier("holm:n=50"), {"name": "holm", "n": 50})
+    with pytest.raises(ConfigError, match="counts by pixel, the certifier decides by pattern"):
+        recheck.recertify(example(), certifier("naive-pattern"), {"name": "naive-pattern"})
+    with pytest.raises(NothingCertifiableError):
+        recheck.recertify(example(), certifier("holm:tau=0.99"), {"name": "holm"})
+
+
+@pytest.mark.parametrize("step", [3, 17])
+def test_no_flipped_bit_escapes_as_a_traceback_or_changes_what_is_read(tmp_path, step):
+    file.save(example(), tmp_path / "x.npz")
+    content = (tmp_path / "x.npz").read_bytes()
+    for position in range(0, 8 * len(content), step * 8 + 1):
+        damaged = bytearray(content)
+        damaged[position // 8] ^= 1 << position % 8
+        (tmp_path / "y.npz").write_bytes(bytes(damaged))
+        with contextlib.suppress(DataError):
+            again = file.load(tmp_path / "y.npz")
+            assert (again.hits == HITS).all()
+            assert (again.certified == example().certified).all()
+
+
+def test_recertify_equals_deciding_afresh_and_says_where_it_comes_from():
+    stricter = recheck.recertify(example(), certifier("bonferroni:tau=0.9"), {"name": "bonferroni"})
+    expected = certifier("bonferroni:tau=0.9").decide(HITS, 100, sigma=0.5)
+    assert (stricter.certified == expected.certified).all()
+    assert stricter.radius == expected.radius
+    assert stricter.provenance["recertified_from"] == example().provenance["certifier"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"plain text"])
+def test_what_is_no_certificate_is_named(tmp_path, content):
+    (tmp_path / "bad.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"bad\.npz is not a readable certificate"):
+        file.load(tmp_path / "bad.npz")
+
+
+def test_a_truncated_certificate_is_named(tmp_path):
+    file.save(example(), tmp_path / "x.npz")
+    content = (tmp_path / "x.npz").read_bytes()
+    (tmp_path / "x.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"x\.npz"):
+        file.load(tmp_path / "x.npz")
+
+
+def test_another_schema_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(file, "SCHEMA", 0)
+    file.save(example(), tmp_path / "x.npz")
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="another certificate schema"):
+        file.load(tmp_path / "x.npz")
+
+
+def test_arrays_that_do_not_fit_together_are_refused():
+    with pytest.raises(PluginError, match="hits has shape"):
+        dataclasses.replace(example(), hits=HITS[:1])
+    with pytest.raises(PluginError, match=r"hits must lie in 0\.\.99"):
+        dataclasses.replace(example(), trials=99)

@@ -1,0 +1,302 @@
+"""Losses and figures against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import stats
+
+from smoothseg import ConfigError, DataError, Sample, networks
+from smoothseg.components.plugins import plugins
+from smoothseg_training.data import Batch, Cache
+from smoothseg_training.objectives import (
+    DenoiserObjective,
+    SegmenterObjective,
+    class_weights,
+    disagreement,
+    evenly,
+    resized_noise,
+)
+
+
+def _blocks(**options):
+    return plugins()["dataset"].recipe({"name": "blocks", **options}).load()
+
+
+class _Fixed:
+    """Three images of 4x6 with chosen labels."""
+
+    classes = ("a", "b", "c")
+    ignore = 255
+
+    def __init__(self, *labels):
+        self._labels = [np.array(rows, dtype=np.uint8) for rows in labels]
+
+    def __len__(self):
+        return len(self._labels)
+
+    def __getitem__(self, index):
+        labels = self._labels[index]
+        return Sample(str(index), np.full((*labels.shape, 3), 128, dtype=np.uint8), labels)
+
+
+def _segmenter(training, dataset=None, validation=None):
+    dataset = dataset or _blocks()
+    return SegmenterObjective(
+        training, dataset, Cache(dataset, limit=0), validation and Cache(validation, limit=0)
+    )
+
+
+def _batch(generator, rows=3, size=(12, 16)):
+    labels = generator.integers(0, 3, (rows, *size)).astype(np.uint8)
+    labels[:, 0, :5] = 255
+    return Batch(generator.integers(0, 256, (rows, *size, 3)).astype(np.uint8), labels, 1.0)
+
+
+@pytest.mark.parametrize("weighting", ["none", "sqrt-inverse"])
+def test_loss_is_cross_entropy_of_the_upsampled_scores(segmenter_training, weighting):
+    objective = _segmenter(segmenter_training(class_weights=weighting))
+    batch = _batch(np.random.default_rng(0))
+    scores = torch.randn(3, 3, 6, 8, generator=torch.Generator().manual_seed(1))
+    loss = objective.loss(lambda images: scores, batch, torch.Generator())
+    weights = class_weights(Cache(_blocks(), limit=0), 3, weighting)
+    large = F.interpolate(scores, (12, 16), mode="bilinear", align_corners=False)
+    expected = F.cross_entropy(large, torch.from_numpy(batch.labels).long(), weights, ignore_index=255)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_disagreement_is_the_divergence_from_the_mean_and_the_entropy_of_the_mean():
+    generator = torch.Generator().manual_seed(3)
+    scores = 2 * torch.randn(3, 2, 4, 5, 6, generator=generator, dtype=torch.float64)
+    shares = scores.softmax(dim=2).numpy()
+    mean = shares.mean(axis=0)
+    divergence, entropy = disagreement(scores)
+    assert float(divergence) == pytest.approx(
+        np.mean([stats.entropy(mean, copy, axis=1).mean() for copy in shares])
+    )
+    assert float(entropy) == pytest.approx(stats.entropy(mean, axis=1).mean())
+    same = scores[:1].expand(3, -1, -1, -1, -1)
+    assert float(disagreement(same)[0]) == pytest.approx(0, abs=1e-12)
+
+
+def test_consistency_sees_every_image_under_several_draws_of_its_noise(segmenter_training):
+    plain = _segmenter(segmenter_training(noise_sigma=0.25))
+    objective = _segmenter(segmenter_training(noise_sigma=0.25, consistency=5.0, copies=3, entropy=0.5))
+    batch, seen = _batch(np.random.default_rng(0)), []
+    scores = torch.randn(9, 3, 12, 16, generator=torch.Generator().manual_seed(1))
+
+    def network(images):
+        seen.append(images)
+        return scores[: len(images)]
+
+    loss = objective.loss(network, batch, torch.Generator().manual_seed(2))
+    copies = seen[0].unflatten(0, (3, 3))
+    clean = torch.from_numpy(batch.images).permute(0, 3, 1, 2) / 255
+    noise = copies - clean
+    assert float(noise.std()) == pytest.approx(0.25, rel=0.05)
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        correlation = float((noise[one] * noise[other]).mean()) / 0.25**2
+        assert abs(correlation) < 0.1
+    labels = torch.from_numpy(batch.labels).long().repeat(3, 1, 1)
+    divergence, entropy = disagreement(scores.unflatten(0, (3, 3)))
+    expected = F.cross_entropy(scores, labels, ignore_index=255) + 5 * divergence + 0.5 * entropy
+    torch.testing.assert_close(loss, expected)
+    plain.loss(network, batch, torch.Generator())
+    assert len(seen[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"consistency": 1.0}, "give noise_sigma or noise_range"),
+        ({"consistency": 1.0, "noise_range": (0, 0)}, "give noise_sigma or noise_range"),
+        ({"consistency": 1.0, "noise_sigma": 0.25, "noise_fraction": 0}, "give noise_sigma or noise_range"),
+        ({"consistency": 1.0, "noise_sigma": 0.25, "copies": 1}, "at least 2 copies"),
+    ],
+)
+def test_consistency_without_noise_or_copies_is_refused(segmenter_training, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        segmenter_training(**changes)
+
+
+def test_a_batch_of_ignored_pixels_has_loss_zero(segmenter_training):
+    batch = Batch(np.zeros((2, 4, 6, 3), np.uint8), np.full((2, 4, 6), 255, np.uint8), 1.0)
+    loss = _segmenter(segmenter_training()).loss(
+        lambda images: torch.ones(2, 3, 4, 6), batch, torch.Generator()
+    )
+    assert float(loss) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "deviations"),
+    [
+        ({}, (0.0, 0.0)),
+        ({"noise_sigma": 0.25}, (0.25, 0.25)),
+        ({"noise_sigma": 0.25, "image_scale": 0.5}, (0.25 * 0.3125, 0.25 * 0.3125)),
+        ({"noise_range": (0.1, 0.5)}, (0.1, 0.5)),
+    ],
+)
+def test_training_noise_has_the_stated_deviation_on_every_image(segmenter_training, changes, deviations):
+    seen = []
+
+    def network(images):
+        seen.append(images)
+        return torch.zeros(6, 3, 48, 64)
+
+    scale = changes.get("image_scale", 1.0)
+    batch = Batch(np.full((6, 48, 64, 3), 51, np.uint8), np.zeros((6, 48, 64), np.uint8), scale)
+    _segmenter(segmenter_training(**changes)).loss(network, batch, torch.Generator().manual_seed(0))
+    assert seen[0].mean().item() == pytest.approx(0.2, abs=0.01)
+    measured = seen[0].flatten(1).std(1)
+    assert measured.min() >= deviations[0] * 0.95
+    assert measured.max() <= deviations[1] * 1.05 + 1e-6
+    rows = [float((seen[0][i] - seen[0][j]).abs().sum()) for i in range(6) for j in range(i)]
+    assert all(rows) == bool(changes)  # every image has noise of its own
+
+
+def test_noise_fraction_leaves_the_rest_clean(segmenter_training):
+    seen = []
+
+    def network(images):
+        seen.append(images)
+        return torch.zeros(len(images), 3, 4, 6)
+
+    objective = _segmenter(segmenter_training(noise_sigma=0.25, noise_fraction=0.5))
+    batch = Batch(np.zeros((200, 4, 6, 3), np.uint8), np.zeros((200, 4, 6), np.uint8), 1.0)
+    objective.loss(network, batch, torch.Generator().manual_seed(0))
+    assert 70 <= int((seen[0].flatten(1).abs().sum(1) > 0).sum()) <= 130
+
+
+def test_noise_that_is_resized_with_the_image_is_that_of_the_resized_noisy_image():
+    noise = torch.randn(2, 3, 40, 56, generator=torch.Generator().manual_seed(3))
+    left = resized_noise(torch.Size((2, 3, 20, 28)), 0.5, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(left, networks.resize(noise, (20, 28)))
+
+
+def test_class_weights_are_the_inverse_shares_and_average_to_one():
+    dataset = _Fixed([[0, 0, 0, 0], [0, 0, 0, 1]], [[255, 255, 0, 0], [0, 0, 0, 1]])
+    weights = class_weights(Cache(dataset, limit=0), 3, "inverse")
+    share = np.array([12, 2]) / 14
+    assert weights[1] / weights[0] == pytest.approx(6.0)
+    assert (weights[:2].numpy() * share).sum() == pytest.approx(1.0)
+    root = class_weights(Cache(dataset, limit=0), 3, "sqrt-inverse")
+    assert root[1] / root[0] == pytest.approx(6.0**0.5)
+    assert torch.isfinite(root).all()
+    fourth = class_weights(Cache(dataset, limit=0), 3, "fourth-root-inverse")
+    assert fourth[1] / fourth[0] == pytest.approx(6.0**0.25)
+    with pytest.raises(DataError, match="none of the classes"):
+        class_weights(Cache(_Fixed([[255, 255]]), limit=0), 3, "inverse")
+
+
+def test_accuracy_and_iou_of_known_predictions(segmenter_training):
+    dataset = _Fixed([[0, 0, 1, 1, 255, 1]], [[0, 1, 1, 1, 1, 1]])
+    constant = (
+        torch.nn.functional.one_hot(torch.tensor([[[0, 0, 0, 1, 1, 1]]]), 3).permute(0, 3, 1, 2).float()
+    )
+    figures = _segmenter(segmenter_training(), validation=dataset).measure(
+        lambda images: constant, torch.device("cpu")
+    )
+    # class 0: 3 hits of 3 labelled and 6 predicted; class 1: 5 hits of 8 labelled and 5 predicted; class 2 unseen
+    assert figures["accuracy"] == pytest.approx(8 / 11)
+    assert figures["miou"] == pytest.approx((3 / 6 + 5 / 8) / 2)
+
+
+@pytest.mark.parametrize(("loss", "power"), [("epsilon", 2), ("x0", 1)])
+def test_denoiser_loss_divides_the_squared_error_by_a_power_of_sigma(denoiser_training, loss, power):
+    objective = DenoiserObjective(denoiser_training(loss=loss, sigma_range=(0.4, 0.4)), None)
+    batch = Batch(np.full((2, 12, 16, 3), 102, np.uint8), None, 1.0)
+    value = objective.loss(lambda noisy, sigma: torch.full_like(noisy, 0.5), batch, torch.Generator())
+    assert float(value) == pytest.approx(0.1**2 / 0.4**power, rel=1e-4)
+
+
+def test_epsilon_loss_of_the_noisy_image_itself_is_the_power_of_unit_noise(denoiser_training):
+    objective = DenoiserObjective(denoiser_training(loss="epsilon", sigma_range=(0.01, 2.0)), None)
+    batch = Batch(np.full((8, 32, 48, 3), 77, np.uint8), None, 1.0)
+    value = objective.loss(lambda noisy, sigma: noisy, batch, torch.Generator().manual_seed(0))
+    assert float(value) == pytest.approx(1.0, rel=0.02)
+
+
+def test_sigma_is_log_uniform_and_is_what_the_network_is_told(denoiser_training):
+    told, measured = [], []
+
+    def network(noisy, sigma):
+        told.append(sigma)
+        measured.append((noisy - 0.4).flatten(1).std(1))
+        return noisy
+
+    objective = DenoiserObjective(
+        denoiser_training(sigma_range=(0.01, 1.0), image_scale=0.5, noise="resized"), None
+    )
+    batch = Batch(np.full((300, 16, 24, 3), 102, np.uint8), None, 0.5)
+    objective.loss(network, batch, torch.Generator().manual_seed(0))
+    ratio = measured[0] / told[0]
+    assert float(ratio.mean()) == pytest.approx(1.0, abs=0.01)
+    assert float(ratio.std()) < 0.05
+    quartiles = torch.quantile(told[0].log10(), torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
+    assert quartiles.tolist() == pytest.approx([-2, -1.5, -1, -0.5, 0], abs=0.15)
+
+
+@pytest.mark.parametrize("noise", ["white", "resized"])
+def test_sigma_stated_on_the_image_is_what_resizing_leaves_at_the_network(denoiser_training, noise):
+    told, measured = [], []
+
+    def network(noisy, sigma):
+        told.append(sigma)
+        measured.append((noisy - 0.4).flatten(1).std(1))
+        return noisy
+
+    training = denoiser_training(
+        sigma_range=(0.5, 0.5), sigma_at="image", image_scales=(0.5, 1.0), noise=noise
+    )
+    objective = DenoiserObjective(training, None)
+    for scale, left in ((0.5, networks.sigma_left(0.5, (64, 96), (32, 48))), (1.0, 0.5)):
+        batch = Batch(np.full((4, 32, 48, 3), 102, np.uint8), None, scale)
+        objective.loss(network, batch, torch.Generator().manual_seed(0))
+        assert told[-1].tolist() == pytest.approx([left] * 4)
+        assert measured[-1].tolist() == pytest.approx([left] * 4, rel=0.05)
+
+
+def test_several_image_scales_are_all_measured(denoiser_training):
+    training = denoiser_training(
+        validation="blocks", sigma_range=(0.1, 0.1), sigma_at="image", image_scales=(0.5, 1.0),
+        noise="resized", crop="32x48",
+    )  # fmt: skip
+    figures = DenoiserObjective(training, Cache(_Fixed(np.zeros((64, 96))), limit=0)).measure(
+        lambda noisy, sigma: noisy, torch.device("cpu")
+    )
+    left = networks.sigma_left(0.1, (64, 96), (32, 48))
+    assert figures.keys() == {"psnr_scale0.5_sigma0.1", "psnr_scale1_sigma0.1"}
+    assert figures["psnr_scale1_sigma0.1"] == pytest.approx(20, abs=0.3)
+    assert figures["psnr_scale0.5_sigma0.1"] == pytest.approx(-20 * np.log10(left), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_scales": ()}, "at least one scale"),
+        ({"image_scales": (0.5, 1.0), "image_scale": 0.5}, "image_scale or image_scales"),
+    ],
+)
+def test_image_scales_that_make_no_sense_are_refused(denoiser_training, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        denoiser_training(**changes)
+
+
+def test_psnr_of_a_denoiser_that_does_nothing_is_that_of_the_noise(denoiser_training):
+    training = denoiser_training(validation="blocks", sigma_range=(0.04, 0.3), crop="64x96")
+    grey = _Fixed(np.zeros((64, 96)))
+    figures = DenoiserObjective(training, Cache(grey, limit=0)).measure(
+        lambda noisy, sigma: noisy, torch.device("cpu")
+    )
+    assert figures.keys() == {"psnr_sigma0.05", "psnr_sigma0.1", "psnr_sigma0.25"}
+    assert figures["psnr_sigma0.05"] == pytest.approx(26.02, abs=0.15)
+    assert figures["psnr_sigma0.1"] == pytest.approx(20.0, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "expected"), [(5, 9, [0, 1, 2, 3, 4]), (9, 3, [0, 4, 8]), (7, 1, [0])]
+)
+def test_validation_images_are_evenly_spaced(count, wanted, expected):
+    assert evenly(count, wanted) == expected
