@@ -24,7 +24,7 @@ help:
 	@echo "make test       install what the tests need, then run them"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make golden     every comparison with the published implementations"
-	@echo "make check      formatting, lint, types, tests: what CI runs"
+	@echo "make check      formatting, lint, types, walls, tests: what CI runs"
 	@echo "make wheel-test build the wheel, install it afresh with a plugin of others, certify with it"
 	@echo "make docs       build the documentation into site/"
 	@echo "make bench      measure speed (benchmarks/)"
@@ -60,6 +60,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest
 
 wheel-test: $(VENV)/.installed-dev

@@ -1,4 +1,7 @@
-"""The command line: parse, call one library function, echo."""
+"""The front door from a shell: parse, call one library function, show.
+
+Nothing is computed here, and nothing below knows that it is called from a command.
+"""
 
 from __future__ import annotations
 

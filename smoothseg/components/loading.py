@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from smoothseg import weights
 from smoothseg.certificates.certifier import Certifier
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import PluginError, SmoothsegError
 from smoothseg.protocols import Dataset, Denoiser, Segmenter
+from smoothseg.weights.references import ensure
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def load(
     name, whose = registry.name_of(recipe), owner(kind, recipe)
     try:
         if kind in _ON_DEVICE:
-            weights.ensure(recipe, component=name, progress=progress)
+            ensure(recipe, component=name, progress=progress)
             component = recipe.load(device)
         else:
             component = recipe.load()

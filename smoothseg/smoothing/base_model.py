@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from smoothseg.errors import PluginError
-from smoothseg.networks import resize
+from smoothseg.networks.resizing import resize
 from smoothseg.protocols import Denoiser, Segmenter
 from smoothseg.smoothing import geometry as geo
 

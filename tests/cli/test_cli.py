@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from smoothseg import cli as command_line
 from smoothseg.certificates import file
 from smoothseg.cli import cli
+from smoothseg.components.plugin import PluginWarning
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import ConfigError, DataError
 from smoothseg.report import running
@@ -201,7 +202,7 @@ def odd_plugins(monkeypatch):
         Point("off", ImportError("never imported")),
         Point("whole", importlib.import_module("smoothseg_kair")),
     ]
-    with pytest.warns(plugins.PluginWarning):
+    with pytest.warns(PluginWarning):
         found = plugins.load(points, disabled=["off"])
     monkeypatch.setattr(plugins, "plugins", lambda **_: found)
 

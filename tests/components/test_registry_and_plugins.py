@@ -12,6 +12,7 @@ import smoothseg
 from smoothseg import cli as command_line
 from smoothseg.cli import cli
 from smoothseg.components import plugins
+from smoothseg.components.plugin import PluginWarning
 from smoothseg.components.registry import Registry, parse, settings
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError
 
@@ -225,7 +226,7 @@ def test_a_plugin_that_offers_a_name_twice_is_broken():
         register("toy", ToyRecipe)
 
     module = module_with(register_denoisers=register_denoisers)
-    with pytest.warns(plugins.PluginWarning, match="it offers denoiser 'toy' twice"):
+    with pytest.warns(PluginWarning, match="it offers denoiser 'toy' twice"):
         found = plugins.load([Point("one", module)])
     assert (found.conflicts, list(found["denoiser"])) == ((), [])
 
@@ -307,14 +308,14 @@ def test_a_plugin_of_this_protocol_works_and_is_known_to_state_it():
 @pytest.mark.parametrize(
     ("stated", "reason"),
     [
-        (0, r"written for protocol 0 .* has protocol 1: .*pip install --upgrade third-party\)"),
-        (2, r"written for protocol 2 .* has protocol 1: .*pip install --upgrade smoothseg\)"),
-        ("1", r"must be a whole number such as 1, got '1'"),
-        (True, r"must be a whole number such as 1, got True"),
+        (1, r"written for protocol 1 .* has protocol 2: .*pip install --upgrade third-party\)"),
+        (3, r"written for protocol 3 .* has protocol 2: .*pip install --upgrade smoothseg\)"),
+        ("2", r"must be a whole number such as 2, got '2'"),
+        (True, r"must be a whole number such as 2, got True"),
     ],
 )
 def test_a_plugin_of_another_protocol_is_skipped_and_told_what_to_do(stated, reason):
-    with pytest.warns(plugins.PluginWarning, match=reason):
+    with pytest.warns(PluginWarning, match=reason):
         found = plugins.load([Point("old", stating(stated)), Point("whole", offering("other"))])
     assert [entry.name for entry in found["denoiser"]] == ["other"]
     assert found.plugins[0].error is not None

@@ -1,6 +1,11 @@
 """Who may import whom, what importing costs, and that the public names are there."""
 
 import ast
+import graphlib
+import importlib
+import os
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +73,121 @@ def test_every_error_is_drawn_in_the_tree():
     for name in errors.__all__:
         assert name in (errors.__doc__ or "")
         assert issubclass(getattr(errors, name), errors.SmoothsegError)
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """The imports of the core, those for type checkers included."""
+    grimp = pytest.importorskip("grimp")
+    return grimp.build_graph("smoothseg", cache_dir=None)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """What `docs/architecture.py` defines."""
+    return runpy.run_path(str(ROOT / "docs" / "architecture.py"))
+
+
+def test_the_walls_stand():
+    command = [
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command; lint_imports_command()",
+    ]
+    pytest.importorskip("importlinter")
+    done = subprocess.run(
+        [*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_circle_of_imports_is_left(graph):
+    imports = {module: graph.find_modules_directly_imported_by(module) - {module} for module in graph.modules}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError
+
+
+def test_no_module_of_the_core_imports_the_shop_window(graph):
+    assert graph.find_modules_that_directly_import("smoothseg") == set()
+
+
+def test_the_vocabulary_is_all_that_lies_outside_the_rooms():
+    outside = {path.stem for path in (ROOT / "smoothseg").glob("*.py")}
+    assert outside == {"__init__", "errors", "files", "hookspecs", "protocols"}
+
+
+def test_every_room_says_what_belongs_there_and_what_does_not():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for folder in sorted((ROOT / "smoothseg").iterdir()):
+        if (folder / "__init__.py").exists():
+            said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+            assert len(said.split("\n\n")) == 2, folder.name
+            assert f"`smoothseg/{folder.name}`" in page, folder.name
+
+
+def test_the_page_says_how_many_lines_the_core_has():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    stated = int(re.search(r"The core has ([\d,]+) lines", page)[1].replace(",", ""))
+    lines = sum(
+        len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "smoothseg").rglob("*.py")
+    )
+    assert abs(stated - lines) <= 100, lines
+
+
+@pytest.mark.parametrize("name", ["way-of-an-image", "way-of-a-command"])
+def test_a_picture_of_the_architecture_is_current(name, graph, drawn):
+    steps, stored = drawn["WAYS"][name], ROOT / "docs" / "images" / f"{name}.svg"
+    assert stored.read_text(encoding="utf-8") == drawn["draw"](steps, name.replace("-", " "))
+    callers = []
+    for step in steps:
+        callers = [*callers[: step.depth], step]
+        if step.module is None:
+            continue
+        assert step.module in graph.modules
+        above = [caller.module for caller in callers[:-1] if caller.module]
+        if above:
+            assert graph.direct_import_exists(importer=above[-1], imported=step.module), step.name
+
+
+PUBLIC = ("smoothseg", "smoothseg.data", "smoothseg.networks", "smoothseg.testing", "smoothseg.weights")
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_a_public_room_names_what_it_offers(room):
+    module = importlib.import_module(room)
+    assert list(module.__all__) == sorted(
+        module.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name)
+    )
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+def test_the_guide_lists_what_plugin_authors_may_import():
+    guide = (ROOT / "docs" / "guides" / "plugin.md").read_text(encoding="utf-8")
+    for room in PUBLIC:
+        assert f"`{room}`" in guide
+
+
+def test_a_run_certifies_without_the_plugins_of_commands(tmp_path):
+    off = "smoothseg_training,smoothseg_paper,smoothseg_scaffold,smoothseg_trackers"
+    words = (
+        *("certify", "--dataset", "streets:count=1,height=32,width=48", "--denoiser", "identity"),
+        *(
+            "--certifier",
+            "holm:n0=4,n=60",
+            "--sigma",
+            "0.1",
+            "--threads",
+            "1",
+            "--output",
+            str(tmp_path / "run"),
+        ),
+    )
+    code = f"import sys; from smoothseg.cli import main; main({list(words)!r})"
+    environment = {**os.environ, "SMOOTHSEG_DISABLE": off}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "report.html").is_file()
+    code = "from smoothseg.cli import main; main(['train', '--help'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No such command 'train'" in done.stderr

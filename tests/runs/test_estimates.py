@@ -13,6 +13,7 @@ from smoothseg.cli import cli
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import RunMismatchError
 from smoothseg.report import running
+from smoothseg.report.illustrating import most_bytes
 from smoothseg.runs import estimates, preparing, resuming
 from smoothseg.runs.plan import Plan
 from smoothseg.testing import ThresholdSegmenter
@@ -74,7 +75,7 @@ def test_time_is_samples_times_pace_and_smaller_images_count_less(photos, monkey
 
 def test_disk_is_enough_for_what_a_run_writes(photos, tmp_path):
     prepared = preparing.prepare(plan(photos))
-    disk = estimates.measure(prepared, prepared.jobs).disk
+    disk = estimates.measure(prepared, prepared.jobs, pictures=most_bytes).disk
     running.run(prepared, tmp_path / "run")
     used = sum(
         path.stat().st_size

@@ -25,7 +25,8 @@ from smoothseg.errors import (
 )
 from smoothseg.protocols import Sample
 from smoothseg.report import running
-from smoothseg.runs import preparing, results, resuming
+from smoothseg.report.rows import rows as rows_of
+from smoothseg.runs import preparing, resuming
 from smoothseg.runs.configuration import configure
 from smoothseg.runs.listener import Listener
 from smoothseg.runs.plan import Plan
@@ -429,9 +430,9 @@ def test_images_without_labels_are_certified_too(photos, tmp_path):
 def test_rows_can_be_read_while_the_run_is_unfinished(photos, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "run", stop_after=3)
-    assert [row.images for row in results.rows(tmp_path / "run")] == [1, 1, 1]
+    assert [row.images for row in rows_of(tmp_path / "run")] == [1, 1, 1]
     with pytest.raises(DataError, match="holds no run"):
-        results.rows(tmp_path)
+        rows_of(tmp_path)
 
 
 def test_metrics_json_has_what_the_rows_have(photos, tmp_path):
@@ -484,7 +485,8 @@ def test_a_run_killed_outright_is_finished_with_the_same_bytes(photos, tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps(config))
     code = (
-        "import json,sys; from pathlib import Path; from smoothseg import runs; from smoothseg.runs.plan import Plan; "
+        "import json,sys; from pathlib import Path; from smoothseg.report import running; "
+        "from smoothseg.runs import preparing; from smoothseg.runs.plan import Plan; "
         "running.run(preparing.prepare(Plan.of(json.loads(Path(sys.argv[1]).read_text()))), Path(sys.argv[2]))"
     )
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from smoothseg import cli as command_line
 from smoothseg.cli import cli
-from smoothseg.terminal.progress import progress as progresses
+from smoothseg.terminal import progress as progresses
 
 pytestmark = pytest.mark.usefixtures("toys")
 

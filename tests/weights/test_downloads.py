@@ -596,7 +596,7 @@ def test_a_disk_that_fills_up_keeps_what_is_there_and_the_next_try_goes_on(serve
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on file sizes there")
 def test_a_real_limit_of_the_system_is_told_in_one_line(server, source):
     code = (
-        "import resource, signal, sys; from smoothseg import downloads, sources\n"
+        "import resource, signal, sys; from smoothseg.weights import downloads, sources\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500000, 500000))\n"
         "try: downloads.fetch(sources.Source.of(sys.argv[1]))\n"
         "except downloads.WeightsError as error: print(error)"

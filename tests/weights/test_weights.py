@@ -15,6 +15,7 @@ from smoothseg.components.discovery import KINDS
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError, WeightsError
 from smoothseg.runs.plan import Plan
+from smoothseg.weights import stored
 from smoothseg.weights.catalogue import automatic, catalogue
 from smoothseg.weights.sources import Source
 
@@ -182,7 +183,7 @@ def test_references_that_lead_nowhere(tmp_path):
 
 
 def test_another_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "_FORMAT", 99)
+    monkeypatch.setattr(stored, "_FORMAT", 99)
     saved(tmp_path / "w.safetensors")
     monkeypatch.undo()
     with pytest.raises(WeightsError, match="weight format 99"):

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from smoothseg import ConfigError, UnknownNameError
 from smoothseg.cli import cli
 from smoothseg.report.formats import FORMATS
-from smoothseg.runs import estimates, results
+from smoothseg.report.rows import rows as rows_of
+from smoothseg.runs import estimates
 from smoothseg_paper import experiments
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -163,7 +164,7 @@ def test_one_table_holds_all_runs_and_the_published_rows(grid, tmp_path):
     experiment = experiments.read(grid)
     rows = experiments.rows(experiment, output)
     assert [row.method for row in rows][:4] == ["identity"] * 2 + ["identity, paper's geometry"] * 2
-    assert rows[:2] == results.rows(output / "half")
+    assert rows[:2] == rows_of(output / "half")
     for name in ("table.md", "table.tex", "metrics.json", "per_class.csv"):
         assert (output / name).stat().st_size > 300
 

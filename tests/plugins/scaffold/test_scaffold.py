@@ -14,11 +14,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import smoothseg
 from smoothseg import cli as command_line
 from smoothseg.cli import cli
 from smoothseg.components.discovery import KINDS
 from smoothseg.components.plugins import plugins
-from smoothseg.runs.logs import writing as scaffold
+from smoothseg_scaffold import writing as scaffold
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("x", "of-two-dozen-letters-abc")
@@ -56,7 +57,7 @@ def test_a_new_plugin_is_found_and_passes_its_tests(kind, made):
     folder = made(kind)
     (plugin,) = (plugin for plugin in plugins().plugins if plugin.distribution == "smoothseg-my-own")
     assert plugin.error is None
-    assert plugin.protocol == 1
+    assert plugin.protocol == smoothseg.PROTOCOL_VERSION
     assert plugins().offers(plugin) == {kind: ("my-own",)}
     tests = own_tests(folder)
     assert len(tests) >= 3
