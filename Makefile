@@ -17,6 +17,9 @@ $(UV) pip install --quiet --python $(BIN)/python --editable '.$(1)'
 endef
 endif
 
+# A worker on every core, each with one thread: threads of several workers would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
 .PHONY: help demo test test-slow golden check wheel-test docs bench clean
 
 help:
@@ -48,20 +51,20 @@ demo: $(VENV)/.installed
 	@$(BIN)/smoothseg certify --config examples/demo.yaml --output runs/demo
 
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-slow: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -m slow
+	@$(PYTEST) -m slow
 
 golden: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -m golden
+	@$(PYTEST) -m golden
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 wheel-test: $(VENV)/.installed-dev
 	@$(BIN)/python tests/wheel.py

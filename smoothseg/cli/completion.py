@@ -1,15 +1,20 @@
-"""`smoothseg completion`: the script that lets a shell complete commands, options and components."""
+"""What a shell can complete: commands, names of components, and behind `NAME:` their options and values."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
 
-__all__ = ["SchemaName", "TrackerName", "completion", "component", "component_of_kind", "name"]
+from smoothseg.components.plugins import plugins
+from smoothseg.components.registry import Entry
+
+__all__ = ["SchemaName", "TrackerName", "candidates", "completion", "component", "component_of_kind", "name"]
 
 _VARIABLE = "_SMOOTHSEG_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -61,12 +66,70 @@ class _Bash(BashComplete):
 add_completion_class(_Bash)
 
 
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One word that may stand where the unfinished one does, and what it means in a few words."""
+
+    word: str
+    help: str
+
+
+def candidates(kind: str, unfinished: str) -> list[Candidate]:
+    """Return what may follow `unfinished`, the beginning of a spec `name:key=value,...` of a `kind` of component.
+
+    Before the colon they are names; behind it the options that are not given yet, and behind an `=` the values of an
+    option that has a few.
+    """
+    name, colon, rest = unfinished.partition(":")
+    if not colon:
+        return [
+            Candidate(entry.name, entry.summary)
+            for entry in plugins()[kind]
+            if entry.name.startswith(unfinished)
+        ]
+    if name not in plugins()[kind]:
+        return []
+    return list(_options(plugins()[kind].entry(name), f"{name}:", rest))
+
+
+def _options(entry: Entry, before: str, rest: str) -> Iterator[Candidate]:
+    *whole, last = rest.split(",")
+    before += "".join(f"{part}," for part in whole)
+    given = {part.partition("=")[0] for part in whole}
+    key, equals, value = last.partition("=")
+    for field in entry.fields:
+        if equals and field.name == key:
+            for choice in [*_choices(field.type), *(_weights(entry) if key == "weights" else ())]:
+                if choice.startswith(value):
+                    yield Candidate(f"{before}{key}={choice}", field.help)
+        elif not equals and field.name not in given and field.name.startswith(key):
+            yield Candidate(f"{before}{field.name}=", field.help)
+
+
+def _weights(entry: Entry) -> list[str]:
+    """Return the names of weights that the component's plugin knows; none if its catalogue is broken."""
+    from smoothseg.errors import PluginError
+    from smoothseg.weights.catalogue import catalogue
+    from smoothseg.weights.references import package_of
+
+    try:
+        return [each.name for each in catalogue(package_of(entry.recipe)).values() if each.fits(entry.name)]
+    except PluginError:  # a shell has no place for an error
+        return []
+
+
+def _choices(annotation: str) -> list[str]:
+    """Return the values of a field's type, as its source names it, that are few."""
+    if annotation == "bool":
+        return ["false", "true"]
+    literal = re.search(r"Literal\[(.*?)\]", annotation)
+    return re.findall(r"[\"']([^\"']+)[\"']", literal[1]) if literal else []
+
+
 def component(*kinds: str) -> Callable[..., list[CompletionItem]]:
     """Return what completes an option or an argument that takes components of `kinds`."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from smoothseg.cli.candidates import candidates
-
         return [
             CompletionItem(each.word, help=each.help)
             for kind in kinds
@@ -138,8 +201,6 @@ class TrackerName(click.ParamType):  # type: ignore[type-arg]
 
     @staticmethod
     def _choice() -> click.Choice[str]:
-        from smoothseg.components.plugins import plugins
-
         return click.Choice([*plugins()["tracker"].names, "none"])
 
 

@@ -12,7 +12,7 @@ from click.shell_completion import get_completion_class
 from click.testing import CliRunner
 
 from smoothseg.cli import cli
-from smoothseg.cli.candidates import candidates
+from smoothseg.cli.completion import candidates
 from smoothseg.components.plugins import plugins
 
 
