@@ -60,7 +60,9 @@ def changed(path, **changes):
     return path
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples/paper").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "plugins/smoothseg_paper/tables").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_every_table_of_the_paper_is_an_experiment(path):
     table, _, dataset = path.stem.partition("-")
     assert experiments.find(table, dataset) == path
