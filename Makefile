@@ -17,13 +17,14 @@ $(UV) pip install --quiet --python $(BIN)/python --editable '.$(1)'
 endef
 endif
 
-.PHONY: help demo test test-slow golden check wheel-test docs bench clean
+.PHONY: help demo test test-slow golden gpu check wheel-test docs bench clean
 
 help:
 	@echo "make demo       install, then certify street scenes with the packaged models"
 	@echo "make test       install what the tests need, then run them"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make golden     every comparison with the published implementations"
+	@echo "make gpu        on a GPU: the tests that need one, then its speed at full size"
 	@echo "make check      formatting, lint, types, tests: what CI runs"
 	@echo "make wheel-test build the wheel, install it afresh with a plugin of others, certify with it"
 	@echo "make docs       build the documentation into site/"
@@ -55,6 +56,10 @@ test-slow: $(VENV)/.installed-dev
 
 golden: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m golden
+
+gpu: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m gpu
+	@$(BIN)/python -m benchmarks.gpu
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
