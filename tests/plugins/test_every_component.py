@@ -192,6 +192,7 @@ def test_a_component_keeps_its_promises(kind, name, tmp_path):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @by_component(MAKERS)
 def test_a_component_keeps_its_promises_on_a_gpu(kind, name, tmp_path):
     made = MAKERS[kind, name](tmp_path)
