@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
 
 from smoothseg.certificates.certificate import Certificate, Verdict
-from smoothseg.certificates.certifier import Certifier
-from smoothseg.testing.evidence import SIGMAS, SingledOut, assert_backed, hit_counts
+from smoothseg.certificates.certifier import Certifier, Tally
+from smoothseg.smoothing.votes import Votes
 from smoothseg.testing.promises import Check, assert_all, protocol_check
 from smoothseg.testing.toys import LabelDraw
 
 __all__ = ["certifier_checks", "check_certifier"]
+
+_SIGMAS = (0.05, 0.25, 1.0)
+"""Noise levels at which a certifier's radii are examined; its votes are drawn at the second."""
+
+_LEVEL = 0.1
+"""The largest probability with which chance may produce a certified count."""
 
 _MOST_CALLS = 6
 """How many of a certifier's draws are singled out, one after the other, to see what each is used for."""
@@ -85,10 +95,10 @@ def certifier_checks(certifier: Certifier) -> tuple[Check, ...]:
         assert certificate.trials < drawn, (
             f"all {drawn} samples that certify drew are stated as trials: expected others that select the class"
         )
-        first = SingledOut(certifier.samples, (height, width), call=0)
+        first = _SingledOut(certifier.samples, (height, width), call=0)
         certifier.certify(first)  # type: ignore[arg-type]
         for call in range(min(first.calls, _MOST_CALLS)):
-            draw = SingledOut(certifier.samples, (height, width), call=call)
+            draw = _SingledOut(certifier.samples, (height, width), call=call)
             result = certifier.certify(draw)  # type: ignore[arg-type]
             # Where the class was selected that no other draw has, this draw selected it and must not test it.
             tested = int(result.hits[result.prediction == 0].max(initial=0))
@@ -99,14 +109,14 @@ def certifier_checks(certifier: Certifier) -> tuple[Check, ...]:
 
     def backed(sigma: float) -> None:
         trials = agreeing()[0].trials
-        for hits in hit_counts(trials, (height, width), alike=certifier.counted == "pattern"):
-            assert_backed(certifier.decide(hits, trials, sigma=sigma), hits, trials, sigma)
+        for hits in _hit_counts(trials, (height, width), alike=certifier.counted == "pattern"):
+            _assert_backed(certifier.decide(hits, trials, sigma=sigma), hits, trials, sigma)
 
     def radius() -> None:
-        backed(SIGMAS[1])
+        backed(_SIGMAS[1])
 
     def scales() -> None:
-        for sigma in (SIGMAS[0], SIGMAS[2]):
+        for sigma in (_SIGMAS[0], _SIGMAS[2]):
             backed(sigma)
             labels = np.broadcast_to(constant, (certifier.samples, height, width))
             made = certifier.certify(LabelDraw(labels, classes=classes, sigma=sigma))  # type: ignore[arg-type]
@@ -180,4 +190,73 @@ def certifier_checks(certifier: Certifier) -> tuple[Check, ...]:
             "The same counts under half the noise guarantee half the radius.",
             scales,
         ),
+    )
+
+
+class _SingledOut:
+    """A draw of two classes: one of its calls gives class 0 only, every other call class 1 only.
+
+    samples: how many samples it gives at most. size: (H, W) of its label maps. call: the call that gives class 0,
+    counted from 0.
+
+    The attribute `calls` says how many calls there were so far. The rest is as in `smoothseg.smoothing.sampling.Draw`.
+    """
+
+    sigma = _SIGMAS[1]
+
+    def __init__(self, samples: int, size: tuple[int, int], *, call: int) -> None:
+        self.size = size
+        self.calls = 0
+        self.drawn = 0
+        self._samples = samples
+        self._call = call
+
+    def __call__(self, n: int, into: Tally | None = None) -> Tally:
+        if self.drawn + n > self._samples:
+            raise ValueError(
+                f"{self.drawn + n} samples asked for, more than the {self._samples} that `samples` says"
+            )
+        tally = Votes(2, self.size, capacity=n) if into is None else into
+        tally.add(torch.full((n, *self.size), int(self.calls != self._call)))
+        self.calls += 1
+        self.drawn += n
+        return tally
+
+
+def _hit_counts(trials: int, size: tuple[int, int], *, alike: bool) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield hits (H, W) from half of `trials` to all.
+
+    Each count is first at every pixel and then, unless `alike`, at one pixel of an image whose others have all hits.
+    """
+    for count in np.unique(np.linspace(trials // 2, trials, 33).round().astype(np.int32)):
+        hits = np.full(size, count, dtype=np.int32)
+        yield hits
+        if not alike:
+            hits = np.full(size, trials, dtype=np.int32)
+            hits[0, 0] = count
+            yield hits
+
+
+def _assert_backed(verdict: Verdict, hits: npt.NDArray[np.int32], trials: int, sigma: float) -> None:
+    """Assert that the radius of each certified pixel is supported by its hits.
+
+    A radius says that the class has more than a certain probability. At exactly that probability, chance must seldom
+    give as many hits.
+    """
+    if not verdict.certified.any():
+        return
+    radii = np.broadcast_to(verdict.radius if verdict.radii is None else verdict.radii, hits.shape)
+    counts, claims = hits[verdict.certified], radii[verdict.certified].astype(np.float64)
+    assert np.isfinite(claims).all(), f"a certified pixel has the radius {claims[~np.isfinite(claims)][0]}"
+    # Radii of single precision may be a little below the one they were rounded from.
+    assert verdict.radius <= claims.min() * (1 + 1e-6), (
+        f"the radius of the image, {verdict.radius:g}, is above that of a certified pixel, {claims.min():g}"
+    )
+    probabilities = stats.norm.cdf(claims / sigma)
+    chances = stats.binom.sf(counts - 1, trials, probabilities)
+    worst = int(chances.argmax())
+    assert chances[worst] <= _LEVEL, (
+        f"{counts[worst]} of {trials} hits are certified within {claims[worst]:.4g} at sigma {sigma:g}, which says "
+        f"that the class has a probability above {probabilities[worst]:.4g}; at that probability so many hits come "
+        f"up in {chances[worst]:.0%} of all images, expected at most {_LEVEL:.0%}"
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from smoothseg.protocols import Segmenter
-from smoothseg.testing.promises import Check, assert_all, digests_check, protocol_check
-from smoothseg.testing.rows import Rows
+from smoothseg.testing.promises import Check, Rows, assert_all, digests_check, protocol_check
 
 __all__ = ["check_segmenter", "segmenter_checks"]
 
