@@ -1,4 +1,4 @@
-"""Toy components under names of their own, and a folder of small images, for tests of runs and commands."""
+"""The command line, toy components under names of their own, and small images, for tests of runs and commands."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import warnings
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from smoothseg import networks
+from smoothseg.cli import cli
 from smoothseg.components.plugins import plugins
 from smoothseg.testing import ThresholdSegmenter
 
@@ -83,6 +85,37 @@ def photos(tmp_path):
         Image.fromarray(bright).save(root / "labels" / f"{name}.png")
     (root / "classes.txt").write_text("dark\nbright\n", encoding="utf-8")
     return root
+
+
+@pytest.fixture
+def invoke():
+    """Return a function that runs `smoothseg WORDS` in this process and returns click's result.
+
+    Words may be anything that has a text; named options are those of `click.testing.CliRunner.invoke`.
+    """
+
+    def run(*words, **options):
+        return CliRunner().invoke(cli, [str(word) for word in words], **options)
+
+    return run
+
+
+@pytest.fixture
+def certify(invoke, photos):
+    """Return a function that runs a small `smoothseg certify` on the images of `photos` without their labels.
+
+    Words and options are further ones, as for `invoke`; the segmenter is one of `toys`.
+    """
+    images = f"folder:root={photos},images=images"
+
+    def run(*words, **options):
+        return invoke(
+            *("certify", "--dataset", images, "--denoiser", "identity", "--segmenter", "toy-threshold"),
+            *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--scale", 1, "--device", "cpu", *words),
+            **options,
+        )
+
+    return run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Toy components with closed-form answers: public test doubles for what is not being tested."""
+"""Which components have answers in closed form, to stand in for what a test is not about?"""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["CountingDenoiser", "ImageDataset", "LabelDraw", "ThresholdSegmenter"
 
 @dataclasses.dataclass(frozen=True)
 class ThresholdSegmenter:
-    """Class `bright` where the first channel exceeds `threshold`, else `dark`.
+    """A segmenter: class `bright` where the first channel exceeds `threshold`, else `dark`.
 
-    Under noise sigma a pixel of value x is `bright` with probability Phi((x - threshold) / sigma): the smoothed
-    model is known in closed form.
+    Under noise of level sigma, a pixel of value x is `bright` with probability Phi((x - threshold) / sigma): the
+    smoothed model is known in closed form.
     """
 
     threshold: float = 0.5
@@ -43,7 +43,7 @@ class ThresholdSegmenter:
 
 
 class CountingDenoiser:
-    """Changes nothing and remembers what it was told: `sigmas` and `seeds`, a row each."""
+    """A denoiser that changes nothing and records `sigmas` and `seeds`, one of each per row."""
 
     def __init__(self) -> None:
         self.sigmas: list[float] = []
@@ -55,7 +55,7 @@ class CountingDenoiser:
         return {}
 
     def denoise(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
-        """Return `noisy`, (B, 3, H, W)."""
+        """Return `noisy`, (B, 3, H, W), unchanged."""
         self.sigmas += [sigma] * len(noisy)
         self.seeds += list(seeds)
         return noisy
@@ -63,7 +63,7 @@ class CountingDenoiser:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """A dataset of arrays: `images` uint8 (H, W, 3), `labels` uint8 (H, W) or None each."""
+    """A dataset of arrays: `images` are uint8 (H, W, 3), `labels` are uint8 (H, W) or None for each image."""
 
     images: Sequence[npt.NDArray[np.uint8]]
     labels: Sequence[npt.NDArray[np.uint8] | None]
@@ -72,7 +72,7 @@ class ImageDataset:
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """A grey a class."""
+        """A grey for each class, the darkest first."""
         steps = max(1, len(self.classes) - 1)
         return tuple((200 * i // steps,) * 3 for i in range(len(self.classes)))
 
@@ -89,9 +89,12 @@ class ImageDataset:
 
 
 class LabelDraw:
-    """A draw whose label maps are given, to test certifiers without networks.
+    """A draw of given label maps, to test certifiers without networks.
 
-    labels: (N, H, W) class indices; the first n that are asked for come first. sigma: the noise they stand for.
+    labels: class indices (N, H, W), drawn in this order. classes: number of classes. sigma: noise level that the
+    labels stand for.
+
+    The attribute `drawn` says how many label maps were drawn so far.
     """
 
     def __init__(self, labels: npt.ArrayLike, *, classes: int, sigma: float = 0.25) -> None:
@@ -106,7 +109,10 @@ class LabelDraw:
         return self._labels.shape[1], self._labels.shape[2]
 
     def __call__(self, n: int, into: Tally | None = None) -> Tally:
-        """Return the votes of the next `n` label maps, or `into` with them added."""
+        """Return the votes of the next `n` label maps, or `into` with them added.
+
+        Raises `ValueError` if fewer than `n` are left.
+        """
         if self.drawn + n > len(self._labels):
             raise ValueError(f"{self.drawn + n} samples asked for, {len(self._labels)} given")
         tally = Votes(self._classes, self.size, capacity=n) if into is None else into

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
@@ -17,7 +16,6 @@ import smoothseg
 from smoothseg import ConfigError, DataError, NothingCertifiableError, PluginError, Sample, networks
 from smoothseg.certificates import file
 from smoothseg.certificates.certificate import Verdict
-from smoothseg.cli import cli
 from smoothseg.data.keys import key_of
 from smoothseg.report import running
 from smoothseg.runs import preparing
@@ -311,10 +309,10 @@ def test_a_dataset_that_is_given_as_a_path_is_told_how():
         smoothseg.certify("streets:count=1", segmenter=ThresholdSegmenter(0.5), **QUICK)
 
 
-def test_a_saved_result_is_verified_by_the_command_line(image, tmp_path):
+def test_a_saved_result_is_verified_by_the_command_line(invoke, image, tmp_path):
     result = smoothseg.certify(image, segmenter=smoothseg.segmenter(Bright(), classes=2, mean=0.5), **QUICK)
     path = result.save(tmp_path / "deep" / "x.npz")
-    told = CliRunner().invoke(cli, ["verify", str(path)])
+    told = invoke("verify", path)
     assert told.exit_code == 0, told.output
     assert "1 certificate verified" in told.output
     assert (file.load(path).certified == result.certified).all()

@@ -6,21 +6,15 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from smoothseg.certificates import file
-from smoothseg.cli import cli
 
 pytestmark = pytest.mark.usefixtures("toys")
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
-
-
 @pytest.fixture
-def run(photos, tmp_path):
+def run(invoke, photos, tmp_path):
     """A run of two methods and two sigmas on three labelled images."""
     output = tmp_path / "run"
     result = invoke(
@@ -33,7 +27,7 @@ def run(photos, tmp_path):
     return output
 
 
-def test_an_overview_has_a_line_an_image_method_and_sigma(run):
+def test_an_overview_has_a_line_an_image_method_and_sigma(invoke, run):
     result = invoke("bounds", run)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -42,7 +36,7 @@ def test_an_overview_has_a_line_an_image_method_and_sigma(run):
     assert "1 - alpha" in " ".join(result.stdout.split())
 
 
-def test_json_holds_what_the_certificates_say(run):
+def test_json_holds_what_the_certificates_say(invoke, run):
     result = invoke("bounds", run, "--format", "json", "--method", "identity", "--sigma", 0.4, "--image", "b")
     (one,) = json.loads(result.stdout)
     made = file.load(run / "certificates/identity/sigma-0.4/b.npz")
@@ -56,7 +50,7 @@ def test_json_holds_what_the_certificates_say(run):
     assert [c["pixels_at_least"] for c in one["bounds"]["classes"]] == held
 
 
-def test_a_larger_radius_bounds_less_where_there_is_a_radius_map(run):
+def test_a_larger_radius_bounds_less_where_there_is_a_radius_map(invoke, run):
     chosen = ("--format", "json", "--method", "identity", "--sigma", 0.2, "--image", "a")
     (near,), (far,) = (
         json.loads(invoke("bounds", run, *chosen, *more).stdout) for more in ((), ("--radius", 0.13))
@@ -67,7 +61,7 @@ def test_a_larger_radius_bounds_less_where_there_is_a_radius_map(run):
     assert far["bounds"]["accuracy"] < near["bounds"]["accuracy"]
 
 
-def test_one_image_shows_its_classes_and_regions_and_a_mask_narrows_them(run, tmp_path):
+def test_one_image_shows_its_classes_and_regions_and_a_mask_narrows_them(invoke, run, tmp_path):
     mask = np.zeros((14, 18), dtype=np.uint8)
     mask[:, :4] = 1
     Image.fromarray(mask).save(tmp_path / "mask.png")
@@ -92,13 +86,13 @@ def test_one_image_shows_its_classes_and_regions_and_a_mask_narrows_them(run, tm
         (("--region", __file__), "--region is a mask of one image"),
     ],
 )
-def test_what_the_run_does_not_have_is_refused(run, arguments, message):
+def test_what_the_run_does_not_have_is_refused(invoke, run, arguments, message):
     result = invoke("bounds", run, *arguments)
     assert result.exit_code != 0
     assert message in str(result.exception)
 
 
-def test_a_radius_beyond_the_certificate_and_a_changed_file_are_refused(photos, tmp_path):
+def test_a_radius_beyond_the_certificate_and_a_changed_file_are_refused(invoke, photos, tmp_path):
     output = tmp_path / "fixed"
     invoke(
         *("certify", "--dataset", f"folder:root={photos},images=images,labels=labels,classes=classes.txt"),
@@ -111,14 +105,14 @@ def test_a_radius_beyond_the_certificate_and_a_changed_file_are_refused(photos, 
     assert "ledger records another certificate of 'a'" in str(invoke("bounds", output).exception)
 
 
-def test_labels_that_changed_since_the_run_are_refused(run, photos):
+def test_labels_that_changed_since_the_run_are_refused(invoke, run, photos):
     labels = np.array(Image.open(photos / "labels" / "a.png"))
     labels[5, 5] ^= 1
     Image.fromarray(labels).save(photos / "labels" / "a.png")
     assert "labels 'a' are not those of the run" in str(invoke("bounds", run).exception)
 
 
-def test_a_radius_copied_from_the_table_can_be_given(run):
+def test_a_radius_copied_from_the_table_can_be_given(invoke, run):
     chosen = ("--method", "identity", "--sigma", 0.2, "--image", "a")
     made = file.load(run / "certificates/identity/sigma-0.2/a.npz")
     shown = next(
@@ -133,7 +127,7 @@ def test_a_radius_copied_from_the_table_can_be_given(run):
     assert above[0]["bounds"]["abstained"] == above[0]["bounds"]["pixels"]
 
 
-def test_images_without_a_radius_are_bounded_trivially(photos, tmp_path):
+def test_images_without_a_radius_are_bounded_trivially(invoke, photos, tmp_path):
     output = tmp_path / "pattern"
     invoke(
         *("certify", "--dataset", f"folder:root={photos},images=images,labels=labels,classes=classes.txt"),

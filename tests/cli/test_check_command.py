@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import subprocess
@@ -12,12 +13,10 @@ import types
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from scipy import stats
 
 from smoothseg import cli as command_line
 from smoothseg.certificates.certificate import Certificate, Verdict
-from smoothseg.cli import cli
 from smoothseg.components.discovery import KINDS
 from smoothseg.components.plugins import plugins
 from smoothseg.data import checks as core
@@ -34,8 +33,10 @@ from smoothseg.testing import (
 )
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(cli, ["check", *map(str, arguments)])
+@pytest.fixture
+def check(invoke):
+    """Return a function that runs `smoothseg check WORDS`."""
+    return functools.partial(invoke, "check")
 
 
 def statuses(output):
@@ -81,8 +82,8 @@ def broken(monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("toys")
-def test_what_keeps_its_promises_passes_every_check(kind, spec):
-    result = invoke(kind, spec)
+def test_what_keeps_its_promises_passes_every_check(check, kind, spec):
+    result = check(kind, spec)
     assert result.exit_code == 0, result.output
     assert set(statuses(result.output).values()) == {"ok"}
     assert (
@@ -113,9 +114,9 @@ class Raising(CountingDenoiser):
         return noisy
 
 
-def test_a_broken_promise_is_explained_and_the_others_are_checked(broken):
+def test_a_broken_promise_is_explained_and_the_others_are_checked(check, broken):
     broken("denoiser", Averaging())
-    result = invoke("denoiser", "broken")
+    result = check("denoiser", "broken")
     assert result.exit_code == 1
     found = statuses(result.output)
     assert [name for name, status in found.items() if status == "FAILED"] == ["rows"]
@@ -126,9 +127,9 @@ def test_a_broken_promise_is_explained_and_the_others_are_checked(broken):
     assert all(len(line) <= 80 for line in result.output.splitlines())
 
 
-def test_behind_a_vital_check_nothing_is_checked(broken):
+def test_behind_a_vital_check_nothing_is_checked(check, broken):
     broken("denoiser", Cutting())
-    found = statuses(invoke("denoiser", "broken").output)
+    found = statuses(check("denoiser", "broken").output)
     assert found == {
         **dict.fromkeys(("protocol", "digests"), "ok"),
         "shape": "FAILED",
@@ -136,45 +137,45 @@ def test_behind_a_vital_check_nothing_is_checked(broken):
     }
 
 
-def test_what_a_component_raises_is_a_finding(broken):
+def test_what_a_component_raises_is_a_finding(check, broken):
     broken("denoiser", Raising())
-    result = invoke("denoiser", "broken")
+    result = check("denoiser", "broken")
     assert result.exit_code == 1
     assert "it raised RuntimeError: sides must be even" in result.output
     assert "second line" not in result.output
 
 
-def test_a_missing_method_is_named(broken):
+def test_a_missing_method_is_named(check, broken):
     broken("segmenter", object())
-    result = invoke("segmenter", "broken")
+    result = check("segmenter", "broken")
     assert "object is no smoothseg.Segmenter: it lacks classes, digests, segment" in result.output
 
 
-def test_a_component_that_cannot_be_loaded_is_an_error_with_its_owner(broken):
+def test_a_component_that_cannot_be_loaded_is_an_error_with_its_owner(check, broken):
     broken("dataset", KeyError("root"))
-    result = invoke("dataset", "broken")
+    result = check("dataset", "broken")
     assert isinstance(result.exception, PluginError)
     assert str(result.exception) == (
         "dataset 'broken' of a-plugin (a-distribution 1.0) could not be loaded: KeyError: 'root'"
     )
 
 
-def test_the_tolerance_is_the_users(broken):
+def test_the_tolerance_is_the_users(check, broken):
     class Slightly(ThresholdSegmenter):
         def segment(self, images):
             return super().segment(images) + 1e-4 * len(images)
 
     broken("segmenter", Slightly())
-    assert invoke("segmenter", "broken").exit_code == 1
-    assert invoke("segmenter", "broken", "--tolerance", 0.001).exit_code == 0
+    assert check("segmenter", "broken").exit_code == 1
+    assert check("segmenter", "broken", "--tolerance", 0.001).exit_code == 0
 
 
-def test_so_many_images_are_read_as_are_asked_for(broken):
+def test_so_many_images_are_read_as_are_asked_for(check, broken):
     images = [np.zeros((4, 5, 3), dtype=np.uint8)] * 5
     labels = [np.zeros((4, 5), dtype=np.uint8)] * 4 + [np.full((4, 5), 7, dtype=np.uint8)]
     broken("dataset", ImageDataset(images, labels))
-    assert invoke("dataset", "broken").exit_code == 0
-    result = invoke("dataset", "broken", "--images", 5)
+    assert check("dataset", "broken").exit_code == 0
+    result = check("dataset", "broken", "--images", 5)
     assert result.exit_code == 1
     assert "image-4: label 7 at 20 pixels is neither one of the 2 classes nor 255" in result.output
 

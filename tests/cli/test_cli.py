@@ -7,7 +7,6 @@ import types
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from smoothseg import cli as command_line
 from smoothseg.certificates import file
@@ -20,21 +19,27 @@ from smoothseg.report import running
 pytestmark = pytest.mark.usefixtures("toys")
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=True)
+@pytest.fixture
+def certify(invoke, photos):
+    """Return a function (output, words) that certifies three labelled images at two noise levels.
 
-
-def certify(photos, output, *more):
+    The words are further ones; without any, there are two methods.
+    """
     dataset = f"folder:root={photos},images=images,labels=labels,classes=classes.txt"
-    return invoke(
-        *("certify", "--dataset", dataset, "--segmenter", "toy-threshold", "--scale", 1, "--device", "cpu"),
-        *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--sigma", 0.2, "--sigma", 0.4, "--output", output),
-        *(more or ("--denoiser", "identity", "--denoiser", "toy-blur")),
-    )
+
+    def run(output, *words):
+        return invoke(
+            *("certify", "--dataset", dataset, "--segmenter", "toy-threshold", "--scale", 1),
+            *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--sigma", 0.2, "--sigma", 0.4),
+            *("--device", "cpu", "--output", output),
+            *(words or ("--denoiser", "identity", "--denoiser", "toy-blur")),
+        )
+
+    return run
 
 
-def test_certify_prints_the_table_and_says_where_the_results_are(photos, tmp_path):
-    result = certify(photos, tmp_path / "run")
+def test_certify_prints_the_table_and_says_where_the_results_are(certify, tmp_path):
+    result = certify(tmp_path / "run")
     assert result.exit_code == 0, result.output
     for part in ("identity", "toy-blur", "certificates", "pictures", "report.html", "12 certificates"):
         assert part in result.output
@@ -42,8 +47,8 @@ def test_certify_prints_the_table_and_says_where_the_results_are(photos, tmp_pat
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "markdown", "table"])
-def test_standard_output_holds_the_result_alone(photos, tmp_path, form):
-    result = certify(photos, tmp_path / "run", "--denoiser", "identity", "--format", form)
+def test_standard_output_holds_the_result_alone(invoke, certify, tmp_path, form):
+    result = certify(tmp_path / "run", "--denoiser", "identity", "--format", form)
     assert result.exit_code == 0, result.output
     again = invoke("report", tmp_path / "run", "--format", form)
     if form == "json":
@@ -52,7 +57,7 @@ def test_standard_output_holds_the_result_alone(photos, tmp_path, form):
         assert again.stdout == result.stdout
 
 
-def test_a_config_is_overruled_by_the_command_line(photos, tmp_path):
+def test_a_config_is_overruled_by_the_command_line(invoke, photos, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(
         f"dataset: folder:root={photos},images=images\nsigma: 0.3\nscale: 1\ndevice: cpu\n"
@@ -67,7 +72,7 @@ def test_a_config_is_overruled_by_the_command_line(photos, tmp_path):
     assert [(row["method"], row["sigma"]) for row in json.loads(result.stdout)["rows"]] == [("toy-blur", 0.1)]
 
 
-def test_the_same_command_resumes_in_the_same_directory(photos, tmp_path, monkeypatch):
+def test_the_same_command_resumes_in_the_same_directory(invoke, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ("certify", "--dataset", f"folder:root={photos},images=images", "--segmenter", "toy-threshold")
     options = ("--denoiser", "identity", "--certifier", "holm:n0=4,n=40,alpha=0.05", "--device", "cpu")
@@ -76,9 +81,9 @@ def test_the_same_command_resumes_in_the_same_directory(photos, tmp_path, monkey
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
-def test_verify_accepts_a_run_and_finds_a_forged_file(photos, tmp_path):
+def test_verify_accepts_a_run_and_finds_a_forged_file(invoke, certify, tmp_path):
 
-    certify(photos, tmp_path / "run")
+    certify(tmp_path / "run")
     result = invoke("verify", tmp_path / "run")
     assert result.exit_code == 0
     assert "12 certificates verified" in result.output
@@ -91,8 +96,8 @@ def test_verify_accepts_a_run_and_finds_a_forged_file(photos, tmp_path):
     assert "a.npz" in result.output
 
 
-def test_recertify_changes_the_decision_and_keeps_the_counts(photos, tmp_path):
-    certify(photos, tmp_path / "run")
+def test_recertify_changes_the_decision_and_keeps_the_counts(invoke, certify, tmp_path):
+    certify(tmp_path / "run")
     result = invoke(
         "recertify",
         tmp_path / "run",
@@ -106,8 +111,8 @@ def test_recertify_changes_the_decision_and_keeps_the_counts(photos, tmp_path):
     assert invoke("verify", tmp_path / "new").exit_code == 0
 
 
-def test_recertify_takes_n_from_the_counts_and_refuses_another(photos, tmp_path):
-    certify(photos, tmp_path / "run")
+def test_recertify_takes_n_from_the_counts_and_refuses_another(invoke, certify, tmp_path):
+    certify(tmp_path / "run")
     result = invoke(
         "recertify", tmp_path / "run", "--certifier", "holm:tau=0.8,alpha=0.05", "--output", tmp_path / "a"
     )
@@ -117,8 +122,8 @@ def test_recertify_takes_n_from_the_counts_and_refuses_another(photos, tmp_path)
     assert not (tmp_path / "b").exists()
 
 
-def test_recertify_writes_over_nothing(photos, tmp_path):
-    certify(photos, tmp_path / "run")
+def test_recertify_writes_over_nothing(invoke, certify, tmp_path):
+    certify(tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.npz")}
     same = invoke(
         "recertify", tmp_path / "run", "--certifier", "holm:tau=0.8,alpha=0.05", "--output", tmp_path / "run"
@@ -132,8 +137,8 @@ def test_recertify_writes_over_nothing(photos, tmp_path):
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.npz")}
 
 
-def test_verify_finds_a_file_that_is_not_the_ledgers(photos, tmp_path):
-    certify(photos, tmp_path / "run")
+def test_verify_finds_a_file_that_is_not_the_ledgers(invoke, certify, tmp_path):
+    certify(tmp_path / "run")
     folder = tmp_path / "run/certificates/identity"
     (folder / "sigma-0.2/a.npz").write_bytes((folder / "sigma-0.4/a.npz").read_bytes())
     (folder / "sigma-0.4/b.npz").unlink()
@@ -142,8 +147,8 @@ def test_verify_finds_a_file_that_is_not_the_ledgers(photos, tmp_path):
     assert result.output.count("not the file that the ledger records") == 2
 
 
-def test_a_certifier_on_the_command_line_wins_over_the_methods_of_a_config(photos, tmp_path):
-    certify(photos, tmp_path / "run")
+def test_a_certifier_on_the_command_line_wins_over_the_methods_of_a_config(invoke, certify, tmp_path):
+    certify(tmp_path / "run")
     more = (
         "--certifier",
         "bonferroni:n0=4,n=40,alpha=0.05",
@@ -160,7 +165,7 @@ def test_a_certifier_on_the_command_line_wins_over_the_methods_of_a_config(photo
     assert "give one --certifier for all" in str(result.exception)
 
 
-def test_components_lists_every_option_with_its_help():
+def test_components_lists_every_option_with_its_help(invoke):
     result = invoke("components")
     assert result.exit_code == 0
     for part in ("adm", "hrnet", "holm", "streets", "steps=single", "tau=0.75"):
@@ -169,7 +174,7 @@ def test_components_lists_every_option_with_its_help():
     assert "Did you mean 'holm'" in str(invoke("components", "hlm").exception)
 
 
-def test_plugins_says_who_brings_what():
+def test_plugins_says_who_brings_what(invoke):
     import smoothseg
 
     result = invoke("plugins")
@@ -208,7 +213,7 @@ def odd_plugins(monkeypatch):
 
 
 @pytest.mark.usefixtures("odd_plugins")
-def test_plugins_says_why_one_is_broken_within_80_columns():
+def test_plugins_says_why_one_is_broken_within_80_columns(invoke):
     output = invoke("plugins").output
     assert all(len(line) <= 80 for line in output.splitlines())
     assert "…" not in output
@@ -226,7 +231,7 @@ def test_plugins_says_why_one_is_broken_within_80_columns():
 
 
 @pytest.mark.usefixtures("odd_plugins")
-def test_plugins_as_json_has_the_same():
+def test_plugins_as_json_has_the_same(invoke):
     broken, off, whole = json.loads(invoke("plugins", "--format", "json").stdout)
     assert broken["error"] == "ImportError: No module named 'something.rather_long_to_read'"
     assert (off["disabled"], off["error"], off["offers"]) == (True, None, {})
@@ -235,7 +240,7 @@ def test_plugins_as_json_has_the_same():
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in sorted(cli.list_commands(None)))])
-def test_every_command_has_help(command):
+def test_every_command_has_help(invoke, command):
     result = invoke(*command, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
@@ -295,26 +300,24 @@ def test_help_imports_neither_torch_nor_pydantic_nor_numpy():
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-def front_page(output, *more):
-    """Run the command of the front page, `smoothseg certify --denoiser adm --segmenter vit-adapter`."""
-    result = invoke(
-        "certify",
-        "--denoiser",
-        "adm",
-        "--segmenter",
-        "vit-adapter",
-        "--output",
-        output,
-        "--format",
-        "json",
-        *more,
-    )
-    assert result.exit_code == 0, result.output
-    (row,) = json.loads(result.stdout)["rows"]
-    return row
+@pytest.fixture
+def front_page(invoke):
+    """Return a function (output, words) that runs the command of the front page and returns its row.
+
+    It is `smoothseg certify --denoiser adm --segmenter vit-adapter`; the words are further ones.
+    """
+
+    def run(output, *words):
+        command = ("certify", "--denoiser", "adm", "--segmenter", "vit-adapter")
+        result = invoke(*command, "--output", output, "--format", "json", *words)
+        assert result.exit_code == 0, result.output
+        (row,) = json.loads(result.stdout)["rows"]
+        return row
+
+    return run
 
 
-def test_adm_and_vit_adapter_certify_a_street_scene_with_what_comes_along(tmp_path):
+def test_adm_and_vit_adapter_certify_a_street_scene_with_what_comes_along(invoke, front_page, tmp_path):
     row = front_page(tmp_path / "run", "--dataset", "streets:count=1", "--certifier", "holm:n0=4,n=62")
     assert row["certified"]["accuracy"] > 0.5
     done = invoke("verify", tmp_path / "run")
@@ -323,7 +326,7 @@ def test_adm_and_vit_adapter_certify_a_street_scene_with_what_comes_along(tmp_pa
 
 
 @pytest.mark.slow
-def test_the_literal_command_of_the_front_page_runs(tmp_path, monkeypatch):
+def test_the_literal_command_of_the_front_page_runs(invoke, front_page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     row = front_page(tmp_path / "run")
     assert row["sigma"] == 0.25
@@ -331,21 +334,21 @@ def test_the_literal_command_of_the_front_page_runs(tmp_path, monkeypatch):
     assert "4 certificates verified" in invoke("verify", tmp_path / "run").output
 
 
-def test_an_interrupted_run_says_that_it_goes_on(photos, tmp_path, monkeypatch):
+def test_an_interrupted_run_says_that_it_goes_on(certify, tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(running, "run", interrupted)
-    result = certify(photos, tmp_path / "run")
+    result = certify(tmp_path / "run")
     assert result.exit_code == 130
     assert "interrupted; the same command goes on from here" in result.output
     assert "Aborted" not in result.output
 
 
-def test_threads_are_those_asked_for_and_recorded(photos, tmp_path):
+def test_threads_are_those_asked_for_and_recorded(certify, tmp_path):
     before = torch.get_num_threads()
     try:
-        certify(photos, tmp_path / "run", "--denoiser", "identity", "--threads", 1)
+        certify(tmp_path / "run", "--denoiser", "identity", "--threads", 1)
         assert json.loads((tmp_path / "run/run.json").read_text())["threads"] == 1
     finally:
         torch.set_num_threads(before)
@@ -361,10 +364,10 @@ def test_a_misspelt_weight_name_is_told_before_torch_is_imported():
     assert "Did you mean 'streets'?" in done.stderr
 
 
-def test_tau_is_an_option_of_the_certifier_and_several_give_a_radius_map(photos, tmp_path):
+def test_tau_is_an_option_of_the_certifier_and_several_give_a_radius_map(invoke, certify, tmp_path):
     more = ("--denoiser", "identity", "--tau")
-    one = certify(photos, tmp_path / "one", *more, "0.6")
-    several = certify(photos, tmp_path / "several", *more, "0.55,0.7")
+    one = certify(tmp_path / "one", *more, "0.6")
+    several = certify(tmp_path / "several", *more, "0.55,0.7")
     assert one.exit_code == several.exit_code == 0, several.stderr
     config = (tmp_path / "one" / "config.yaml").read_text()
     assert "tau: 0.6" in config
@@ -374,12 +377,12 @@ def test_tau_is_an_option_of_the_certifier_and_several_give_a_radius_map(photos,
     assert loaded.provenance["certifier"]["taus"] == [0.55, 0.7]
     assert len(set(loaded.verdict.radii[loaded.certified])) == 2
     assert invoke("verify", tmp_path / "several").exit_code == 0
-    wrong = certify(photos, tmp_path / "wrong", *more, "0.3")
+    wrong = certify(tmp_path / "wrong", *more, "0.3")
     assert "tau must be at least 0.5" in str(wrong.exception)
 
 
-def test_tau_goes_to_the_certifier_of_each_method_of_a_file(photos, tmp_path):
-    certify(photos, tmp_path / "run", "--denoiser", "identity")
+def test_tau_goes_to_the_certifier_of_each_method_of_a_file(invoke, certify, photos, tmp_path):
+    certify(tmp_path / "run", "--denoiser", "identity")
     again = invoke(
         "certify", "--config", tmp_path / "run" / "config.yaml", "--tau", "0.8", "--output", tmp_path / "out"
     )
@@ -404,15 +407,14 @@ def test_tau_goes_to_the_certifier_of_each_method_of_a_file(photos, tmp_path):
     assert "tau: 0.7" in text
 
 
-def test_what_is_hardly_meant_is_remarked(photos, tmp_path, monkeypatch):
+def test_what_is_hardly_meant_is_remarked(invoke, photos, tmp_path, monkeypatch):
     monkeypatch.setattr("smoothseg.machine.resources.load", lambda: 7.5)
     monkeypatch.setattr("smoothseg.machine.resources.cores", lambda: 2)
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
-    result = CliRunner().invoke(
-        cli,
-        ["certify", "--dataset", f"folder:root={photos / 'images'}", "--denoiser", "identity", "--sigma", "64",
-         "--segmenter", "toy-threshold", "--certifier", "holm:n=60", "--dry-run"],
-    )  # fmt: skip
+    result = invoke(
+        *("certify", "--dataset", f"folder:root={photos / 'images'}", "--denoiser", "identity"),
+        *("--segmenter", "toy-threshold", "--certifier", "holm:n=60", "--sigma", 64, "--dry-run"),
+    )
     assert result.exit_code == 0, result.output
     assert "the cores are busy (load 7.5 on 2)" in result.stderr
     assert "sigma 64 is for pixels in 0..1: for 64 of 255 levels give 0.251" in " ".join(

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 from click.shell_completion import get_completion_class
-from click.testing import CliRunner
 
 from smoothseg.cli import cli
 from smoothseg.cli.completion import candidates
@@ -41,8 +40,8 @@ def test_options_and_values_follow_the_name():
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_of_a_shell_asks_smoothseg(shell):
-    result = CliRunner().invoke(cli, ["completion", shell])
+def test_the_script_of_a_shell_asks_smoothseg(invoke, shell):
+    result = invoke("completion", shell)
     assert result.exit_code == 0, result.output
     assert f"_SMOOTHSEG_COMPLETE={shell}_complete" in result.stdout
     if shutil.which(shell):
@@ -52,8 +51,8 @@ def test_the_script_of_a_shell_asks_smoothseg(shell):
         assert check.returncode == 0, check.stderr
 
 
-def test_an_unknown_shell_is_refused():
-    result = CliRunner().invoke(cli, ["completion", "tcsh"])
+def test_an_unknown_shell_is_refused(invoke):
+    result = invoke("completion", "tcsh")
     assert result.exit_code == 2
     assert "'bash', 'zsh', 'fish'" in result.output
 
@@ -101,11 +100,11 @@ def test_zsh_and_fish_are_answered_with_the_whole_word(monkeypatch):
 
 
 @pytest.mark.skipif(not shutil.which("bash") or os.name == "nt", reason="there is no bash")
-def test_bash_itself_completes_an_option_of_a_component(tmp_path):
+def test_bash_itself_completes_an_option_of_a_component(invoke, tmp_path):
     program = tmp_path / "smoothseg"
     program.write_text(f"#!{sys.executable}\nfrom smoothseg.cli import main\nmain()\n")
     program.chmod(0o755)
-    script = CliRunner().invoke(cli, ["completion", "bash"]).stdout
+    script = invoke("completion", "bash").stdout
     line = "smoothseg certify --denoiser adm:ste"
     test = (
         f"{script}\nCOMP_LINE='{line}'; COMP_POINT={len(line)}\n"

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from PIL import Image
+from click.testing import Result
 
 from smoothseg import DataError, Sample
 from smoothseg import cli as command_line
-from smoothseg.cli import cli
-from smoothseg.components.plugins import plugins
 from smoothseg.data.inspection import inspect
+from smoothseg.testing import label_map, plain_image, recipe, write_image
+
+Check = Callable[..., Result]
 
 
-def check(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["datasets", "check", *arguments])
-
-
-def write(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
+@pytest.fixture
+def check(invoke: Check) -> Check:
+    """Return a function that runs `smoothseg datasets check WORDS`."""
+    return functools.partial(invoke, "datasets", "check")
 
 
 @pytest.fixture
@@ -37,8 +36,8 @@ def root(tmp_path: Path) -> Path:
         ("b", (4, 6), [3]),
         ("c", (2, 3), [3, 11]),
     ):
-        write(tmp_path / f"val/{name}.png", np.zeros((height, width, 3), dtype=np.uint8))
-        write(tmp_path / f"valannot/{name}.png", np.resize(np.array(values, dtype=np.uint8), (height, width)))
+        write_image(tmp_path / f"val/{name}.png", plain_image(size=(height, width)))
+        write_image(tmp_path / f"valannot/{name}.png", label_map(*values, size=(height, width)))
     return tmp_path
 
 
@@ -47,11 +46,11 @@ def spoil(root: Path) -> None:
     content = (root / "val/a.png").read_bytes()
     (root / "val/a.png").write_bytes(content[:-20])
     (root / "valannot/b.png").unlink()
-    write(root / "valannot/z.png", np.zeros((2, 3), dtype=np.uint8))
+    write_image(root / "valannot/z.png", label_map(0, size=(2, 3)))
 
 
 def test_sizes_pixels_and_shares_are_counted(root: Path) -> None:
-    found = inspect(plugins()["dataset"].recipe(f"camvid:root={root}"))
+    found = inspect(recipe("dataset", f"camvid:root={root}"))
     assert (found.images, found.labelled) == (3, 3)
     assert found.sizes == (((4, 6), 2), ((2, 3), 1))
     # a: 8 each of sky, road, void; b: 24 road; c: 3 each of road and void.
@@ -65,7 +64,7 @@ def test_sizes_pixels_and_shares_are_counted(root: Path) -> None:
 
 def test_every_fault_is_named_and_the_rest_is_counted(root: Path) -> None:
     spoil(root)
-    found = inspect(plugins()["dataset"].recipe(f"camvid:root={root}"))
+    found = inspect(recipe("dataset", f"camvid:root={root}"))
     assert found.sizes == (((2, 3), 1),)
     starts = (
         f"no annotation {root}/valannot/b.png",
@@ -101,10 +100,10 @@ def test_a_label_without_a_meaning_is_a_fault() -> None:
     assert found.images == 1
 
 
-def test_images_without_labels_have_sizes_only(root: Path) -> None:
+def test_images_without_labels_have_sizes_only(check: Check, root: Path) -> None:
     seen: list[tuple[int, int]] = []
-    recipe = plugins()["dataset"].recipe(f"folder:root={root},images=val")
-    found = inspect(recipe, on_image=lambda done, total: seen.append((done, total)))
+    images = recipe("dataset", f"folder:root={root},images=val")
+    found = inspect(images, on_image=lambda done, total: seen.append((done, total)))
     assert (found.images, found.labelled, found.classes) == (3, 0, ())
     assert found.ignored == (0, 0.0)
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
@@ -116,14 +115,14 @@ def test_a_folder_names_every_missing_label_map(root: Path) -> None:
     for name in "ab":
         (root / f"valannot/{name}.png").unlink()
     spec = f"folder:root={root},images=val,labels=valannot,classes=classes.txt"
-    found = inspect(plugins()["dataset"].recipe(spec))
+    found = inspect(recipe("dataset", spec))
     assert [problem.split(":")[0] for problem in found.problems] == [
         f"no label map for the image {root}/val/{name}.png" for name in "ab"
     ]
     assert found.images == 1
 
 
-def test_the_table_shows_what_was_counted(root: Path) -> None:
+def test_the_table_shows_what_was_counted(check: Check, root: Path) -> None:
     result = check(f"camvid:root={root}")
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines()]
@@ -134,28 +133,28 @@ def test_the_table_shows_what_was_counted(root: Path) -> None:
     assert "reading images  3/3" in result.stderr
 
 
-def test_of_many_sizes_the_rarest_are_summed_up(tmp_path: Path) -> None:
+def test_of_many_sizes_the_rarest_are_summed_up(check: Check, tmp_path: Path) -> None:
     for width in range(1, 14):
-        write(tmp_path / f"{width}.png", np.zeros((2, width, 3), dtype=np.uint8))
+        write_image(tmp_path / f"{width}.png", plain_image(size=(2, width)))
     result = check(f"folder:root={tmp_path}")
     assert "2 x 10" in result.stdout
     assert "2 x 11" not in result.stdout
     assert "3 other sizes       3" in result.stdout
 
 
-def test_json_holds_the_same_and_nothing_else_is_on_standard_output(root: Path) -> None:
+def test_json_holds_the_same_and_nothing_else_is_on_standard_output(check: Check, root: Path) -> None:
     spoil(root)
     result = check(f"camvid:root={root}", "--format", "json")
     found = json.loads(result.stdout)
     assert result.exit_code == 1
-    assert found == inspect(plugins()["dataset"].recipe(f"camvid:root={root}")).to_json()
+    assert found == inspect(recipe("dataset", f"camvid:root={root}")).to_json()
     assert found["sizes"] == [{"height": 2, "width": 3, "images": 1}]
     assert found["classes"][3] == {"name": "road", "pixels": 3, "images": 1, "share": 1.0}
     assert found["ignored"] == {"pixels": 3, "share": 0.5}
     assert len(found["problems"]) == 3
 
 
-def test_faults_are_named_on_standard_error_with_exit_code_1(root: Path) -> None:
+def test_faults_are_named_on_standard_error_with_exit_code_1(check: Check, root: Path) -> None:
     spoil(root)
     result = check(f"camvid:root={root}")
     assert result.exit_code == 1

@@ -4,10 +4,8 @@ import hashlib
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from smoothseg import ConfigError, PluginError, UnknownNameError, WeightsError, weights
-from smoothseg.cli import cli
 from smoothseg.components.plugin import PluginWarning
 from smoothseg.components.plugins import plugins
 from smoothseg.terminal.progress import downloading
@@ -17,12 +15,12 @@ URL = "https://weights.invalid/w.bin"
 
 
 @pytest.fixture
-def run(monkeypatch):
+def run(invoke, monkeypatch):
     """Run `smoothseg weights ARGUMENTS` and return what it prints."""
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments):
-        done = CliRunner().invoke(cli, ["weights", *map(str, arguments)], standalone_mode=False)
+        done = invoke("weights", *arguments, standalone_mode=False)
         if done.exception is not None:
             raise done.exception
         return done.output

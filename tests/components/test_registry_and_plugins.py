@@ -6,11 +6,9 @@ from typing import Literal
 
 import click
 import pytest
-from click.testing import CliRunner
 
 import smoothseg
 from smoothseg import cli as command_line
-from smoothseg.cli import cli
 from smoothseg.components import plugins
 from smoothseg.components.plugin import PluginWarning
 from smoothseg.components.registry import Registry, parse, settings
@@ -247,15 +245,15 @@ def conflict(monkeypatch):
 
 
 @pytest.mark.usefixtures("conflict")
-def test_doctor_and_plugins_show_plugins_that_exclude_each_other():
+def test_doctor_and_plugins_show_plugins_that_exclude_each_other(invoke):
     hint = "keep one of them with SMOOTHSEG_DISABLE=one or SMOOTHSEG_DISABLE=two"
-    shown = CliRunner().invoke(cli, ["plugins", "--format", "json"])
+    shown = invoke("plugins", "--format", "json")
     assert [(each["name"], hint in (each["error"] or "")) for each in json.loads(shown.stdout)] == [
         ("one", True),
         ("two", True),
         ("z", False),
     ]
-    examined = CliRunner().invoke(cli, ["doctor", "--format", "json"])
+    examined = invoke("doctor", "--format", "json")
     assert examined.exit_code == 1
     found = json.loads(examined.stdout)
     assert [plugin["state"] for plugin in found["plugins"]] == ["broken", "broken", "ok"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -11,22 +12,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 
-from smoothseg.cli import cli
 from smoothseg.components.plugin import Plugin
 from smoothseg.components.plugins import plugins
 from smoothseg.machine import doctor, versions
 from smoothseg.machine import resources as machine
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(cli, ["doctor", *arguments])
+@pytest.fixture
+def examine(invoke):
+    """Return a function that runs `smoothseg doctor WORDS`."""
+    return functools.partial(invoke, "doctor")
 
 
-def test_it_fits_80_columns_and_names_everything(monkeypatch, cache):
+def test_it_fits_80_columns_and_names_everything(examine, monkeypatch, cache):
     monkeypatch.setenv("COLUMNS", "80")
-    result = invoke()
+    result = examine()
     assert result.exit_code == 0, result.output
     for part in (
         "python",
@@ -43,8 +44,8 @@ def test_it_fits_80_columns_and_names_everything(monkeypatch, cache):
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_as_json_it_holds_the_same():
-    result = invoke("--format", "json")
+def test_as_json_it_holds_the_same(examine):
+    result = examine("--format", "json")
     found = json.loads(result.stdout)
     assert found["healthy"] is True
     assert found["versions"] == versions.numerical()
@@ -53,18 +54,18 @@ def test_as_json_it_holds_the_same():
     assert found["devices"][0]["name"] == "cpu"
 
 
-def test_a_broken_plugin_is_told_with_the_reason_and_the_exit_code(monkeypatch):
+def test_a_broken_plugin_is_told_with_the_reason_and_the_exit_code(examine, monkeypatch):
     bad = Plugin("bad", "bad-distribution", "1.0", error="ImportError: no module named nothing")
     broken = dataclasses.replace(plugins(), plugins=(*plugins().plugins, bad))
     monkeypatch.setattr(doctor, "plugins", lambda **_: broken)
-    result = invoke()
+    result = examine()
     assert result.exit_code == 1
     assert "BROKEN" in result.stdout
     assert "plugin bad (bad-distribution 1.0): ImportError: no module named nothing" in " ".join(
         result.stdout.split()
     )
     assert "nothing is broken" not in result.stdout
-    assert json.loads(invoke("--format", "json").stdout)["healthy"] is False
+    assert json.loads(examine("--format", "json").stdout)["healthy"] is False
 
 
 def test_a_required_package_that_is_absent_is_broken(monkeypatch):

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from smoothseg import SmoothsegError, WeightsError, weights
 from smoothseg.components.plugins import plugins
-from smoothseg.testing import check_denoiser, check_segmenter
+from smoothseg.testing import check_denoiser, check_segmenter, recipe
 
 CLASSES = ("sky", "road", "car", "tree")
 TINY_ADM = {"native": 16, "widths": (8, 16), "blocks": 1, "attention": (1,), "head_width": 8, "groups": 4}
@@ -33,9 +33,9 @@ def own(kind, name, options=""):
     """Return a function that writes the weights of a randomly filled network of `name` as training would."""
 
     def make(folder):
-        recipe = plugins()[kind].recipe(f"{name}:{options.format(folder=folder)}")
+        made = recipe(kind, f"{name}:{options.format(folder=folder)}")
         torch.manual_seed(5)
-        network = recipe.network(CLASSES if kind == "segmenter" else None)
+        network = made.network(CLASSES if kind == "segmenter" else None)
         state = {
             key: tensor + 0.02 * torch.randn_like(tensor) if tensor.is_floating_point() else tensor
             for key, tensor in network.state_dict().items()
@@ -152,7 +152,7 @@ def by_component(keys):
 
 
 def load(kind, spec, device="cpu"):
-    return plugins()[kind].recipe(spec).load(device)
+    return recipe(kind, spec).load(device)
 
 
 def rewritten(path, change):

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from smoothseg.certificates import file
-from smoothseg.cli import cli
 from smoothseg.components.plugins import plugins
-from smoothseg.testing import check_denoiser, check_segmenter
+from smoothseg.testing import check_denoiser, check_segmenter, recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "plugins"
@@ -46,30 +44,32 @@ def own_model(install, tmp_path):
     return path
 
 
-def certified(output, *components):
-    """Certify one small street scene and return its certificate."""
-    small = ("--dataset", "streets:count=1,height=32,width=48", "--scale", "1", "--sigma", "0.1")
-    result = CliRunner().invoke(
-        cli, ["certify", *components, *small, "--certifier", "holm:n0=4,n=60", "--output", str(output)]
-    )
-    assert result.exit_code == 0, result.output
-    verified = CliRunner().invoke(cli, ["verify", str(output)])
-    assert "1 certificate verified" in verified.output
-    return file.load(next(output.rglob("*.npz")))
+@pytest.fixture
+def certified(invoke, tmp_path):
+    """Return a function that certifies one small street scene with some components and returns its certificate."""
+
+    def run(*components):
+        output = tmp_path / "run"
+        small = ("--dataset", "streets:count=1,height=32,width=48", "--scale", 1, "--sigma", 0.1)
+        result = invoke("certify", *components, *small, "--certifier", "holm:n0=4,n=60", "--output", output)
+        assert result.exit_code == 0, result.output
+        assert "1 certificate verified" in invoke("verify", output).output
+        return file.load(next(output.rglob("*.npz")))
+
+    return run
 
 
-def test_tv_is_found_keeps_its_promises_and_certifies(tv, tmp_path):
-    recipe = plugins()["denoiser"].recipe("tv:weight=0.7")
-    check_denoiser(recipe.load("cpu"), sigma=0.5)
-    made = certified(tmp_path / "run", "--denoiser", "tv:weight=0.7", "--segmenter", "hrnet")
+def test_tv_is_found_keeps_its_promises_and_certifies(tv, certified):
+    check_denoiser(recipe("denoiser", "tv:weight=0.7").load("cpu"), sigma=0.5)
+    made = certified("--denoiser", "tv:weight=0.7", "--segmenter", "hrnet")
     assert made.provenance["denoiser"] == {"name": "tv", "weight": 0.7, "steps": 100}
     assert made.certified.any()
 
 
-def test_own_model_is_found_keeps_its_promises_and_certifies(own_model, tmp_path):
+def test_own_model_is_found_keeps_its_promises_and_certifies(own_model, certified):
     spec = f"own-model:weights={own_model}"
-    check_segmenter(plugins()["segmenter"].recipe(spec).load("cpu"))
-    made = certified(tmp_path / "run", "--denoiser", "identity", "--segmenter", spec)
+    check_segmenter(recipe("segmenter", spec).load("cpu"))
+    made = certified("--denoiser", "identity", "--segmenter", spec)
     assert own_model.name in str(made.provenance["weights"])
 
 

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from smoothseg import cli as command_line
-from smoothseg.cli import cli
 from smoothseg.components import plugins as found
 from smoothseg.components.plugins import plugins
 
@@ -59,26 +57,19 @@ def test_a_plugin_moved_out_offers_what_it_did(plugin, move):
         assert each.name == plugin or offers(each) == before[each.name]
 
 
-def test_a_run_certifies_with_the_certifier_moved_out(move, tmp_path):
+def test_a_run_certifies_with_the_certifier_moved_out(invoke, move, tmp_path):
     site = move("smoothseg_segcertify")
     arguments = (
         *("certify", "--denoiser", "identity", "--segmenter", "hrnet", "--certifier", "holm:n0=4,n=60"),
-        *(
-            "--dataset",
-            "streets:count=1,height=32,width=48",
-            "--sigma",
-            "0.1",
-            "--output",
-            str(tmp_path / "run"),
-        ),
+        *("--dataset", "streets:count=1,height=32,width=48", "--sigma", 0.1, "--output", tmp_path / "run"),
     )
-    result = CliRunner().invoke(cli, arguments)
+    result = invoke(*arguments)
     assert result.exit_code == 0, result.output
-    assert "1 certificate verified" in CliRunner().invoke(cli, ["verify", str(tmp_path / "run")]).output
+    assert "1 certificate verified" in invoke("verify", tmp_path / "run").output
     assert Path(sys.modules["smoothseg_segcertify.certifiers"].__file__).is_relative_to(site)
 
 
-def test_both_at_once_are_an_error_that_says_what_to_switch_off(move, monkeypatch, capsys):
+def test_both_at_once_are_an_error_that_says_what_to_switch_off(invoke, move, monkeypatch, capsys):
     move("smoothseg_camvid")
     monkeypatch.delenv("SMOOTHSEG_DISABLE")
     found.plugins.cache_clear()
@@ -87,7 +78,7 @@ def test_both_at_once_are_an_error_that_says_what_to_switch_off(move, monkeypatc
     error = capsys.readouterr().err
     assert "two plugins are called 'smoothseg_camvid'" in error
     assert "SMOOTHSEG_DISABLE=smoothseg_camvid@smoothseg" in error
-    shown = json.loads(CliRunner().invoke(cli, ["plugins", "--format", "json"]).stdout)
+    shown = json.loads(invoke("plugins", "--format", "json").stdout)
     broken = [each for each in shown if each["error"]]
     assert [each["distribution"] for each in broken] == ["smoothseg", "smoothseg-camvid"]
     assert all("two plugins are called 'smoothseg_camvid'" in each["error"] for each in broken)

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from click.testing import CliRunner
 
 from smoothseg.cli import cli
 from smoothseg.components.discovery import KINDS
@@ -28,10 +27,6 @@ from smoothseg_training.configuration import Running as TrainingRunning
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = {"dataset": "streets:count=1,height=48,width=64", "denoiser": "identity"}
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
 def taus(file, **given):
@@ -138,7 +133,7 @@ def test_a_component_given_is_refused_where_the_methods_of_the_file_differ(given
     assert str(caught.value) == f"the methods of --config have {message}"
 
 
-def test_a_printed_configuration_keeps_its_segmenter_beside_another_denoiser(tmp_path):
+def test_a_printed_configuration_keeps_its_segmenter_beside_another_denoiser(invoke, tmp_path):
     printed = invoke("certify", "--segmenter", "vit-adapter", "--certifier", "naive-pixel", "--print-config")
     (tmp_path / "c.yaml").write_text(printed.stdout, encoding="utf-8")
     again = invoke("certify", "--config", tmp_path / "c.yaml", "--denoiser", "dncnn", "--print-config")
@@ -155,7 +150,7 @@ def test_a_printed_configuration_keeps_its_segmenter_beside_another_denoiser(tmp
         ("batch-size: 3\nbatch_size: 4", "'batch_size' is given twice, with hyphens and with underscores"),
     ],
 )
-def test_a_key_that_is_given_twice_is_refused_in_one_line(tmp_path, content, message):
+def test_a_key_that_is_given_twice_is_refused_in_one_line(invoke, tmp_path, content, message):
     path = tmp_path / "c.yaml"
     path.write_text(content, encoding="utf-8")
     for command in (("certify",), ("train", "segmenter")):
@@ -209,7 +204,7 @@ def test_the_default_output_and_fresh_are_not_described():
 
 
 @pytest.mark.parametrize("path", [None, ROOT / "examples" / "demo.yaml"])
-def test_a_printed_configuration_is_the_same_run(path, tmp_path):
+def test_a_printed_configuration_is_the_same_run(invoke, path, tmp_path):
     first = () if path is None else ("--config", path)
     printed = invoke("certify", *first, "--tau", "0.6,0.7", "--batch-size", 2, "--print-config")
     assert printed.exit_code == 0, printed.output
@@ -219,7 +214,7 @@ def test_a_printed_configuration_is_the_same_run(path, tmp_path):
     assert "output" not in yaml.safe_load(printed.stdout)
 
 
-def test_the_trackers_of_a_file_can_be_left_out(tmp_path):
+def test_the_trackers_of_a_file_can_be_left_out(invoke, tmp_path):
     (tmp_path / "c.yaml").write_text("track: [wandb, mlflow]\n", encoding="utf-8")
 
     def tracked(*more):
@@ -255,7 +250,7 @@ def digests(directory):
 
 
 @pytest.mark.usefixtures("toys")
-def test_the_config_of_a_run_makes_it_again_byte_for_byte(photos, tmp_path):
+def test_the_config_of_a_run_makes_it_again_byte_for_byte(invoke, photos, tmp_path):
     before = torch.get_num_threads()
     (photos / "images" / "broken.png").write_bytes(b"not an image")
     dataset = f"folder:root={photos},images=images"
@@ -300,7 +295,7 @@ def references(node):
 
 
 @pytest.mark.parametrize("name", schema.names())
-def test_a_schema_has_every_key_and_every_component_with_its_options(name):
+def test_a_schema_has_every_key_and_every_component_with_its_options(invoke, name):
     made = json.loads(invoke("schema", name).stdout)
     kind = {"train-segmenter": SegmenterTraining, "train-denoiser": DenoiserTraining}.get(name)
     expected = (
@@ -332,7 +327,7 @@ def test_help_and_schema_say_the_same_of_every_key():
             assert options[key].lower().startswith(HELP[key].lower() + ".")
 
 
-def test_an_unknown_schema_is_told_with_the_nearest():
+def test_an_unknown_schema_is_told_with_the_nearest(invoke):
     result = invoke("schema", "train-denoizer")
     assert "Did you mean 'train-denoiser'?" in str(result.exception)
 
@@ -381,13 +376,13 @@ def test_the_schema_refuses_what_certify_refuses(change):
     assert not check.is_valid({**BASE, **change})
 
 
-def test_the_schema_accepts_what_is_printed():
+def test_the_schema_accepts_what_is_printed(invoke):
     printed = invoke("certify", "--denoiser", "adm", "--denoiser", "identity", "--print-config").stdout
     assert [error.message for error in validator("certify").iter_errors(yaml.safe_load(printed))] == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_printed_configuration_can_be_read_however_a_shell_wrote_it(tmp_path, encoding):
+def test_a_printed_configuration_can_be_read_however_a_shell_wrote_it(invoke, tmp_path, encoding):
     printed = invoke("certify", "--dataset", "folder:root=Fotos/Zürich", "--print-config").stdout
     assert printed.isascii()
     (tmp_path / "c.yaml").write_bytes(printed.encode(encoding))

@@ -7,9 +7,7 @@ import re
 import time
 
 import pytest
-from click.testing import CliRunner
 
-from smoothseg.cli import cli
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import RunMismatchError
 from smoothseg.report import running
@@ -36,24 +34,6 @@ def plan(photos, **changes):
             **changes,
         }
     )
-
-
-def invoke(photos, *arguments):
-    words = (
-        *("certify", "--dataset", f"folder:root={photos},images=images", "--segmenter", "toy-threshold"),
-        *(
-            "--denoiser",
-            "identity",
-            "--certifier",
-            "holm:n0=4,n=40,alpha=0.05",
-            "--scale",
-            1,
-            "--device",
-            "cpu",
-        ),
-        *arguments,
-    )
-    return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 def test_time_is_samples_times_pace_and_smaller_images_count_less(photos, monkeypatch):
@@ -124,10 +104,10 @@ def test_measuring_unasked_takes_a_fiftieth_of_the_run_at_most(photos):
     assert estimates.batch_to_measure(prepared, [], 100) == 0
 
 
-def test_a_dry_run_tells_time_memory_and_disk_and_runs_nothing(photos, tmp_path, monkeypatch):
+def test_a_dry_run_tells_time_memory_and_disk_and_runs_nothing(certify, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     output = tmp_path / "run"
-    result = invoke(photos, "--dry-run", "--output", output, "--sigma", 0.2, "--sigma", 0.4)
+    result = certify("--dry-run", "--output", output, "--sigma", 0.2, "--sigma", 0.4)
     assert result.exit_code == 0, result.output
     told = " ".join(result.stdout.split())
     assert "3 images, sigma 0.2, 0.4; 6 certificates to make" in told
@@ -137,41 +117,41 @@ def test_a_dry_run_tells_time_memory_and_disk_and_runs_nothing(photos, tmp_path,
     assert not output.exists()
 
 
-def test_a_dry_run_counts_what_is_left(photos, tmp_path):
+def test_a_dry_run_counts_what_is_left(certify, tmp_path):
     output = tmp_path / "run"
-    assert invoke(photos, "--output", output).exit_code == 0
+    assert certify("--output", output).exit_code == 0
     left = next(output.rglob("b.npz"))
     left.unlink()
     assert "1 certificates to make, 2 are there already" in " ".join(
-        invoke(photos, "--output", output, "--dry-run").stdout.split()
+        certify("--output", output, "--dry-run").stdout.split()
     )
-    fresh = invoke(photos, "--output", output, "--dry-run", "--fresh")
+    fresh = certify("--output", output, "--dry-run", "--fresh")
     assert "3 certificates to make" in " ".join(fresh.stdout.split())
     assert not left.exists()
     assert len(list(output.rglob("*.npz"))) == 2
-    assert invoke(photos, "--output", output).exit_code == 0
-    assert "nothing is left to do" in invoke(photos, "--output", output, "--dry-run").stdout
+    assert certify("--output", output).exit_code == 0
+    assert "nothing is left to do" in certify("--output", output, "--dry-run").stdout
 
 
-def test_a_run_begins_with_an_estimate_in_one_line(photos, tmp_path):
-    result = invoke(photos, "--output", tmp_path / "run")
+def test_a_run_begins_with_an_estimate_in_one_line(certify, tmp_path):
+    result = certify("--output", tmp_path / "run")
     lines = [line for line in result.stderr.splitlines() if line.startswith("about ")]
     assert len(lines) == 1
     assert re.fullmatch(r"about \d+ s; memory about [\d.]+ [MG]B; disk at most \d+ MB", lines[0])
-    again = invoke(photos, "--output", tmp_path / "run")
+    again = certify("--output", tmp_path / "run")
     assert "\nabout " not in again.stderr
 
 
-def test_a_disk_that_is_too_small_is_told_first(photos, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_told_first(certify, tmp_path, monkeypatch):
     from smoothseg.machine import resources as machine
 
     monkeypatch.setattr(machine, "free_disk", lambda path: 1000)
-    assert "only 1 MB are free on the disk" in " ".join(
-        invoke(photos, "--output", tmp_path / "run").stderr.split()
-    )
+    assert "only 1 MB are free on the disk" in " ".join(certify("--output", tmp_path / "run").stderr.split())
 
 
-def test_another_run_in_the_directory_is_refused_before_anything_is_measured(photos, tmp_path, monkeypatch):
+def test_another_run_in_the_directory_is_refused_before_anything_is_measured(
+    certify, photos, tmp_path, monkeypatch
+):
     segmenter, prepared = slow(photos, monkeypatch)
     running.run(prepared, tmp_path / "run")
     count = len(segmenter.seen)
@@ -179,6 +159,6 @@ def test_another_run_in_the_directory_is_refused_before_anything_is_measured(pho
         resuming.remaining(
             dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, seed=1)), tmp_path / "run"
         )
-    result = invoke(photos, "--output", tmp_path / "run", "--seed", 1, "--sigma", 0.2, "--sigma", 0.4)
+    result = certify("--output", tmp_path / "run", "--seed", 1, "--sigma", 0.2, "--sigma", 0.4)
     assert isinstance(result.exception, RunMismatchError)
     assert len(segmenter.seen) == count

@@ -7,10 +7,8 @@ import re
 import warnings
 
 import pytest
-from click.testing import CliRunner
 
 from smoothseg.certificates import file
-from smoothseg.cli import cli
 from smoothseg.errors import ConfigError, DataError, RunMismatchError
 from smoothseg.report import running
 from smoothseg.runs import logs, preparing, resuming
@@ -20,24 +18,6 @@ from smoothseg.runs.plan import Plan
 pytestmark = pytest.mark.usefixtures("toys")
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d  (INFO   |WARNING|ERROR  )  \S.*")
-
-
-def invoke(photos, *arguments):
-    words = (
-        *("certify", "--dataset", f"folder:root={photos},images=images", "--segmenter", "toy-threshold"),
-        *(
-            "--denoiser",
-            "identity",
-            "--certifier",
-            "holm:n0=4,n=40,alpha=0.05",
-            "--scale",
-            1,
-            "--device",
-            "cpu",
-        ),
-        *arguments,
-    )
-    return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 def prepared(photos, **changes):
@@ -136,8 +116,8 @@ def log_of(directory):
     return (directory / "log.txt").read_text(encoding="utf-8")
 
 
-def test_the_log_of_a_command_begins_with_it_and_has_what_was_loaded_and_checked(photos, tmp_path):
-    assert invoke(photos, "--output", tmp_path / "run").exit_code == 0
+def test_the_log_of_a_command_begins_with_it_and_has_what_was_loaded_and_checked(certify, tmp_path):
+    assert certify("--output", tmp_path / "run").exit_code == 0
     lines = log_of(tmp_path / "run").splitlines()
     assert all(LINE.fullmatch(line) for line in lines)
     assert "  command: " in lines[0]
@@ -155,51 +135,51 @@ def test_the_log_of_a_command_begins_with_it_and_has_what_was_loaded_and_checked
     assert sum("  command: " in line for line in lines) == sum("finished" in line for line in lines) == 1
 
 
-def test_a_run_that_is_refused_while_it_is_loaded_leaves_nothing_behind(photos, tmp_path):
+def test_a_run_that_is_refused_while_it_is_loaded_leaves_nothing_behind(certify, photos, tmp_path):
     (photos / "images" / "bad.png").write_bytes(b"no image")
-    result = invoke(photos, "--output", tmp_path / "new" / "run")
+    result = certify("--output", tmp_path / "new" / "run")
     assert isinstance(result.exception, DataError)
     assert not (tmp_path / "new").exists()
     assert not isinstance(logs.log.handlers[-1], logging.FileHandler)
 
 
-def test_what_ends_a_run_while_it_is_loaded_again_is_in_its_log(photos, tmp_path):
-    invoke(photos, "--output", tmp_path / "run")
+def test_what_ends_a_run_while_it_is_loaded_again_is_in_its_log(certify, photos, tmp_path):
+    certify("--output", tmp_path / "run")
     before = log_of(tmp_path / "run")
     (photos / "images" / "bad.png").write_bytes(b"no image")
-    invoke(photos, "--output", tmp_path / "run")
+    certify("--output", tmp_path / "run")
     added = log_of(tmp_path / "run").removeprefix(before).splitlines()
     assert "  command: " in added[0]
     assert any("checking 4 images" in line for line in added)
     assert "ERROR    DataError: 1 of 4 samples" in added[-1]
 
 
-def test_a_run_of_another_configuration_and_a_dry_run_do_not_touch_the_log(photos, tmp_path):
-    invoke(photos, "--output", tmp_path / "run")
+def test_a_run_of_another_configuration_and_a_dry_run_do_not_touch_the_log(certify, tmp_path):
+    certify("--output", tmp_path / "run")
     before = log_of(tmp_path / "run")
-    other = invoke(photos, "--seed", 5, "--output", tmp_path / "run")
+    other = certify("--seed", 5, "--output", tmp_path / "run")
     assert isinstance(other.exception, RunMismatchError)
-    assert invoke(photos, "--dry-run", "--output", tmp_path / "run").exit_code == 0
+    assert certify("--dry-run", "--output", tmp_path / "run").exit_code == 0
     assert log_of(tmp_path / "run") == before
 
 
-def test_fresh_begins_a_new_log(photos, tmp_path):
-    invoke(photos, "--output", tmp_path / "run")
-    assert invoke(photos, "--fresh", "--output", tmp_path / "run").exit_code == 0
+def test_fresh_begins_a_new_log(certify, tmp_path):
+    certify("--output", tmp_path / "run")
+    assert certify("--fresh", "--output", tmp_path / "run").exit_code == 0
     assert log_of(tmp_path / "run").count("  command: ") == 1
 
 
-def test_quiet_prints_the_result_and_nothing_else(photos, tmp_path):
-    result = invoke(photos, "--quiet", "--format", "csv", "--output", tmp_path / "run")
+def test_quiet_prints_the_result_and_nothing_else(certify, tmp_path):
+    result = certify("--quiet", "--format", "csv", "--output", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     assert result.stdout.startswith("method,")
-    wrong = invoke(photos, "-q", "--denoiser", "amd", "--output", tmp_path / "run")
+    wrong = certify("-q", "--denoiser", "amd", "--output", tmp_path / "run")
     assert "unknown denoiser 'amd'" in str(wrong.exception)
 
 
-def test_verbose_says_what_is_being_done(photos, tmp_path):
-    result = invoke(photos, "--verbose", "--output", tmp_path / "run")
+def test_verbose_says_what_is_being_done(certify, tmp_path):
+    result = certify("--verbose", "--output", tmp_path / "run")
     told = " ".join(result.stderr.split())
     for part in (
         "loading the dataset folder",
@@ -208,14 +188,14 @@ def test_verbose_says_what_is_being_done(photos, tmp_path):
         "certified b, identity",
     ):
         assert part in told
-    plain = invoke(photos, "--output", tmp_path / "other")
+    plain = certify("--output", tmp_path / "other")
     assert "loading the dataset" not in plain.stderr
     assert "certified b, identity" not in plain.stderr
 
 
-def test_verbose_and_quiet_exclude_each_other(photos, tmp_path):
-    result = invoke(photos, "-v", "-q", "--output", tmp_path / "run")
+def test_verbose_and_quiet_exclude_each_other(invoke, certify, tmp_path):
+    result = certify("-v", "-q", "--output", tmp_path / "run")
     assert str(result.exception) == "give verbose or quiet, not both"
     assert not (tmp_path / "run").exists()
-    both = CliRunner().invoke(cli, ["reproduce", "table1", "-v", "-q"])
+    both = invoke("reproduce", "table1", "-v", "-q")
     assert str(both.exception) == "give --verbose or --quiet, not both"

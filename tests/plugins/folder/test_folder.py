@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from smoothseg import ConfigError, DataError, Dataset
-from smoothseg.components.registry import Registry
 from smoothseg.data import key_of
-from smoothseg.testing import check_dataset
-from smoothseg_folder import FolderRecipe, register_datasets
+from smoothseg.testing import check_dataset, check_imports, label_map, plain_image, recipe, write_image
+from smoothseg_folder import FolderRecipe
 from smoothseg_folder.dataset import order
-
-
-def image(path: Path, size: tuple[int, int] = (3, 5), value: int = 7) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"lossless": True} if path.suffix == ".webp" else {}
-    Image.fromarray(np.full((*size, 3), (value, 100, 200), dtype=np.uint8)).save(path, **options)
-    return path
-
-
-def label(path: Path, size: tuple[int, int] = (3, 5), value: int = 1) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full(size, value, dtype=np.uint8)).save(path)
-    return path
 
 
 def load(root: Path, **options: object) -> Dataset:
@@ -40,8 +23,8 @@ def load(root: Path, **options: object) -> Dataset:
 def labelled(tmp_path: Path) -> Path:
     """Three images of three sizes and formats with labels 0, 1 and 2, and a list of three classes."""
     for index, (name, size) in enumerate([("a.png", (3, 5)), ("b.tif", (4, 2)), ("c.webp", (1, 6))]):
-        image(tmp_path / "images" / name, size, value=index)
-        label(tmp_path / "labels" / f"{Path(name).stem}.png", size, value=index)
+        write_image(tmp_path / "images" / name, plain_image(index, size))
+        write_image(tmp_path / "labels" / f"{Path(name).stem}.png", label_map(index, size=size))
     (tmp_path / "classes.txt").write_text("road\ncar\ntraffic light\n")
     return tmp_path
 
@@ -50,7 +33,7 @@ LABELLED = {"images": "images", "labels": "labels", "classes": "classes.txt"}
 
 
 def test_images_alone_have_no_labels_and_leave_the_classes_to_the_segmenter(tmp_path: Path) -> None:
-    image(tmp_path / "a.png")
+    write_image(tmp_path / "a.png", plain_image())
     dataset = load(tmp_path)
     assert dataset.classes == ()
     assert dataset.palette == ()
@@ -63,7 +46,7 @@ def test_images_alone_have_no_labels_and_leave_the_classes_to_the_segmenter(tmp_
 def test_every_format_and_size_is_taken_in_upper_and_lower_case(tmp_path: Path) -> None:
     names = ["a.png", "b.jpg", "c.JPEG", "d.tif", "e.TIFF", "f.webp", "g.PNG"]
     for index, name in enumerate(names):
-        image(tmp_path / name, (1 + index, 9 - index))
+        write_image(tmp_path / name, plain_image(size=(1 + index, 9 - index)))
     (tmp_path / "notes.txt").write_text("not an image")
     dataset = load(tmp_path)
     assert dataset.keys == tuple("abcdefg")
@@ -88,8 +71,8 @@ def test_labels_belong_to_the_image_of_the_same_name(labelled: Path) -> None:
 
 def test_labels_may_be_tiff_and_more_than_the_images(labelled: Path) -> None:
     (labelled / "labels" / "a.png").unlink()
-    label(labelled / "labels" / "a.TIF", value=2)
-    label(labelled / "labels" / "z.png")
+    write_image(labelled / "labels" / "a.TIF", label_map(2, size=(3, 5)))
+    write_image(labelled / "labels" / "z.png", label_map(1, size=(3, 5)))
     sample = load(labelled, **LABELLED)[0]
     assert sample.labels is not None
     assert np.unique(sample.labels) == 2
@@ -112,7 +95,7 @@ def test_absolute_paths_are_taken_as_they_are(labelled: Path) -> None:
 def test_numbers_are_ordered_by_value_and_folders_part_by_part(tmp_path: Path) -> None:
     names = ["frame10", "frame2", "frame02", "b/frame1", "a2/z", "a10/a", "a2/y", "B", "frame", "2", "10"]
     for name in names:
-        image(tmp_path / f"{name}.png")
+        write_image(tmp_path / f"{name}.png", plain_image())
     dataset = load(tmp_path, recursive=True)
     expected = [
         "2",
@@ -137,16 +120,16 @@ def test_the_order_does_not_depend_on_the_file_system() -> None:
 
 
 def test_subfolders_are_taken_where_asked_and_join_the_key(tmp_path: Path) -> None:
-    image(tmp_path / "top.png")
-    image(tmp_path / "one" / "two" / "deep.png")
+    write_image(tmp_path / "top.png", plain_image())
+    write_image(tmp_path / "one" / "two" / "deep.png", plain_image())
     assert load(tmp_path).keys == ("top",)
     assert load(tmp_path, recursive=True).keys == ("one__two__deep", "top")
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
-    image(tmp_path / "a.png")
+    write_image(tmp_path / "a.png", plain_image())
     (tmp_path / "._a.png").write_bytes(b"resource fork")
-    image(tmp_path / ".thumbnails" / "a.png")
+    write_image(tmp_path / ".thumbnails" / "a.png", plain_image())
     assert load(tmp_path, recursive=True).keys == ("a",)
 
 
@@ -169,7 +152,7 @@ def test_plain_names_are_their_own_keys() -> None:
 
 def test_different_names_that_look_alike_have_different_keys(tmp_path: Path) -> None:
     for name in ("a b", "a+b", "a_b", "a~b"):
-        image(tmp_path / f"{name}.png")
+        write_image(tmp_path / f"{name}.png", plain_image())
     keys = load(tmp_path).keys
     assert len(set(keys)) == 4
     assert "a_b" in keys
@@ -186,15 +169,15 @@ def test_long_paths_are_cut_and_stay_apart() -> None:
 
 
 def test_two_suffixes_of_one_name_are_refused_with_both_files(tmp_path: Path) -> None:
-    image(tmp_path / "a.png")
-    image(tmp_path / "a.jpg")
+    write_image(tmp_path / "a.png", plain_image())
+    write_image(tmp_path / "a.jpg", plain_image())
     with pytest.raises(DataError, match=r"two images have the key 'a': .*a\.jpg and .*a\.png"):
         load(tmp_path)
 
 
 def test_a_folder_and_a_file_of_one_key_are_refused_with_both_files(tmp_path: Path) -> None:
-    image(tmp_path / "a" / "b.png")
-    image(tmp_path / "a__b.png")
+    write_image(tmp_path / "a" / "b.png", plain_image())
+    write_image(tmp_path / "a__b.png", plain_image())
     with pytest.raises(DataError, match=r"two images have the key 'a__b': .*a/b\.png and .*a__b\.png"):
         load(tmp_path, recursive=True)
 
@@ -222,8 +205,8 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_images_in_subfolders_only_are_hinted_at(tmp_path: Path) -> None:
-    image(tmp_path / "deep" / "a.png")
-    image(tmp_path / "deep" / "b.png")
+    write_image(tmp_path / "deep" / "a.png", plain_image())
+    write_image(tmp_path / "deep" / "b.png", plain_image())
     with pytest.raises(DataError, match="; 2 in its subfolders, which recursive=true takes"):
         load(tmp_path)
 
@@ -258,13 +241,13 @@ def test_an_image_without_a_label_map_is_named(labelled: Path) -> None:
 
 
 def test_two_label_maps_for_one_image_are_named(labelled: Path) -> None:
-    label(labelled / "labels" / "b.tif")
+    write_image(labelled / "labels" / "b.tif", label_map(1, size=(3, 5)))
     with pytest.raises(DataError, match=r"two label maps for one image: .*labels/b\.png and .*labels/b\.tif"):
         load(labelled, **LABELLED)
 
 
 def test_a_label_map_of_another_size_is_named_with_its_image(labelled: Path) -> None:
-    label(labelled / "labels" / "a.png", (5, 3))
+    write_image(labelled / "labels" / "a.png", label_map(1, size=(5, 3)))
     with pytest.raises(
         DataError, match=r"labels/a\.png: expected labels of 3 x 5 .*images/a\.png, got 5 x 3"
     ):
@@ -272,7 +255,7 @@ def test_a_label_map_of_another_size_is_named_with_its_image(labelled: Path) -> 
 
 
 def test_a_label_out_of_range_is_named(labelled: Path) -> None:
-    label(labelled / "labels" / "a.png", value=3)
+    write_image(labelled / "labels" / "a.png", label_map(3, size=(3, 5)))
     with pytest.raises(
         DataError, match=r"labels/a\.png: expected labels 0\.\.2 or 255 .*15 pixels of label 3"
     ):
@@ -280,7 +263,7 @@ def test_a_label_out_of_range_is_named(labelled: Path) -> None:
 
 
 def test_colours_as_labels_are_refused(labelled: Path) -> None:
-    image(labelled / "labels" / "a.png")
+    write_image(labelled / "labels" / "a.png", plain_image())
     with pytest.raises(
         DataError, match=r"labels/a\.png: expected class indices in one channel, got 3 channels"
     ):
@@ -288,7 +271,7 @@ def test_colours_as_labels_are_refused(labelled: Path) -> None:
 
 
 def test_a_damaged_image_is_named_when_it_is_read(tmp_path: Path) -> None:
-    path = image(tmp_path / "a.jpg", (30, 50))
+    path = write_image(tmp_path / "a.jpg", plain_image(size=(30, 50)))
     path.write_bytes(path.read_bytes()[:-20])
     dataset = load(tmp_path)
     with pytest.raises(DataError, match=r"a\.jpg: damaged or cut off"):
@@ -298,20 +281,12 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path: Path) -> None:
 # The door
 
 
-def test_the_registry_makes_the_recipe_from_text(labelled: Path) -> None:
-    registry = Registry("dataset")
-    register_datasets(lambda name, recipe: registry.register(name, recipe, "smoothseg_folder"))
+def test_the_recipe_is_made_from_text(labelled: Path) -> None:
     text = f"folder:root={labelled},images=images,labels=labels,classes=classes.txt,ignore=9,recursive=true"
-    recipe = registry.recipe(text)
-    assert recipe == FolderRecipe(str(labelled), "images", "labels", "classes.txt", 9, True)
-    assert len(recipe.load()) == 3
+    made = recipe("dataset", text)
+    assert made == FolderRecipe(str(labelled), "images", "labels", "classes.txt", 9, True)
+    assert len(made.load()) == 3
 
 
 def test_reading_imports_no_torch(labelled: Path) -> None:
-    code = (
-        "import sys, smoothseg_folder as plugin; "
-        "assert 'PIL' not in sys.modules; "
-        f"plugin.FolderRecipe(root={str(labelled / 'images')!r}).load()[0]; "
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    check_imports(FolderRecipe(root=str(labelled / "images")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,8 +10,7 @@ import torch
 
 import smoothseg
 from smoothseg import weights
-from smoothseg.components.plugins import plugins
-from smoothseg.testing import check_denoiser
+from smoothseg.testing import check_denoiser, recipe
 from smoothseg.weights.catalogue import catalogue
 from smoothseg_kair import DnCNNRecipe, FFDNetRecipe
 from smoothseg_kair.denoiser import ConvolutionalDenoiser
@@ -125,9 +125,9 @@ def test_training_beats_the_noisy_image_and_is_loaded_back(tmp_path, spec):
         training, running, listen=lambda e: figures.append(e.figures) if isinstance(e, Measured) else None
     )
     assert figures[-1]["psnr_sigma0.5"] > -20 * math.log10(0.5) + 4
-    recipe = plugins()["denoiser"].recipe({"name": spec.partition(":")[0], "weights": str(result.weights)})
+    made = recipe("denoiser", {"name": spec.partition(":")[0], "weights": str(result.weights)})
     noisy = noisy_images(1, 9, 11)
-    component = recipe.load("cpu")
+    component = made.load("cpu")
     assert component.digests == {"model.safetensors": weights.digest(result.weights)}
     assert component.denoise(noisy, 0.25, seeds=[0]).shape == noisy.shape
 
@@ -136,13 +136,12 @@ def test_training_beats_the_noisy_image_and_is_loaded_back(tmp_path, spec):
 
 
 def test_both_are_registered_with_their_options():
-    registry = plugins()["denoiser"]
-    assert registry.recipe("dncnn:weights=a.pth,precision=bfloat16") == DnCNNRecipe("a.pth", "bfloat16")
-    assert registry.recipe("ffdnet:depth=5,width=8") == FFDNetRecipe(depth=5, width=8)
-    for name in ("dncnn", "ffdnet"):
-        assert all(field.help for field in registry.entry(name).fields)
+    assert recipe("denoiser", "dncnn:weights=a.pth,precision=bfloat16") == DnCNNRecipe("a.pth", "bfloat16")
+    assert recipe("denoiser", "ffdnet:depth=5,width=8") == FFDNetRecipe(depth=5, width=8)
+    for made in (DnCNNRecipe, FFDNetRecipe):
+        assert all(field.metadata["help"] for field in dataclasses.fields(made))
     with pytest.raises(smoothseg.ConfigError, match="form"):
-        registry.recipe("dncnn:form=round")
+        recipe("denoiser", "dncnn:form=round")
 
 
 @pytest.mark.parametrize(

@@ -12,20 +12,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
 from smoothseg import ConfigError, UnknownNameError
-from smoothseg.cli import cli
 from smoothseg.report.formats import FORMATS
 from smoothseg.report.rows import rows as rows_of
 from smoothseg.runs import estimates
 from smoothseg_paper import experiments
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -135,7 +129,7 @@ def test_cost_counts_samples_and_calls_of_the_chain():
     assert (multi.samples, multi.denoiser_passes) == (1980, 4 * 1980)
 
 
-def test_a_dry_run_shows_the_grid_and_runs_nothing(grid, tmp_path):
+def test_a_dry_run_shows_the_grid_and_runs_nothing(invoke, grid, tmp_path):
     result = invoke("reproduce", grid, "--geometry", "both", "--dry-run", "--output", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     text = " ".join(result.stdout.split())
@@ -152,7 +146,7 @@ def test_a_dry_run_shows_the_grid_and_runs_nothing(grid, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_one_table_holds_all_runs_and_the_published_rows(grid, tmp_path):
+def test_one_table_holds_all_runs_and_the_published_rows(invoke, grid, tmp_path):
     output = tmp_path / "out"
     first = invoke("reproduce", grid, "--output", output, "--format", "csv")
     assert first.exit_code == 0, first.stderr
@@ -171,7 +165,7 @@ def test_one_table_holds_all_runs_and_the_published_rows(grid, tmp_path):
         assert (output / name).stat().st_size > 300
 
 
-def test_runs_can_be_done_apart(grid, tmp_path):
+def test_runs_can_be_done_apart(invoke, grid, tmp_path):
     experiment = experiments.read(grid)
     chosen = experiments.select(experiment, geometries=("ours",), only=("whole",))
     assert [part.name for part in chosen] == ["whole"]
@@ -181,7 +175,7 @@ def test_runs_can_be_done_apart(grid, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_rows_of_two_runs_that_look_alike_have_the_run_behind_them(grid, tmp_path):
+def test_rows_of_two_runs_that_look_alike_have_the_run_behind_them(invoke, grid, tmp_path):
     runs = [{"name": f"seed-{seed}", "scale": 0.5, "denoiser": "identity", "seed": seed} for seed in (0, 1)]
     changed(grid, runs=runs, published=None)
     result = invoke("reproduce", grid, "--output", tmp_path / "out", "--images", 1, "--format", "csv")
@@ -194,7 +188,7 @@ def test_rows_of_two_runs_that_look_alike_have_the_run_behind_them(grid, tmp_pat
     assert len(methods) == 4
 
 
-def test_what_is_wrong_with_a_later_run_is_told_before_the_first(grid, tmp_path):
+def test_what_is_wrong_with_a_later_run_is_told_before_the_first(invoke, grid, tmp_path):
     content = yaml.safe_load(grid.read_text())
     content["runs"][1]["segmenter"] = "hrnet:weights=street"
     grid.write_text(yaml.safe_dump(content))
@@ -203,7 +197,7 @@ def test_what_is_wrong_with_a_later_run_is_told_before_the_first(grid, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_geometry_that_no_run_has_is_refused(grid):
+def test_a_geometry_that_no_run_has_is_refused(invoke, grid):
     changed(grid, runs=yaml.safe_load(grid.read_text())["runs"][:1])
     result = invoke("reproduce", grid, "--geometry", "paper")
     assert "none of its runs has the geometry paper" in str(result.exception)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 import smoothseg
 from smoothseg import cli as command_line
@@ -25,8 +24,14 @@ ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("x", "of-two-dozen-letters-abc")
 
 
-def new(name, kind, *more):
-    return CliRunner().invoke(cli, ["new", "plugin", name, "--kind", kind, *map(str, more)])
+@pytest.fixture
+def new(invoke):
+    """Return a function (name, kind, words) that runs `smoothseg new plugin`."""
+
+    def run(name, kind, *words):
+        return invoke("new", "plugin", name, "--kind", kind, *words)
+
+    return run
 
 
 def own_tests(folder):
@@ -39,7 +44,7 @@ def own_tests(folder):
 
 
 @pytest.fixture
-def made(tmp_path, install):
+def made(new, tmp_path, install):
     """Return a function that makes and installs a plugin of a kind and returns its folder."""
 
     def make(kind, name="my-own"):
@@ -121,18 +126,18 @@ def test_the_commands_of_its_readme_are_commands(kind, tmp_path):
         assert (folder / word).exists(), word
 
 
-def test_a_new_plugin_certifies(made, tmp_path):
+def test_a_new_plugin_certifies(invoke, made, tmp_path):
     made("denoiser")
     arguments = (
         *("certify", "--denoiser", "my-own", "--segmenter", "hrnet", "--certifier", "holm:n0=2,n=50"),
-        *("--dataset", "streets:count=1,height=32,width=48", "--output", str(tmp_path / "run")),
+        *("--dataset", "streets:count=1,height=32,width=48", "--output", tmp_path / "run"),
     )
-    result = CliRunner().invoke(cli, arguments)
+    result = invoke(*arguments)
     assert result.exit_code == 0, result.output
-    assert "1 certificate verified" in CliRunner().invoke(cli, ["verify", str(tmp_path / "run")]).output
+    assert "1 certificate verified" in invoke("verify", tmp_path / "run").output
 
 
-def test_the_prefix_of_the_distribution_is_not_repeated(tmp_path, monkeypatch):
+def test_the_prefix_of_the_distribution_is_not_repeated(new, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = new("smoothseg-soft", "denoiser")
     assert result.exit_code == 0
@@ -173,7 +178,7 @@ def test_what_cannot_be_written_is_told_in_one_line(name, kind, message, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_written_over(tmp_path):
+def test_nothing_is_written_over(new, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     assert "is not empty" in str(new("soft", "denoiser", "--output", tmp_path / "full").exception)

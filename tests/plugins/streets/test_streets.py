@@ -11,9 +11,8 @@ import pytest
 from scipy import ndimage
 
 from smoothseg import ConfigError, Dataset
-from smoothseg.components.registry import Registry
-from smoothseg.testing import check_dataset
-from smoothseg_streets import StreetsRecipe, register_datasets
+from smoothseg.testing import check_dataset, recipe
+from smoothseg_streets import StreetsRecipe
 
 CLASSES = (
     "sky",
@@ -52,9 +51,7 @@ def digest(samples):
 
 
 def test_it_is_a_dataset_registered_by_name():
-    registry = Registry("dataset")
-    register_datasets(lambda name, recipe: registry.register(name, recipe, "smoothseg_streets"))
-    dataset = registry.recipe("streets:split=train,count=4,height=40,width=56,seed=3").load()
+    dataset = recipe("dataset", "streets:split=train,count=4,height=40,width=56,seed=3").load()
     assert isinstance(dataset, Dataset)
     check_dataset(dataset, samples=2)
     assert dataset.classes == CLASSES
@@ -226,10 +223,8 @@ def test_a_value_out_of_range_is_a_config_error(options, message):
 
 
 def test_an_unknown_split_is_refused_before_load():
-    registry = Registry("dataset")
-    register_datasets(lambda name, recipe: registry.register(name, recipe, "smoothseg_streets"))
     with pytest.raises(ConfigError, match="'train' or 'val'"):
-        registry.recipe("streets:split=test")
+        recipe("dataset", "streets:split=test")
 
 
 @pytest.mark.parametrize(

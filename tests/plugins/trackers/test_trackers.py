@@ -8,9 +8,7 @@ import sys
 import types
 
 import pytest
-from click.testing import CliRunner
 
-from smoothseg.cli import cli
 from smoothseg.errors import ConfigError, UnknownNameError
 from smoothseg.report import running
 from smoothseg.report.rows import rows
@@ -20,24 +18,19 @@ from smoothseg_trackers import TRACKERS
 pytestmark = pytest.mark.usefixtures("toys")
 
 
-def invoke(photos, output, *more):
+@pytest.fixture
+def certify(invoke, photos):
+    """Return a function (output, words) that certifies three labelled images at two noise levels."""
     dataset = f"folder:root={photos},images=images,labels=labels,classes=classes.txt"
-    words = (
-        *(
-            "certify",
-            "--dataset",
-            dataset,
-            "--segmenter",
-            "toy-threshold",
-            "--denoiser",
-            "identity",
-            "--scale",
-            1,
-        ),
-        *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--device", "cpu", "--sigma", 0.2, "--sigma", 0.4),
-        *("--output", output, *more),
-    )
-    return CliRunner().invoke(cli, [str(word) for word in words])
+
+    def run(output, *words):
+        return invoke(
+            *("certify", "--dataset", dataset, "--segmenter", "toy-threshold", "--denoiser", "identity"),
+            *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--scale", 1, "--device", "cpu"),
+            *("--sigma", 0.2, "--sigma", 0.4, "--output", output, *words),
+        )
+
+    return run
 
 
 class Recorder:
@@ -74,8 +67,8 @@ def fake(monkeypatch):
     return recorder
 
 
-def test_weights_and_biases_is_told_the_scores_so_far(photos, tmp_path, fake):
-    result = invoke(photos, tmp_path / "run", "--track", "wandb")
+def test_weights_and_biases_is_told_the_scores_so_far(certify, tmp_path, fake):
+    result = certify(tmp_path / "run", "--track", "wandb")
     assert result.exit_code == 0, result.output
     ((_, named),) = fake.named("init")
     assert named["name"] == "run"
@@ -91,8 +84,8 @@ def test_weights_and_biases_is_told_the_scores_so_far(photos, tmp_path, fake):
     assert fake.calls[-1] == ("finish", (), {"exit_code": 0})
 
 
-def test_mlflow_is_told_the_same_and_its_run_is_ended_by_an_error_too(photos, tmp_path, fake, monkeypatch):
-    assert invoke(photos, tmp_path / "run", "--track", "mlflow").exit_code == 0
+def test_mlflow_is_told_the_same_and_its_run_is_ended_by_an_error_too(certify, tmp_path, fake, monkeypatch):
+    assert certify(tmp_path / "run", "--track", "mlflow").exit_code == 0
     assert [named["step"] for _, named in fake.named("log_metrics")] == [1, 1, 2, 2, 3, 3]
     assert fake.calls[-1] == ("end_run", ("FINISHED",), {})
 
@@ -101,24 +94,24 @@ def test_mlflow_is_told_the_same_and_its_run_is_ended_by_an_error_too(photos, tm
 
     monkeypatch.setattr(running, "write_tables", fail)
     fake.calls.clear()
-    result = invoke(photos, tmp_path / "other", "--track", "mlflow", "--track", "wandb")
+    result = certify(tmp_path / "other", "--track", "mlflow", "--track", "wandb")
     assert isinstance(result.exception, OSError)
     assert fake.calls[-2:] == [("end_run", ("FAILED",), {}), ("finish", (), {"exit_code": 1})]
 
 
-def test_an_interrupted_run_is_a_failed_one_to_its_trackers(photos, tmp_path, fake):
+def test_an_interrupted_run_is_a_failed_one_to_its_trackers(certify, tmp_path, fake):
     fake.broken["log"] = KeyboardInterrupt()
-    result = invoke(photos, tmp_path / "run", "--track", "wandb", "--track", "mlflow")
+    result = certify(tmp_path / "run", "--track", "wandb", "--track", "mlflow")
     assert result.exit_code == 130
     assert fake.calls[-2:] == [("finish", (), {"exit_code": 1}), ("end_run", ("FAILED",), {})]
 
 
 @pytest.mark.parametrize("verbose", [False, True])
-def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(photos, tmp_path, fake, verbose):
-    invoke(photos, tmp_path / "plain")
+def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(certify, tmp_path, fake, verbose):
+    certify(tmp_path / "plain")
     fake.broken["log"] = ConnectionError("no route\nto host")
     more = ("--verbose",) if verbose else ()
-    result = invoke(photos, tmp_path / "run", "--track", "wandb", "--track", "mlflow", *more)
+    result = certify(tmp_path / "run", "--track", "wandb", "--track", "mlflow", *more)
     assert result.exit_code == 0, result.output
     assert len(fake.named("log")) == 1
     assert len(fake.named("log_metrics")) == 6
@@ -136,41 +129,41 @@ def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(photos, tmp_path, f
     [("wandb", "init"), ("mlflow", "set_experiment"), ("mlflow", "start_run"), ("mlflow", "log_dict")],
 )
 def test_a_tracker_that_cannot_begin_is_told_before_any_network_runs(
-    photos, tmp_path, fake, monkeypatch, name, call
+    certify, tmp_path, fake, monkeypatch, name, call
 ):
     def run(*arguments, **named):
         raise AssertionError("a network ran")
 
     monkeypatch.setattr("smoothseg.smoothing.base_model.BaseModel.predict", run)
     fake.broken[call] = ValueError("bad address")
-    result = invoke(photos, tmp_path / "run", "--track", name)
+    result = certify(tmp_path / "run", "--track", name)
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception) == f"--track {name} cannot begin: ValueError: bad address"
     assert not list(tmp_path.rglob("*.npz"))
     assert (("end_run", ("FAILED",), {}) in fake.calls) == (call == "log_dict")
 
 
-def test_a_tracker_that_fails_at_the_end_is_told_and_the_result_is_printed(photos, tmp_path, fake):
+def test_a_tracker_that_fails_at_the_end_is_told_and_the_result_is_printed(certify, tmp_path, fake):
     fake.broken["finish"] = ConnectionError("gone")
-    result = invoke(photos, tmp_path / "run", "--track", "wandb", "--format", "csv")
+    result = certify(tmp_path / "run", "--track", "wandb", "--format", "csv")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("method,")
     assert "Warning: --track wandb failed at the end: ConnectionError: gone" in result.stderr
 
 
-def test_what_was_there_before_counts_and_is_not_told_again(photos, tmp_path, fake):
-    invoke(photos, tmp_path / "run")
+def test_what_was_there_before_counts_and_is_not_told_again(certify, tmp_path, fake):
+    certify(tmp_path / "run")
     for path in (tmp_path / "run").rglob("c.npz"):
         path.unlink()
-    assert invoke(photos, tmp_path / "run", "--track", "wandb").exit_code == 0
+    assert certify(tmp_path / "run", "--track", "wandb").exit_code == 0
     told = [values[0] for values, _ in fake.named("log")]
     assert [each["step"] for each in told] == [3, 3]
     assert told[0]["identity/sigma-0.2/accuracy"] == rows(tmp_path / "run")[0].certified.accuracy
 
 
-def test_results_do_not_depend_on_trackers(photos, tmp_path, fake):
-    invoke(photos, tmp_path / "plain")
-    invoke(photos, tmp_path / "told", "--track", "wandb", "--track", "mlflow")
+def test_results_do_not_depend_on_trackers(certify, tmp_path, fake):
+    certify(tmp_path / "plain")
+    certify(tmp_path / "told", "--track", "wandb", "--track", "mlflow")
     for path in (tmp_path / "plain").rglob("*"):
         if path.is_file() and path.name not in ("ledger.jsonl", "log.txt"):
             assert (
@@ -179,10 +172,10 @@ def test_results_do_not_depend_on_trackers(photos, tmp_path, fake):
 
 
 @pytest.mark.parametrize("name", TRACKERS)
-def test_a_tracker_that_is_not_installed_is_told_before_anything_runs(photos, tmp_path, monkeypatch, name):
+def test_a_tracker_that_is_not_installed_is_told_before_anything_runs(certify, tmp_path, monkeypatch, name):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda each: None if each == name else find(each))
-    result = invoke(photos, tmp_path / "run", "--track", name)
+    result = certify(tmp_path / "run", "--track", name)
     assert isinstance(result.exception, ConfigError)
     assert (
         str(result.exception) == f"--track {name}: {name} is not installed; pip install 'smoothseg[{name}]'"
@@ -205,13 +198,13 @@ def test_every_tracker_has_its_extra():
     assert set(TRACKERS) <= set(project["optional-dependencies"])
 
 
-def test_tensorboard_gets_files_that_it_reads(photos, tmp_path):
+def test_tensorboard_gets_files_that_it_reads(certify, tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra tensorboard)")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    result = invoke(photos, tmp_path / "run", "--track", "tensorboard")
+    result = certify(tmp_path / "run", "--track", "tensorboard")
     assert result.exit_code == 0, result.output
-    assert invoke(photos, tmp_path / "run", "--track", "tensorboard", "--fresh").exit_code == 0
+    assert certify(tmp_path / "run", "--track", "tensorboard", "--fresh").exit_code == 0
     read = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     read.Reload()
     scalars = read.Scalars("identity/sigma-0.4/accuracy")

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from smoothseg import ConfigError, Sample
-from smoothseg.components.plugins import plugins
+from smoothseg.testing import recipe
 from smoothseg_training.data import Batches, Cache, augment, resized
 
 
 def _blocks(**options):
-    return plugins()["dataset"].recipe({"name": "blocks", **options}).load()
+    return recipe("dataset", {"name": "blocks", **options}).load()
 
 
 def _ramp(height, width):

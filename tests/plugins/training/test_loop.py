@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from smoothseg import ConfigError, DataError, RunMismatchError, UnknownNameError, WeightsError, weights
-from smoothseg.components.plugins import plugins
+from smoothseg.testing import recipe
 from smoothseg_training.average import Average
 from smoothseg_training.checkpoint import Checkpoint
 from smoothseg_training.configuration import Running, configure
@@ -193,9 +193,9 @@ def test_the_content_of_validation_images_is_told_apart_too(segmenter_training, 
 
 
 def test_other_keys_are_other_content():
-    dataset = plugins()["dataset"].recipe("blocks").load()
+    dataset = recipe("dataset", "blocks").load()
     before = content(dataset)
-    assert before == content(plugins()["dataset"].recipe("blocks").load())
+    assert before == content(recipe("dataset", "blocks").load())
     dataset.keys = (*dataset.keys[:1], "renamed", *dataset.keys[2:])
     assert content(dataset) != before
 
@@ -310,9 +310,7 @@ def test_every_image_is_used_once_before_any_is_used_twice(segmenter_training):
 
 class _Recording:
     def __init__(self, count):
-        from smoothseg.components.plugins import plugins
-
-        self._blocks = plugins()["dataset"].recipe(f"blocks:count={count}").load()
+        self._blocks = recipe("dataset", f"blocks:count={count}").load()
         self.seen = []
 
     def __len__(self):

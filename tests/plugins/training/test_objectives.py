@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy import stats
 
 from smoothseg import ConfigError, DataError, Sample, networks
-from smoothseg.components.plugins import plugins
+from smoothseg.testing import recipe
 from smoothseg_training.data import Batch, Cache
 from smoothseg_training.objectives import (
     DenoiserObjective,
@@ -22,7 +22,7 @@ from smoothseg_training.objectives import (
 
 
 def _blocks(**options):
-    return plugins()["dataset"].recipe({"name": "blocks", **options}).load()
+    return recipe("dataset", {"name": "blocks", **options}).load()
 
 
 class _Fixed:

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from smoothseg import ConfigError, RunMismatchError, WeightsError, networks, weights
-from smoothseg.components.plugins import plugins
-from smoothseg.testing import CountingDenoiser
+from smoothseg.testing import CountingDenoiser, recipe
 from smoothseg_training.checkpoint import Checkpoint
 from smoothseg_training.configuration import Running, configure
 from smoothseg_training.data import Batch, Cache
@@ -29,7 +28,7 @@ def running(output):
 def small(tmp_path):
     """A weight file of a small DnCNN."""
     torch.manual_seed(1)
-    network = plugins()["denoiser"].recipe(f"dncnn:{SIZES}").network(None)
+    network = recipe("denoiser", f"dncnn:{SIZES}").network(None)
     torch.nn.init.normal_(network.layers[-1].weight, std=0.1)
     path = tmp_path / "small.safetensors"
     weights.save(path, network.state_dict(), network="dncnn", config=network.config, half=False)

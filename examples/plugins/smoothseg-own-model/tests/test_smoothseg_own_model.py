@@ -6,8 +6,7 @@ from smoothseg_own_model import CLASSES, MEAN, STD, OwnModelRecipe
 from smoothseg_own_model.network import Network
 
 from smoothseg import WeightsError
-from smoothseg.components.plugins import plugins
-from smoothseg.testing import check_segmenter
+from smoothseg.testing import check_segmenter, recipe
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def file(tmp_path):
 
 
 def test_smoothseg_finds_it():
-    assert plugins()["segmenter"].recipe("own-model:weights=mine.pth") == OwnModelRecipe("mine.pth")
+    assert recipe("segmenter", "own-model:weights=mine.pth") == OwnModelRecipe("mine.pth")
 
 
 def test_it_keeps_the_promises_of_a_segmenter(file):

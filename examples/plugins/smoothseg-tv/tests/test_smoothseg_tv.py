@@ -5,12 +5,11 @@ import torch
 from smoothseg_tv import TVRecipe
 
 from smoothseg import ConfigError
-from smoothseg.components.plugins import plugins
-from smoothseg.testing import check_denoiser
+from smoothseg.testing import check_denoiser, recipe
 
 
 def test_smoothseg_finds_it():
-    assert plugins()["denoiser"].recipe("tv:weight=0.5") == TVRecipe(weight=0.5)
+    assert recipe("denoiser", "tv:weight=0.5") == TVRecipe(weight=0.5)
 
 
 def test_it_keeps_the_promises_of_a_denoiser():

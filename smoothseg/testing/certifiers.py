@@ -1,0 +1,262 @@
+"""What must a certifier promise?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+
+from smoothseg.certificates.certificate import Certificate, Verdict
+from smoothseg.certificates.certifier import Certifier, Tally
+from smoothseg.smoothing.votes import Votes
+from smoothseg.testing.promises import Check, assert_all, protocol_check
+from smoothseg.testing.toys import LabelDraw
+
+__all__ = ["certifier_checks", "check_certifier"]
+
+_SIGMAS = (0.05, 0.25, 1.0)
+"""Noise levels at which a certifier's radii are examined; its votes are drawn at the second."""
+
+_LEVEL = 0.1
+"""The largest probability with which chance may produce a certified count."""
+
+_MOST_CALLS = 6
+"""How many of a certifier's draws are singled out, one after the other, to see what each is used for."""
+
+
+def check_certifier(certifier: Certifier) -> None:
+    """Assert the promises of `Certifier`.
+
+    The certifier gets label maps that always agree, label maps that are random, and label maps of which a single draw
+    differs from all others. It also gets counts of every height: each must be too rare by chance for the radius that
+    the certifier gives it.
+
+    A claim is found if chance alone gives its counts in more than a tenth of all images. A significance level that is
+    merely too generous is not found: the promise of a certifier needs a proof, and no test replaces it.
+    """
+    assert_all(certifier_checks(certifier))
+
+
+def certifier_checks(certifier: Certifier) -> tuple[Check, ...]:
+    """Return the checks of a certifier, in order."""
+    height, width, classes = 3, 5, 4
+    constant = np.arange(height * width).reshape(height, width) % classes
+
+    @functools.cache
+    def agreeing() -> tuple[Certificate, int]:
+        draw = LabelDraw(np.broadcast_to(constant, (certifier.samples, height, width)), classes=classes)
+        return certifier.certify(draw), draw.drawn  # type: ignore[arg-type]
+
+    @functools.cache
+    def scattered() -> Certificate:
+        generator = np.random.Generator(np.random.Philox(0))
+        labels = generator.integers(0, classes, (certifier.samples, height, width))
+        return certifier.certify(LabelDraw(labels, classes=classes))  # type: ignore[arg-type]
+
+    def counted() -> None:
+        assert certifier.counted in ("pixel", "pattern"), (
+            f"counted is {certifier.counted!r}, not 'pixel' or 'pattern'"
+        )
+
+    def samples() -> None:
+        certificate, drawn = agreeing()
+        assert drawn <= certifier.samples, (
+            f"certify drew {drawn} samples, more than the {certifier.samples} that `samples` says"
+        )
+        assert 1 <= certificate.trials <= drawn, (
+            f"certify states {certificate.trials} trials, but drew {drawn} samples"
+        )
+
+    def predicts() -> None:
+        certificate, _ = agreeing()
+        assert isinstance(certificate, Certificate), (
+            f"certify: expected a Certificate, got {type(certificate).__name__}"
+        )
+        assert (certificate.prediction == constant).all(), (
+            "certify did not predict the only class that was ever seen"
+        )
+        assert (certificate.hits == certificate.trials).all(), (
+            f"hits: expected {certificate.trials}, of as many trials that all agreed, "
+            f"got {int(certificate.hits.min())} to {int(certificate.hits.max())}"
+        )
+
+    def abstains() -> None:
+        wrong = int(scattered().certified.sum())
+        assert not wrong, (
+            f"certify certified pixels whose labels were drawn uniformly: {wrong} of {height * width}, expected 0"
+        )
+
+    def disjoint() -> None:
+        certificate, drawn = agreeing()
+        assert certificate.trials < drawn, (
+            f"all {drawn} samples that certify drew are stated as trials: expected others that select the class"
+        )
+        first = _SingledOut(certifier.samples, (height, width), call=0)
+        certifier.certify(first)  # type: ignore[arg-type]
+        for call in range(min(first.calls, _MOST_CALLS)):
+            draw = _SingledOut(certifier.samples, (height, width), call=call)
+            result = certifier.certify(draw)  # type: ignore[arg-type]
+            # Where the class was selected that no other draw has, this draw selected it and must not test it.
+            tested = int(result.hits[result.prediction == 0].max(initial=0))
+            assert draw.calls < 2 or not tested, (
+                f"a class seen in draw {call + 1} alone was selected and has {tested} hits, expected 0: what selects "
+                "a class must not test it"
+            )
+
+    def backed(sigma: float) -> None:
+        trials = agreeing()[0].trials
+        for hits in _hit_counts(trials, (height, width), alike=certifier.counted == "pattern"):
+            _assert_backed(certifier.decide(hits, trials, sigma=sigma), hits, trials, sigma)
+
+    def radius() -> None:
+        backed(_SIGMAS[1])
+
+    def scales() -> None:
+        for sigma in (_SIGMAS[0], _SIGMAS[2]):
+            backed(sigma)
+            labels = np.broadcast_to(constant, (certifier.samples, height, width))
+            made = certifier.certify(LabelDraw(labels, classes=classes, sigma=sigma))  # type: ignore[arg-type]
+            again = certifier.decide(made.hits, made.trials, sigma=sigma)
+            assert np.isclose(made.radius, again.radius, equal_nan=True), (
+                f"certify at sigma {sigma:g}: expected the radius {again.radius:g} that decide gives for it, got "
+                f"{made.radius:g}"
+            )
+
+    def decides() -> None:
+        for result in (agreeing()[0], scattered()):
+            again = certifier.decide(result.hits, result.trials, sigma=0.25)
+            assert isinstance(again, Verdict), f"decide: expected a Verdict, got {type(again).__name__}"
+            assert (again.certified == result.certified).all(), (
+                "decide contradicts certify on the same counts"
+            )
+            assert np.isclose(again.radius, result.radius, equal_nan=True), (
+                f"decide gives another radius than certify: expected {result.radius:g}, got {again.radius:g}"
+            )
+
+    return (
+        protocol_check(certifier, Certifier),
+        Check(
+            "counted",
+            "it says what it counts, pixels or patterns",
+            "Counts of pixels and of whole label maps must never be taken for each other.",
+            counted,
+        ),
+        Check(
+            "predicts",
+            "what all samples say is what is predicted",
+            "What is certified must be what the smoothed model says.",
+            predicts,
+            vital=True,
+        ),
+        Check(
+            "samples",
+            "it draws no more samples than it says",
+            "The cost of a run, and what `smoothseg verify` accepts, follow from it.",
+            samples,
+        ),
+        Check(
+            "abstains",
+            "labels drawn at random are not certified",
+            "A certified pixel without a clear vote is a false guarantee.",
+            abstains,
+        ),
+        Check(
+            "decides",
+            "the counts alone give the same verdict again",
+            "`smoothseg verify` must come to the stored verdict from the stored counts.",
+            decides,
+        ),
+        Check(
+            "disjoint",
+            "no sample that selected a class tests it",
+            "A class that is selected for its votes has many of them by chance: tested on the same samples, it passes "
+            "more often than the certificate says.",
+            disjoint,
+        ),
+        Check(
+            "radius",
+            "a radius is given to counts that chance seldom makes",
+            "The radius R says that the class has a probability above Phi(R / sigma). If counts like these are common "
+            "at that probability, they do not show it, and the guarantee is false.",
+            radius,
+        ),
+        Check(
+            "scales",
+            "a radius goes by the sigma of the noise that was drawn",
+            "The same counts under half the noise guarantee half the radius.",
+            scales,
+        ),
+    )
+
+
+class _SingledOut:
+    """A draw of two classes: one of its calls gives class 0 only, every other call class 1 only.
+
+    samples: how many samples it gives at most. size: (H, W) of its label maps. call: the call that gives class 0,
+    counted from 0.
+
+    The attribute `calls` says how many calls there were so far. The rest is as in `smoothseg.smoothing.sampling.Draw`.
+    """
+
+    sigma = _SIGMAS[1]
+
+    def __init__(self, samples: int, size: tuple[int, int], *, call: int) -> None:
+        self.size = size
+        self.calls = 0
+        self.drawn = 0
+        self._samples = samples
+        self._call = call
+
+    def __call__(self, n: int, into: Tally | None = None) -> Tally:
+        if self.drawn + n > self._samples:
+            raise ValueError(
+                f"{self.drawn + n} samples asked for, more than the {self._samples} that `samples` says"
+            )
+        tally = Votes(2, self.size, capacity=n) if into is None else into
+        tally.add(torch.full((n, *self.size), int(self.calls != self._call)))
+        self.calls += 1
+        self.drawn += n
+        return tally
+
+
+def _hit_counts(trials: int, size: tuple[int, int], *, alike: bool) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield hits (H, W) from half of `trials` to all.
+
+    Each count is first at every pixel and then, unless `alike`, at one pixel of an image whose others have all hits.
+    """
+    for count in np.unique(np.linspace(trials // 2, trials, 33).round().astype(np.int32)):
+        hits = np.full(size, count, dtype=np.int32)
+        yield hits
+        if not alike:
+            hits = np.full(size, trials, dtype=np.int32)
+            hits[0, 0] = count
+            yield hits
+
+
+def _assert_backed(verdict: Verdict, hits: npt.NDArray[np.int32], trials: int, sigma: float) -> None:
+    """Assert that the radius of each certified pixel is supported by its hits.
+
+    A radius says that the class has more than a certain probability. At exactly that probability, chance must seldom
+    give as many hits.
+    """
+    if not verdict.certified.any():
+        return
+    radii = np.broadcast_to(verdict.radius if verdict.radii is None else verdict.radii, hits.shape)
+    counts, claims = hits[verdict.certified], radii[verdict.certified].astype(np.float64)
+    assert np.isfinite(claims).all(), f"a certified pixel has the radius {claims[~np.isfinite(claims)][0]}"
+    # Radii of single precision may be a little below the one they were rounded from.
+    assert verdict.radius <= claims.min() * (1 + 1e-6), (
+        f"the radius of the image, {verdict.radius:g}, is above that of a certified pixel, {claims.min():g}"
+    )
+    probabilities = stats.norm.cdf(claims / sigma)
+    chances = stats.binom.sf(counts - 1, trials, probabilities)
+    worst = int(chances.argmax())
+    assert chances[worst] <= _LEVEL, (
+        f"{counts[worst]} of {trials} hits are certified within {claims[worst]:.4g} at sigma {sigma:g}, which says "
+        f"that the class has a probability above {probabilities[worst]:.4g}; at that probability so many hits come "
+        f"up in {chances[worst]:.0%} of all images, expected at most {_LEVEL:.0%}"
+    )
