@@ -230,7 +230,7 @@ def test_multi_step_denoiser_calls_from_the_timestep_before_the_noise_level(name
         assert shape == tuple(golden["chain_x_start"].shape[1:])
         return torch.stack([rows[seed] for seed in seeds])
 
-    monkeypatch.setattr(denoiser.noise, "standard_normal", recorded)
+    monkeypatch.setattr(denoiser.networks, "standard_normal", recorded)
     level = float(LINEAR.levels[5])
     component = denoiser.ADMDenoiser(network, ADMRecipe(steps="multi"), digests={})
     final = component.denoise(noisy_of(golden["chain_x_start"], level), level / 2, seeds=seeds)

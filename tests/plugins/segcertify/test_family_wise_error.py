@@ -11,10 +11,10 @@ import pytest
 from scipy.stats import binomtest, norm
 
 import smoothseg_segcertify as plugin
-from smoothseg import Draw
 from smoothseg.smoothing import noise
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.geometry import Geometry
+from smoothseg.smoothing.sampling import Draw
 from smoothseg.testing import CountingDenoiser, ThresholdSegmenter
 from smoothseg_segcertify import statistics
 
