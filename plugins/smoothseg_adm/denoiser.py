@@ -48,7 +48,7 @@ class ADMDenoiser:
     def denoise(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
         """Return the clean estimate, in [0, 1]; see `smoothseg.Denoiser.denoise`.
 
-        The network always sees `rows` images, whatever the batch.
+        The network always sees `rows` images, whatever the size of the batch.
         """
         if len(seeds) != len(noisy):
             raise ValueError(f"expected {len(noisy)} seeds, one a row, got {len(seeds)}")

@@ -52,7 +52,7 @@ class HRNetSegmenter(networks.ImageSegmenter):
         fit: Fit = "auto",
     ) -> None:
         super().__init__(classes=classes, digests=digests)
-        # every batch norm of this network stands right behind the convolution that feeds it, and nothing else
+        # every batch norm of this network comes right after the convolution that feeds it, and nothing else
         networks.fold_batch_norms(network.eval())
         self._network = networks.frozen(network, precision=precision, device=device)
         self._dtype = networks.DTYPES[precision]
@@ -101,7 +101,7 @@ def read(reference: str, *, width: str, classes: str | None) -> tuple[HRNet, Wei
     width = str(weights.options.get("width", width))
     if weights.network is None:
         network, names = _foreign(weights, width, classes)
-        # what the network and its classes were made of besides the weights
+        # what the network and its classes were made from besides the weights
         sides = [None if width in WIDTHS else width, classes]
     else:
         network, names = _native(weights, classes)

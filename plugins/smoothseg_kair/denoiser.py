@@ -39,7 +39,7 @@ class ConvolutionalDenoiser:
         precision: networks.Precision,
         device: torch.device | str,
     ) -> None:
-        # the layers are a chain: a convolution feeds nothing but what stands behind it
+        # the layers are a chain: a convolution feeds nothing but the layer after it
         networks.fold_batch_norms(network.eval())
         self._network = networks.frozen(network, precision=precision, device=device)
         self._digests = dict(digests)
@@ -53,7 +53,7 @@ class ConvolutionalDenoiser:
     def denoise(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
         """Return the clean estimate, clipped to [0, 1]; see `smoothseg.Denoiser.denoise`.
 
-        Nothing is drawn: `seeds` are counted and not used.
+        No random numbers are drawn: `seeds` are counted but not used.
         """
         if len(seeds) != len(noisy):
             raise ValueError(f"expected {len(noisy)} seeds, one a row, got {len(seeds)}")

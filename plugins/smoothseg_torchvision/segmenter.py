@@ -101,7 +101,7 @@ def load(
 def network(model: Model, count: int, *, auxiliary: bool) -> nn.Module:
     """Return torchvision's untrained network for `count` classes.
 
-    auxiliary: with the classifier on an intermediate layer that DeepLabV3 and FCN can be trained with.
+    auxiliary: whether it has the classifier on an intermediate layer that can help to train DeepLabV3 and FCN.
     """
     options: dict[str, Any] = {} if model.startswith(_LRASPP) else {"aux_loss": auxiliary}
     built: nn.Module = get_model(model, weights=None, weights_backbone=None, num_classes=count, **options)
@@ -141,7 +141,7 @@ def _names(weights: Weights, model: Model, count: int, classes: str | None) -> t
 
 
 def _classifier(model: Model) -> str:
-    """Return the key of the weight with a row a class."""
+    """Return the key of the weight that has one row per class."""
     return "classifier.low_classifier.weight" if model.startswith(_LRASPP) else "classifier.4.weight"
 
 
@@ -151,7 +151,7 @@ def _auxiliary(weights: Weights) -> bool:
 
 
 def _hint(weights: Weights) -> str:
-    """Return what to give for a file that is another model's, or nothing."""
+    """Return a hint of what to give for a file of another model, or an empty string."""
     for model in get_args(Model):
         key = _classifier(model)
         if key not in weights.state:

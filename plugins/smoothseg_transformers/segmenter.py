@@ -32,8 +32,8 @@ class TransformersSegmenter(networks.ImageSegmenter):
     def scores(self, image: torch.Tensor) -> torch.Tensor:
         """Return float32 scores at a quarter of the resolution (published models); see `networks.ImageSegmenter`.
 
-        SegFormer's and UPerNet's are logits, Mask2Former's the sum over its queries of the probability of the class
-        and of the mask, in [0, number of queries].
+        Those of SegFormer and UPerNet are logits. Those of Mask2Former are the sum over its queries of the probability
+        of the class times that of the mask, in [0, number of queries].
         """
         # Stages halve the sides again and again, and some need a pixel or more at the coarsest: reflected until every
         # stage divides evenly, any image has them, and every score stands for as many pixels as the others.
@@ -46,7 +46,7 @@ class TransformersSegmenter(networks.ImageSegmenter):
         if self._checkpoint.kind == "mask2former":
             # Cheng et al., "Masked-attention Mask Transformer" (2022), semantic inference: the class that is no
             # object is left out, and masks need not add up to one. Its authors upsample the masks before the sigmoid;
-            # here the sum is upsampled instead, which needs a value a class and not one a query at every pixel.
+            # here the sum is upsampled instead, which needs one value per class, not per query, at every pixel.
             output = self._network(pixel_values=padded)
             classes = output.class_queries_logits.float().softmax(dim=-1)[..., :-1]
             masks = output.masks_queries_logits.float().sigmoid()

@@ -30,7 +30,7 @@ class VitAdapterSegmenter(networks.ImageSegmenter):
     """A ViT-Adapter with its weights; see `networks.ImageSegmenter`.
 
     The network is taken over: put into eval mode, its batch norms folded into the convolutions before them, moved to
-    `device` in the recipe's precision. Of the recipe only what decides how an image goes through it is read.
+    `device` in the recipe's precision. Of the recipe, only what decides how an image goes through it is read.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class VitAdapterSegmenter(networks.ImageSegmenter):
         published = network.architecture.pipeline
         if recipe.resize == "published" and published.short is None:
             raise ConfigError("resize=published: no rule was published for this architecture")
-        # those of the spatial prior and of UPerNet; the ones behind the sums of the backbone stay
+        # those of the spatial prior and of UPerNet; the ones after the sums of the backbone stay
         networks.fold_batch_norms(network.eval())
         self._network = networks.frozen(network, precision=recipe.precision, device=device)
         self._dtype = networks.DTYPES[recipe.precision]
@@ -112,7 +112,7 @@ def read(recipe: VitAdapterRecipe) -> tuple[ViTAdapterNetwork, Weights, list[str
     if weights.network is None:
         architecture = str(weights.options.get("architecture", recipe.architecture))
         network, names = _foreign(weights, architecture, recipe.classes)
-        # what the network and its classes were made of besides the weights
+        # what the network and its classes were made from besides the weights
         sides = [None if architecture in PRESETS else architecture, recipe.classes]
     else:
         network, names = _native(weights, recipe.classes)
@@ -146,7 +146,7 @@ def _foreign(
 
 
 def _filled(sizes: Architecture, weights: Weights) -> ViTAdapterNetwork:
-    # Half a billion random numbers take long to draw only to be overwritten.
+    # Half a billion random numbers would take long to draw, only to be overwritten.
     with torch.device("meta"):
         network = ViTAdapterNetwork(sizes)
     network = network.to_empty(device="cpu")
