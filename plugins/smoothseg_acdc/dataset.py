@@ -30,7 +30,7 @@ def load(root: str | Path | None, split: str, *, condition: str = "all", labels:
 
     The arguments are those of `AcdcRecipe`. Keys are the condition, two underscores, and the name of the image without
     `_rgb_anon.png`, whichever conditions are taken. Labels are Cityscapes' 19 train ids; 255 is ignored. The images of
-    the same places in good weather (`*_ref`) are no part of it. Raises `DataError` for a folder that is missing,
+    the same places in good weather (`*_ref`) are not included. Raises `DataError` for a folder that is missing,
     `IncompleteError` for missing files.
     """
     folder = _ORIGIN.folder(root)

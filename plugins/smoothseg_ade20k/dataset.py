@@ -11,7 +11,7 @@ __all__ = ["IDS", "IGNORE", "load"]
 
 IGNORE = 255
 IDS = {0: IGNORE} | {label + 1: label for label in range(len(CLASSES))}
-"""The class of each value in a label map: 0 is everything else, classes count from 1."""
+"""The class of each value in a label map: 0 is everything else, and classes are numbered from 1."""
 
 _FOLDERS = {"train": "training", "val": "validation"}
 _LICENCE = "ADE20K terms (groups.csail.mit.edu/vision/datasets/ADE20K/terms): no commercial use of the images"

@@ -24,12 +24,12 @@ class Architecture:
 
     native: side in pixels of the square images it was or is to be trained on.
     widths: channels of each level, finest first; a level has half the resolution of the one before.
-    blocks: residual blocks a level on the way down (the way up has one more).
+    blocks: residual blocks per level on the way down (the way up has one more).
     attention: levels with self-attention, 0 for the finest; the middle block always has it.
     head_width: channels of an attention head.
     groups: groups of every normalisation.
     resample: `residual` changes resolution in residual blocks, `convolution` in single convolutions.
-    patch: the U-Net sees patch x patch pixels as channels, so its finest level is that much smaller (as in
+    patch: the U-Net sees patch x patch pixels as channels, so its finest level is smaller by that factor (as in
         FFDNet, Zhang et al., TIP 2018); 1 in every published ADM.
     embedding: sines and cosines of the timestep; None for as many as the finest level has channels.
     learned_variance: three more output channels for the variance of the ancestral step.
@@ -73,7 +73,7 @@ class Architecture:
 
     @property
     def sinusoids(self) -> int:
-        """Sines and cosines that make a timestep's embedding."""
+        """How many sines and cosines make a timestep's embedding."""
         return self.widths[0] if self.embedding is None else self.embedding
 
     @property

@@ -1,7 +1,7 @@
 """Where each tensor of a guided-diffusion checkpoint goes in `UNet2DModel`.
 
-guided-diffusion numbers the blocks of each half through, and holds queries, keys and values of an attention layer in
-one tensor, whose rows are ordered by head and then by query, key and value.
+guided-diffusion numbers the blocks of each half consecutively. It holds the queries, keys and values of an attention
+layer in one tensor, whose rows are ordered by head and then by query, key and value.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Source:
 
 
 def table(architecture: Architecture) -> dict[str, Source]:
-    """Return for every key of `UNet2DModel` where guided-diffusion keeps it."""
+    """Return, for every key of `UNet2DModel`, where guided-diffusion keeps its tensor."""
     return {
         f"{ours}.{kind}": Source(f"{theirs}.{kind}", part)
         for ours, theirs, part in _modules(architecture)
@@ -50,8 +50,8 @@ def convert(
 ) -> dict[str, torch.Tensor]:
     """Return the guided-diffusion state dict `state` in the keys and shapes of the U-Net `network`.
 
-    Tensors of any device, `meta` included; none is left out or made up. Raises `WeightsError` with `origin` and the
-    first keys that are missing, unexpected or of another shape.
+    Tensors may lie on any device, `meta` included; none is left out or made up. Raises `WeightsError` with `origin` and
+    the first keys that are missing, unexpected or of another shape.
     """
     if architecture.patch != 1:
         raise ConfigError(f"no guided-diffusion checkpoint has patch={architecture.patch}; expected 1")

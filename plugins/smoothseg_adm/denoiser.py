@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import torch
 
 from smoothseg import ConfigError, networks
-from smoothseg.weights import Weights, check_network, digest, load_state
+from smoothseg.weights import Weights, check_network, digests, load_state
 from smoothseg.weights import load as load_weights
 from smoothseg_adm import checkpoint, diffusion, fit
 from smoothseg_adm.architecture import PRESETS, Architecture, named
@@ -35,8 +34,7 @@ class ADMDenoiser:
         multiple = network.architecture.multiple
         if recipe.fit == "tile" and recipe.tile % multiple:
             raise ConfigError(f"tile={recipe.tile} must be a multiple of {multiple} for this network")
-        precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.precision]
-        network = network.to(precision).to(memory_format=torch.channels_last)
+        network = network.to(networks.DTYPES[recipe.precision]).to(memory_format=torch.channels_last)
         self._network = network.eval().requires_grad_(False)
         self._recipe = recipe
         self._digests = dict(digests)
@@ -50,7 +48,7 @@ class ADMDenoiser:
     def denoise(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
         """Return the clean estimate, in [0, 1]; see `smoothseg.Denoiser.denoise`.
 
-        The network always sees `rows` images, whatever the batch.
+        The network always sees `rows` images, whatever the size of the batch.
         """
         if len(seeds) != len(noisy):
             raise ValueError(f"expected {len(noisy)} seeds, one a row, got {len(seeds)}")
@@ -102,12 +100,9 @@ class ADMDenoiser:
 def load(recipe: ADMRecipe, device: torch.device | str) -> ADMDenoiser:
     """Return the denoiser of `recipe.weights`, strictly loaded, on `device`."""
     network, weights = read(recipe)
-    digests = {weights.path.name: weights.digest}
     architecture = _architecture(weights, recipe)
-    if weights.network is None and architecture not in PRESETS:
-        sizes = Path(architecture).expanduser()
-        digests[sizes.name] = digest(sizes)
-    return ADMDenoiser(network.to(device), recipe, digests=digests)
+    sizes = architecture if weights.network is None and architecture not in PRESETS else None
+    return ADMDenoiser(network.to(device), recipe, digests=digests(weights, sizes))
 
 
 def read(recipe: ADMRecipe) -> tuple[ADM, Weights]:

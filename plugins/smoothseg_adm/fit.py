@@ -14,7 +14,7 @@ def tiles(network: Network, images: torch.Tensor, *, tile: int, overlap: int, mu
 
     A tile has side `tile` (less where the image is smaller) and shares at least `overlap` pixels with the next.
     There the weights rise and fall linearly and add up to 1, so where tiles agree the blend is what they agree
-    on. One tile is in the network at a time: besides the image and the result, memory does not grow with the size.
+    on. The network sees one tile at a time: apart from the image and the result, memory does not grow with size.
     """
     rows, columns = _windows(images.shape[-2], tile, overlap), _windows(images.shape[-1], tile, overlap)
     result: torch.Tensor | None = None

@@ -55,8 +55,8 @@ class Schedule:
         rule: `nearest` level_t; `first-at-least`, the first t with level_t >= level, which is the convention of
             diffusion denoised smoothing (Carlini et al., ICLR 2023); `direct`, the first t with
             level_t >= level / 2, that is, with sigma itself not doubled for [-1, 1], as Laousy et al. (UAI 2023)
-            count their timesteps; or `interpolated`, linear between the two level_t around it and so no whole
-            number. Below level_0 each gives 0.
+            count their timesteps; or `interpolated`, linear between the two level_t around it, so not a
+            whole number. Below level_0 each rule gives 0.
 
         Raises `ConfigError` if `level` is beyond the last timestep's.
         """
@@ -92,7 +92,7 @@ class Schedule:
     def chain(self, first: int, calls: int | None) -> npt.NDArray[np.int64]:
         """Return the timesteps from 0 to `first`, ascending: all of them, or `calls` of them evenly spaced.
 
-        `first` is always among them, 0 wherever there is more than one.
+        `first` is always among them, and 0 if there is more than one.
         """
         if calls is None or calls > first:
             return np.arange(first + 1)

@@ -44,8 +44,8 @@ def load(root: str | Path | None, split: str) -> Paired:
 
     Where `{split}.txt` is present, its lines name the images and their order; otherwise all of `{split}/*.png`
     are taken, sorted by name. Keys are the names of the image files without suffix. Labels are 0..10 in the order of
-    `classes`; 11 (void) is ignored. Raises `DataError` for a folder that is missing, `IncompleteError` for an image or
-    an annotation that is missing and for two images of one name.
+    `classes`; 11 (void) is ignored. Raises `DataError` for a missing folder, and `IncompleteError` for a missing image
+    or annotation and for two images with the same name.
     """
     folder = _ORIGIN.folder(root)
     images, annotations = _ORIGIN.inside(folder, split, f"{split}annot", split=split)
@@ -61,7 +61,7 @@ def load(root: str | Path | None, split: str) -> Paired:
 def _listed(folder: Path, listing: Path) -> Found:
     """Return the pairs a list names, one a line: the image's path, then the annotation's.
 
-    The paths begin with the folder they had on their authors' disks, so only their last two parts count.
+    The paths begin with the folder on the authors' disks, so only their last two parts count.
     """
     pairs = []
     for number, line in lines(listing):

@@ -29,7 +29,7 @@ def load(root: str | Path | None, split: str, *, subset: str = "all", labels: st
 
     The arguments are those of `CityscapesRecipe`. Keys are the names of the images without `_leftImg8bit.png`, which
     begin with the city. Labels are the 19 train ids; 255 is ignored. Raises `DataError` for a folder that is missing
-    and for `subset=paper` of a val split that has not its 500 images, `IncompleteError` for missing files.
+    and for `subset=paper` of a val split without exactly its 500 images, `IncompleteError` for missing files.
     """
     folder = _ORIGIN.folder(root)
     (images,) = _ORIGIN.inside(folder, f"leftImg8bit/{split}", split=split)

@@ -28,8 +28,8 @@ def load(root: str | Path | None, split: str, *, labels: str = "auto") -> Paired
     """Return the split `split`, `train` or `val`, of the COCO-Stuff folder `root`, sorted by name.
 
     The arguments are those of `CocoStuffRecipe`. Keys are the names of the images without suffix. Labels are 0..170;
-    255 is ignored. The authors published no colours that would not depend on a random generator, so these are
-    `smoothseg.data.palettes`'. Raises `DataError` for a folder that is missing, `IncompleteError` for missing files.
+    255 is ignored. The authors published only colours that depend on a random generator, so these come from
+    `smoothseg.data.palettes`. Raises `DataError` for a folder that is missing, `IncompleteError` for missing files.
     """
     folder = _ORIGIN.folder(root)
     name = f"{split}2017"

@@ -26,7 +26,7 @@ CLASSES = (
     "wall-concrete", "wall-other", "wall-panel", "wall-stone", "wall-tile", "wall-wood", "water-other",
     "waterdrops", "window-blind", "window-other", "wood",
 )
-"""80 things in COCO's order, then 91 kinds of stuff by name; as `labels.txt` of the authors has them."""
+"""80 things in COCO's order, then 91 kinds of stuff by name, as in the authors' `labels.txt`."""
 
 _UNUSED = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
 # fmt: on
@@ -36,6 +36,6 @@ IDS: dict[int, int] = {255: 255} | {
 }
 """The class of each value of a pixel map, 0..181 and 255 for unlabelled.
 
-The values are the ids of `labels.txt` less one. 11 of COCO's 91 things were never annotated (street sign, hat, shoe,
+The values are the ids of `labels.txt` minus one. 11 of COCO's 91 things were never annotated (street sign, hat, shoe,
 eye glasses, plate, mirror, window, desk, door, blender, hair brush): their values have no class.
 """

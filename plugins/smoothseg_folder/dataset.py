@@ -1,15 +1,16 @@
 """Which images a folder holds, in which order, under which keys, and which label map belongs to each.
 
 **Images** are the files with a suffix of `smoothseg.data.images.SUFFIXES`, in upper or lower case. Files and folders
-whose name begins with a dot are left out, and so is the folder of the labels where it lies inside that of the
-images. Links to folders are not followed.
+whose name begins with a dot are left out, and so is the label folder if it lies inside the image folder. Links to
+folders are not followed.
 
 **Order**: by relative path without suffix, part by part; runs of digits compare by value (`frame2` before
 `frame10`), everything else by code point.
 
-**Key**: of the relative path, see `smoothseg.data.pairs.key_of`. Two images of one key are an error, never renamed.
+**Key**: made from the relative path, see `smoothseg.data.key_of`. Two images with the same key are an error; they are
+never renamed.
 
-**Label map**: the file in the folder of the labels with the image's relative path, whatever the suffixes.
+**Label map**: the file in the label folder with the image's relative path, whatever the suffixes.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ class Folder:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the label indices; empty: any segmenter's will do."""
+        """Class names in the order of the label indices; empty if any segmenter's will do."""
         return self.legend.names
 
     @property
     def palette(self) -> tuple[Colour, ...]:
-        """An RGB colour a class."""
+        """An RGB colour for each class."""
         return self.legend.colours
 
     @property

@@ -1,8 +1,8 @@
 """Which classes a class list names, and the colour of each.
 
-The list is a file in one of two forms. **Text** (any suffix but the following): a class a line, `name` or
-`name r g b`; empty lines and lines that begin with `#` are left out; names may hold spaces, and one that
-ends in a number of its own needs the other form.
+The list is a file in one of two forms. **Text** (any suffix other than those below): one class per line,
+`name` or `name r g b`. Empty lines and lines that begin with `#` are skipped. Names may contain spaces; a name that
+ends in a number needs the other form.
 
     road 128 64 128
     traffic light 250 170 30
@@ -13,8 +13,8 @@ such mappings.
     - road: [128, 64, 128]
     - traffic light: [250, 170, 30]
 
-The order is the order of the label indices. Colours are 0..255 and given for all classes or for none, in which
-case `smoothseg.data.palettes` makes them.
+The order is the order of the label indices. Colours are 0..255, for all classes or for none; without colours,
+`smoothseg.data.palettes` makes them.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _structured(path: Path, text: str) -> Iterator[tuple[str, Colour | None]]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a mapping with one key twice, of which PyYAML would keep the last."""
+    """Safe YAML that refuses a mapping with a repeated key, where PyYAML would keep the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         _refuse_repeats([self.construct_object(key, deep=True) for key, _ in node.value])

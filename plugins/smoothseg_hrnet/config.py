@@ -23,7 +23,7 @@ _STAGE_KEYS = {"NUM_MODULES", "NUM_BRANCHES", "BLOCK", "NUM_BLOCKS", "NUM_CHANNE
 def _size(width: int, *, first: tuple[int, int], modules: tuple[int, int], blocks: int) -> dict[str, Any]:
     """Return the four stages of a published size: branch i is `width` times 2^i channels wide.
 
-    first: blocks and channels of stage 1. modules: of stages 3 and 4 (stage 2 has one). blocks: a branch.
+    first: blocks and channels of stage 1. modules: those of stages 3 and 4 (stage 2 has one). blocks: per branch.
     """
 
     def stage(branches: int, modules: int) -> dict[str, Any]:
@@ -62,7 +62,7 @@ WIDTHS: Mapping[str, Mapping[str, Any]] = {
 
 
 def named(width: str, classes: int) -> dict[str, Any]:
-    """Return the configuration of a published size, or of a JSON file, for so many classes.
+    """Return the configuration of a published size, or of a JSON file, for that many classes.
 
     width: a key of `WIDTHS`, or the path of a file ending in `.json`; `num_classes` in it is replaced.
     """

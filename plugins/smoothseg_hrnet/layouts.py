@@ -9,8 +9,8 @@ Three layouts are known, told apart by their prefixes:
   be ImageNet's, which smoothseg takes out: any others would make it a network of other images.
 - mmsegmentation's `HRNet` backbone with an `FCNHead` on all branches, whose first convolution has no bias.
 
-Keys are renamed, none is dropped but those of the wrapper in the table below; whatever else there is keeps its
-name, so that loading refuses it by that name.
+Keys are renamed. None is dropped except the wrapper's, in the table below. Any other key keeps its name, so that
+loading refuses it by that name.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _FCN_HEAD = {
 def renamed(state: Mapping[str, torch.Tensor], *, origin: str) -> dict[str, torch.Tensor]:
     """Return `state` under HRNet's keys; tensors are shared, not copied.
 
-    Raises `WeightsError`, which names `origin`, if the file says that its network wants images that are normalised
-    otherwise than ours.
+    Raises `WeightsError`, which names `origin`, if the file says that its network expects images that are
+    normalised differently.
     """
     if any(key.startswith(_BACKBONE) for key in state):
         return _from_mmsegmentation(state)

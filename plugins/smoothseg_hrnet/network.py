@@ -67,8 +67,8 @@ class HRNet(HighResolutionNet):
     def aligned(self, normalised: torch.Tensor) -> torch.Tensor:
         """Return the scores of images padded until the branches lie on each other, those of the padding cut off.
 
-        A side of 45 pixels halves to 23: interpolated back to 45, what the coarse branch has seen drifts by up to a
-        pixel along the image, and by more from branch to branch. Networks trained on crops of even sizes never met it.
+        A side of 45 pixels halves to 23: interpolated back to 45, the coarse branch's features drift by up to a
+        pixel along the image, and by more from branch to branch. Networks trained on crops of even sizes never saw it.
         """
         fitted = networks.pad(normalised, MULTIPLE)
         return networks.cropped(self.scores(fitted), fitted.shape[-2:], normalised.shape[-2:])
@@ -76,7 +76,7 @@ class HRNet(HighResolutionNet):
     def scores(self, normalised: torch.Tensor) -> torch.Tensor:
         """Return the scores of RGB images with ImageNet's mean and standard deviation taken out, as published."""
         # The head starts with a 1x1 convolution of all branches, interpolated to the finest and side by side. The
-        # two commute, so each branch is convolved at its own resolution first: a fraction of the products.
+        # two commute, so each branch is convolved at its own resolution first, with a fraction of the products.
         branches = self.features(normalised)
         first: Any = self.last_layer[0]
         weights = first.weight.split([branch.shape[1] for branch in branches], dim=1)

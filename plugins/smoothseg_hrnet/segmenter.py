@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, final
 
 import torch
 
 from smoothseg import ConfigError, WeightsError, networks
 from smoothseg.data import class_names
-from smoothseg.weights import Weights, digest, load_state, own_classes
+from smoothseg.weights import (
+    Weights,
+    check_class_count,
+    digests,
+    fits,
+    load_state,
+    own_classes,
+    scored_classes,
+)
 from smoothseg.weights import load as load_weights
 from smoothseg_hrnet import layouts
 from smoothseg_hrnet.config import WIDTHS, channels, named
 from smoothseg_hrnet.network import HRNet
 
-__all__ = ["Fit", "HRNetSegmenter", "Precision", "load"]
+__all__ = ["Fit", "HRNetSegmenter", "load"]
 
 Fit = Literal["auto", "pad", "none"]
-
-Precision = Literal["float32", "bfloat16"]
 
 _PACKAGE = "smoothseg_hrnet"
 _NETWORK = "hrnet"
@@ -29,8 +34,8 @@ _CLASSIFIER = "last_layer.3.weight"
 
 
 @final
-class HRNetSegmenter:
-    """An HRNetV2 with its weights; see `smoothseg.Segmenter`.
+class HRNetSegmenter(networks.ImageSegmenter):
+    """An HRNetV2 with its weights; see `networks.ImageSegmenter`.
 
     The network is taken over: put into eval mode, its batch norms folded into the convolutions before them, moved
     to `device` in `precision`.
@@ -42,38 +47,22 @@ class HRNetSegmenter:
         *,
         classes: tuple[str, ...],
         digests: Mapping[str, str],
-        precision: Precision,
+        precision: networks.Precision,
         device: torch.device | str,
         fit: Fit = "auto",
     ) -> None:
-        self._fit = fit
-        self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        # every batch norm of this network stands right behind the convolution that feeds it, and nothing else
+        super().__init__(classes=classes, digests=digests)
+        # every batch norm of this network comes right after the convolution that feeds it, and nothing else
         networks.fold_batch_norms(network.eval())
-        network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
-        self._network = network.requires_grad_(False)
-        self._classes = classes
-        self._digests = dict(digests)
+        self._network = networks.frozen(network, precision=precision, device=device)
+        self._dtype = networks.DTYPES[precision]
+        self._fit = fit
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the label indices."""
-        return self._classes
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """sha256 of the weight file, and of the files of width and class names that were read, by name."""
-        return self._digests
-
-    @torch.inference_mode()
-    def segment(self, images: torch.Tensor) -> torch.Tensor:
-        """Return float32 scores at a quarter of the resolution; see `smoothseg.Segmenter.segment`."""
-        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
-
-    def _scores(self, images: torch.Tensor) -> torch.Tensor:
-        normalised = networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
-        fitted = normalised.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        scores = self._network.scores(fitted) if self._fit == "none" else self._network.aligned(fitted)
+    def scores(self, image: torch.Tensor) -> torch.Tensor:
+        """Return float32 scores at a quarter of the resolution; see `networks.ImageSegmenter.scores`."""
+        normalised = networks.normalised(image, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
+        seen = normalised.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        scores = self._network.scores(seen) if self._fit == "none" else self._network.aligned(seen)
         return scores.float()
 
 
@@ -82,7 +71,7 @@ def load(
     *,
     width: str,
     classes: str | None,
-    precision: Precision,
+    precision: networks.Precision,
     device: torch.device | str,
     fit: Fit = "auto",
 ) -> HRNetSegmenter:
@@ -92,18 +81,18 @@ def load(
     return HRNetSegmenter(
         network,
         classes=read_weights.classes,
-        digests={read_weights.path.name: read_weights.digest, **{side.name: digest(side) for side in sides}},
+        digests=digests(read_weights, *sides),
         precision=precision,
         device=device,
         fit=read_weights.options.get("fit", "pad") if fit == "auto" else fit,
     )
 
 
-def read(reference: str, *, width: str, classes: str | None) -> tuple[HRNet, Weights, list[Path]]:
+def read(reference: str, *, width: str, classes: str | None) -> tuple[HRNet, Weights, list[str | None]]:
     """Return the network of the weight file `reference`, strictly loaded, and the file as `smoothseg` writes one.
 
     width, classes: size and file of class names for a checkpoint that was not written by smoothseg; one that was
-    carries both. The files that these two name, and that were read, come last.
+    carries both. The paths of the files that these two name, and that were read, come last.
 
     Raises `WeightsError` if the file is not an HRNet's, or not one of that size, and `ConfigError` if the class
     names are missing or too many.
@@ -112,8 +101,8 @@ def read(reference: str, *, width: str, classes: str | None) -> tuple[HRNet, Wei
     width = str(weights.options.get("width", width))
     if weights.network is None:
         network, names = _foreign(weights, width, classes)
-        # what the network and its classes were made of besides the weights
-        sides = [Path(side).expanduser() for side in (None if width in WIDTHS else width, classes) if side]
+        # what the network and its classes were made from besides the weights
+        sides = [None if width in WIDTHS else width, classes]
     else:
         network, names = _native(weights, classes)
         sides = []
@@ -129,22 +118,14 @@ def _native(weights: Weights, classes: str | None) -> tuple[HRNet, tuple[str, ..
         network = HRNet(weights.config)
     except ConfigError as error:
         raise WeightsError(f"{weights.path}: {error}") from None
-    if network.config["num_classes"] != len(names):
-        raise WeightsError(
-            f"{weights.path} scores {network.config['num_classes']} classes but names {len(names)}"
-        )
+    check_class_count(weights, network.config["num_classes"])
     load_state(network, weights)
     return network, names
 
 
 def _foreign(weights: Weights, width: str, classes: str | None) -> tuple[HRNet, tuple[str, ...]]:
     weights = dataclasses.replace(weights, state=layouts.renamed(weights.state, origin=str(weights.path)))
-    if _CLASSIFIER not in weights.state:
-        raise WeightsError(
-            f"{weights.path} holds no HRNetV2 segmenter: there is no {_CLASSIFIER} among {len(weights.state)} keys "
-            f"({', '.join(list(weights.state)[:3])}, ...)"
-        )
-    count = len(weights.state[_CLASSIFIER])
+    count = scored_classes(weights, _CLASSIFIER, what="HRNetV2 segmenter")
     network = HRNet(named(width, count))
     try:
         load_state(network, weights)
@@ -160,7 +141,4 @@ def _fits(config: Mapping[str, Any], weights: Weights) -> bool:
     if len(weights.state.get("last_layer.0.weight", ())) != channels(config):
         return False
     with torch.device("meta"):
-        own = HRNet(config).state_dict()
-    return {key: tensor.shape for key, tensor in own.items()} == {
-        key: tensor.shape for key, tensor in weights.state.items()
-    }
+        return fits(HRNet(config), weights)

@@ -2,9 +2,9 @@
 
 - KAIR's DnCNN and FFDNet: the layers are `model`, every other one a convolution; batch norms were made part of them.
 - The DnCNN of denoised smoothing: the layers are `dncnn`, with batch norms; where it was trained on several GPUs at
-  once every key has `module.` in front.
+  once, every key starts with `module.`.
 
-Depth and width are read off the keys and shapes, and then every tensor must be there, in its shape, and no other.
+Depth and width are read off the keys and shapes. Every tensor must then be present in its shape, and no other.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, final
+from typing import final
 
 import torch
 
@@ -14,9 +14,7 @@ from smoothseg.weights import load as load_weights
 from smoothseg_kair import checkpoint
 from smoothseg_kair.network import DnCNN, FFDNet
 
-__all__ = ["ConvolutionalDenoiser", "Precision", "dncnn", "ffdnet"]
-
-Precision = Literal["float32", "bfloat16"]
+__all__ = ["ConvolutionalDenoiser", "dncnn", "ffdnet"]
 
 _PACKAGE = "smoothseg_kair"
 _READERS: Mapping[str, Callable[[Weights], DnCNN | FFDNet]] = {
@@ -38,14 +36,12 @@ class ConvolutionalDenoiser:
         network: DnCNN | FFDNet,
         *,
         digests: Mapping[str, str],
-        precision: Precision,
+        precision: networks.Precision,
         device: torch.device | str,
     ) -> None:
-        # the layers are a chain: a convolution feeds nothing but what stands behind it
+        # the layers are a chain: a convolution feeds nothing but the layer after it
         networks.fold_batch_norms(network.eval())
-        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        network.to(device, dtype).to(memory_format=torch.channels_last)
-        self._network = network.requires_grad_(False)
+        self._network = networks.frozen(network, precision=precision, device=device)
         self._digests = dict(digests)
 
     @property
@@ -57,7 +53,7 @@ class ConvolutionalDenoiser:
     def denoise(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
         """Return the clean estimate, clipped to [0, 1]; see `smoothseg.Denoiser.denoise`.
 
-        Nothing is drawn: `seeds` are counted and not used.
+        No random numbers are drawn: `seeds` are counted but not used.
         """
         if len(seeds) != len(noisy):
             raise ValueError(f"expected {len(noisy)} seeds, one a row, got {len(seeds)}")
@@ -70,12 +66,16 @@ class ConvolutionalDenoiser:
         return networks.in_rows(estimate, len(noisy))
 
 
-def dncnn(reference: str, *, precision: Precision, device: torch.device | str) -> ConvolutionalDenoiser:
+def dncnn(
+    reference: str, *, precision: networks.Precision, device: torch.device | str
+) -> ConvolutionalDenoiser:
     """Return the denoiser of the DnCNN in the weight file `reference`, strictly loaded, on `device`."""
     return _denoiser(*_read("dncnn", reference), precision, device)
 
 
-def ffdnet(reference: str, *, precision: Precision, device: torch.device | str) -> ConvolutionalDenoiser:
+def ffdnet(
+    reference: str, *, precision: networks.Precision, device: torch.device | str
+) -> ConvolutionalDenoiser:
     """Return the denoiser of the FFDNet in the weight file `reference`, strictly loaded, on `device`."""
     return _denoiser(*_read("ffdnet", reference), precision, device)
 
@@ -92,7 +92,7 @@ def _read(name: str, reference: str) -> tuple[DnCNN | FFDNet, Weights]:
 
 
 def _denoiser(
-    network: DnCNN | FFDNet, weights: Weights, precision: Precision, device: torch.device | str
+    network: DnCNN | FFDNet, weights: Weights, precision: networks.Precision, device: torch.device | str
 ) -> ConvolutionalDenoiser:
     digests = {weights.path.name: weights.digest}
     return ConvolutionalDenoiser(network, digests=digests, precision=precision, device=device)

@@ -26,7 +26,7 @@ _NORM_EPS = 1e-4
 
 @final
 class DnCNN(nn.Module):
-    """DnCNN (Zhang et al., TIP 2017): the noisy image less the noise that the layers find in it.
+    """DnCNN (Zhang et al., TIP 2017): the noisy image minus the noise that the layers find in it.
 
     sizes: what it is made of. config: the same as JSON values.
     """
@@ -66,7 +66,7 @@ class DnCNN(nn.Module):
         """Return the clean estimate (B, 3, H, W) in [0, 1] units, float32, unclipped and differentiable.
 
         noisy: float32 (B, 3, H, W), an image in [0, 1] plus noise; any H and W.
-        sigma: (B,); not used, the layers judge by the image.
+        sigma: (B,); not used: the layers judge the noise from the image.
         """
         noise: torch.Tensor = self.layers(_as_parameters(noisy, self.layers))
         return noisy - noise.float()

@@ -1,9 +1,9 @@
 """Which files make up Kvasir-SEG, and how its masks, which are JPEG files, become labels.
 
-A mask is white where the polyp is. JPEG changes values, so that white and black come back as values near 255 and near
-0, and edges ring: a mask is cut at half, 127.5, its channels averaged. That gives what the annotators drew only as long
-as nearly all values are near one of the two; a mask with more than `MIDWAY` of its pixels nearer to the middle (64 to
-191) is refused, as it holds something else than two classes.
+A mask is white where the polyp is. JPEG changes values: white and black come back as values near 255 and near 0, and
+edges ring. The channels of a mask are therefore averaged and cut at half, 127.5. That gives what the annotators drew
+only if nearly all values are near one of the two. A mask with more than `MIDWAY` of its pixels nearer to the middle (64
+to 191) is refused, because it holds something other than two classes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLASSES = ("background", "polyp")
 IGNORE = 255
 """No pixel of Kvasir-SEG is ignored."""
 MIDWAY = 0.05
-"""The largest share of pixels of a mask that may be neither nearly black nor nearly white."""
+"""The largest share of a mask's pixels that may be neither nearly black nor nearly white."""
 
 _LICENCE = (
     "Kvasir-SEG terms (datasets.simula.no/kvasir-seg): research and education; commercial use on request"

@@ -1,8 +1,8 @@
 """How the checkpoint of a training run is read without running what its pickle asks for.
 
-Beside the state dict it holds a log: `HistoryBuffer` objects of mmengine, which name their methods by `getattr` and
-hold numpy arrays. torch's reader of tensors alone refuses such a file. None of that is needed here, so its names stand
-for something that keeps nothing and does nothing; whatever else a file asks for is refused as ever.
+Besides the state dict it holds a log: `HistoryBuffer` objects of mmengine, which name their methods by `getattr` and
+hold numpy arrays. torch refuses such a file when it reads tensors alone. None of the log is needed here, so its names
+stand for something that keeps nothing and does nothing. Whatever else a file asks for is refused as usual.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from smoothseg_mmseg.library import blaming
 __all__ = ["NetworkConfig", "classes", "find", "published", "read", "shipped"]
 
 _PRETRAINED = ("init_cfg", "pretrained")
-"""Keys that name weights to start training from."""
+"""Keys that name the weights from which training starts."""
 
 _LOADERS = ("test_dataloader", "val_dataloader", "train_dataloader")
 
@@ -54,7 +54,7 @@ def shipped() -> dict[str, Path]:
 def find(reference: str) -> Path:
     """Return the file of `reference`: the name of a config that mmsegmentation ships, or a path.
 
-    Raises `ConfigError` if a path does not exist and `UnknownNameError`, with the nearest, if a name does not.
+    Raises `ConfigError` if a path does not exist and `UnknownNameError`, with the nearest name, if a name does not.
     """
     known = shipped()
     if reference in known:
@@ -114,9 +114,9 @@ def read(path: Path) -> NetworkConfig:
 def classes(config: NetworkConfig, count: int) -> tuple[tuple[str, ...], tuple[palettes.Colour, ...]]:
     """Return the names of the `count` classes that the config's dataset has, and a colour for each.
 
-    They are its `metainfo`'s, else its type's. Colours that neither has are smoothseg's.
+    They come from its `metainfo`, or else from its type. If neither has colours, smoothseg makes them.
 
-    Raises `ConfigError` if there are no names, or not so many.
+    Raises `ConfigError` if there are no names, or not that many.
     """
     from mmseg.registry import DATASETS
 

@@ -1,8 +1,8 @@
 """How an image of any size meets a network that does not take every size.
 
 mmsegmentation's networks differ: most take any size, some need both sides above a few pixels, some need multiples
-of 32, and some, in sliding windows, need every window to be whole. Configs do not say which, so it is tried, with
-images of nothing, from what changes least to what changes most.
+of 32, and some, in sliding windows, need every window to be whole. Configs do not say which, so sizes are tried on
+blank images, from what changes the image least to what changes it most.
 """
 
 from __future__ import annotations

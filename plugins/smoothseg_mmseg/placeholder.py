@@ -1,8 +1,8 @@
 """What stands in for mmcv's compiled operations where they are not installed.
 
-`mmcv-lite` is mmcv without them, and yet `mmcv.ops`, which mmsegmentation imports, looks up every operation in
-`mmcv._ext` when it is imported. With a module of that name whose operations can be looked up, but not called,
-all networks that call none can be built and run.
+`mmcv-lite` is mmcv without them. Yet `mmcv.ops`, which mmsegmentation imports, looks up every operation in `mmcv._ext`
+when it is imported. With a module of that name whose operations can be looked up but not called, all networks that call
+none can be built and run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CompiledOperations(types.ModuleType):
     """A module with a function of every name; a call raises `ConfigError` that names the operation."""
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
-        # the names with underscores are the import system's, which asks for what a module may lack
+        # names with underscores belong to the import system, which asks for what a module may lack
         if name.startswith("__"):
             raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
 

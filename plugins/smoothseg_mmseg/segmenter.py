@@ -29,7 +29,7 @@ class MMSegSegmenter:
 
     network: an mmsegmentation segmentor, taken over: put into eval mode and moved to `device`. Its own preprocessor
     normalises and pads, its own `test_cfg` says whether it sees the image whole or in sliding windows. Images of a size
-    it does not take are reflected at the border; `load` finds out which by running it on images of nothing.
+    it does not take are reflected at the border; `load` finds out which by running it on blank images.
 
     A network that draws random numbers as it runs (SegNeXt's head does) draws the same for every image.
     """
@@ -59,12 +59,12 @@ class MMSegSegmenter:
 
     @property
     def palette(self) -> tuple[Colour, ...]:
-        """An RGB colour (0..255) a class."""
+        """An RGB colour (0..255) for each class."""
         return self._palette
 
     @property
     def fit(self) -> Fit:
-        """What images are reflected to."""
+        """The sizes to which images are reflected."""
         return self._fit
 
     @property
@@ -89,7 +89,7 @@ class MMSegSegmenter:
     def _scores(self, images: torch.Tensor, fit: Fit) -> torch.Tensor:
         from mmseg.structures import SegDataSample
 
-        # mmsegmentation reads images as BGR from 0 to 255; its preprocessor may turn that round.
+        # mmsegmentation reads images as BGR from 0 to 255; its preprocessor may reverse the channels.
         image = 255 * fit.pad(images)[0].flip(0)
         with quiet(), _fixed_draws(self._device):
             given = {"inputs": [image], "data_samples": [SegDataSample()]}
@@ -97,7 +97,7 @@ class MMSegSegmenter:
             size = inputs.shape[-2:]
             facts = {"ori_shape": size, "img_shape": size, "pad_shape": size, "padding_size": [0, 0, 0, 0]}
             scores: torch.Tensor = self._network.inference(inputs, [facts])
-        # What was padded, here or by the preprocessor, lies at the bottom and the right.
+        # Padding, added here or by the preprocessor, lies at the bottom and on the right.
         scores = scores[..., : images.shape[-2], : images.shape[-1]].float()
         if scores.shape[1] == 1:
             # One score for two classes: the second is chosen where its probability exceeds a threshold.

@@ -29,7 +29,7 @@ def load(root: str | Path | None, split: str, *, subset: str = "all", classes: i
     The arguments are those of `PascalContextRecipe`. The list is `{split}.txt` where there are label maps, and
     otherwise the images in `trainval_merged.json`. Keys are the names of the images without suffix. Labels are those of
     the 59 classes with 255 for the background, or of the background and the 59 classes. Raises `DataError` for a folder
-    that is missing and for `subset=paper` of a val split that has not its 5105 images, `IncompleteError` for missing
+    that is missing and for `subset=paper` of a val split without exactly its 5105 images, `IncompleteError` for missing
     files.
     """
     folder = _ORIGIN.folder(root)

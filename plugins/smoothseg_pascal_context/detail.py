@@ -1,14 +1,14 @@
 """Which pixels have which class, by `trainval_merged.json`, the annotation of PASCAL in Detail.
 
-The file is one JSON object. Of its parts two are used:
+The file is one JSON object. Two of its parts are used:
 
 - `images`: for each image `image_id`, `file_name`, `height`, `width` and `phase` (`train` or `val`);
 - `annos_segmentation`: for each region `image_id`, `category_id` and `segmentation`, a mask of the image's size in the
   run-length code of COCO: `size` is [height, width], `counts` the lengths of alternating runs of zeros and ones, zeros
   first, column by column, as a list or packed into a string.
 
-As in the authors' `detail` API (`Detail.getMask`), regions are laid down in the order of the file, a later one over an
-earlier one, and what none covers is background.
+As in the authors' `detail` API (`Detail.getMask`), regions are painted in the order of the file, later ones over
+earlier ones, and pixels that no region covers are background.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Annotation:
 def load(path: Path, split: str) -> Annotation:
     """Return the annotation of the images of `split` (`phase` in the file) in the JSON file `path`.
 
-    Raises `DataError` if it is not such a file. It is read as a whole, which takes a while and some gigabytes.
+    Raises `DataError` if it is not such a file. It is read whole, which takes a while and some gigabytes of memory.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -125,10 +125,10 @@ def decoded(counts: str | Sequence[int], size: tuple[int, int]) -> npt.NDArray[n
 
 
 def lengths(text: str) -> list[int]:
-    """Return the run lengths that COCO packs into a string; raise `DataError` for a text that is none.
+    """Return the run lengths that COCO packs into a string; raise `DataError` if it is not one.
 
-    Each character less 48 has six bits: five of the number, lowest first, and one that says that more follow. The
-    number is signed, and from the fourth on it is the difference to the length two before.
+    Each character minus 48 has six bits: five of the number, lowest first, and one that says whether more follow. The
+    number is signed, and from the fourth on it is the difference from the length two before.
     """
     found: list[int] = []
     number = shift = 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,36 +18,75 @@ from smoothseg_segcertify.patterns import Matches, Patterns
 if TYPE_CHECKING:
     from smoothseg import Draw
 
-__all__ = ["FixedTau", "NaivePattern", "NaivePixel", "SeveralTau"]
+__all__ = ["FixedTau", "NaivePattern", "NaivePixel", "SeveralTau", "TwoDraws"]
 
 Threshold = Callable[[statistics.Counts, statistics.Table, float], int]
 """From the histogram of hits, the p-values by hits and alpha to the least number of hits that is certified."""
 
 
 @dataclasses.dataclass(frozen=True)
-class FixedTau:
-    """Tests every pixel's class against `tau`, all pixels of the image corrected together by `threshold`.
+class TwoDraws(abc.ABC):
+    """Selects on n0 noise samples, counts on n further ones, decides from the counts: the course of every certifier.
 
-    The radius is sigma * PhiInv(tau), known before the first sample. `k` is the number of wrong pixels whose
-    probability `threshold` keeps at `alpha`: with k = 1, of any at all.
+    The second draw took no part in the selection. The hits of whatever was selected are therefore Binomial(n, its
+    probability), and `decide` needs nothing but them. What a hit is, `count` says; what the decision promises, each
+    class states of itself.
     """
 
     n0: int
     n: int
     alpha: float
-    tau: float
-    threshold: Threshold
-    k: int = 1
 
     @property
     def counted(self) -> str:
-        """`pixel`: see `smoothseg.Certifier`."""
+        """What a hit is, here the class of a `pixel`; see `smoothseg.Certifier`."""
         return "pixel"
 
     @property
     def samples(self) -> int:
         """n0 + n: how many noise samples an image takes."""
         return self.n0 + self.n
+
+    @final
+    def certify(self, draw: Draw) -> Certificate:
+        """Return the certificate of one image from n0 and then n noise samples; see the class for its promise."""
+        prediction, hits = self.count(draw)
+        verdict = self.decide(hits, self.n, sigma=draw.sigma)
+        return Certificate(_compact(prediction), hits, self.n, verdict)
+
+    def count(self, draw: Draw) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32]]:
+        """Return the prediction (H, W) from n0 noise samples, and its hits (H, W) in n further ones.
+
+        The prediction is each pixel's most frequent class; a hit is a sample with that class at that pixel.
+        """
+        # The selection's votes are freed before the second draw: two sets of counts are never held at once.
+        prediction = draw(self.n0).mode()
+        return prediction, draw(self.n).hits(prediction)
+
+    @abc.abstractmethod
+    def check(self, pixels: int) -> None:
+        """Raise `NothingCertifiableError` if n hits in n samples at every pixel would not do."""
+
+    @abc.abstractmethod
+    def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
+        """Return which pixels of `hits` (H, W), counted in `trials` samples, are certified, and the radius."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class FixedTau(TwoDraws):
+    """Tests every pixel's class against `tau`, all pixels of the image corrected together by `threshold`.
+
+    With probability at least 1 - alpha over the noise samples, fewer than k certified pixels of the image are wrong
+    (with k = 1: none). All others have the predicted class as the smoothed model's, under every perturbation of l2 norm
+    below sigma * PhiInv(tau). That radius is known before the first sample.
+
+    threshold: the correction. It keeps the probability of k or more false acceptances at most at alpha.
+    """
+
+    tau: float
+    threshold: Threshold
+    k: int = 1
 
     def check(self, pixels: int) -> None:
         """Raise `NothingCertifiableError` if n hits in n samples at every pixel would certify none."""
@@ -57,10 +97,6 @@ class FixedTau:
             self.n, self.k * self.alpha / pixels, self.tau, f"tau={self.tau}, alpha={self.alpha}", pixels
         )
 
-    def certify(self, draw: Draw) -> Certificate:
-        """Return the certificate of one image from n0 and then n noise samples; see the recipe for its promise."""
-        return _certify_pixels(self, draw)
-
     def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
         """Return the pixels of `hits` (H, W) that pass in `trials` samples, and the radius of tau."""
         p = statistics.p_values(trials, self.tau)
@@ -68,36 +104,22 @@ class FixedTau:
         return Verdict(certified=hits >= least, radius=statistics.radius(self.tau, sigma))
 
 
+@final
 @dataclasses.dataclass(frozen=True)
-class SeveralTau:
-    """Tests every pixel's class against several `taus`, ascending, all pixels and all of them together.
+class SeveralTau(TwoDraws):
+    """Tests every pixel's class against several `taus`, ascending, all pixels and all tau together.
 
-    A pixel's radius is sigma * PhiInv of the largest tau it passes; the image's radius is that of the smallest.
+    With probability at least 1 - alpha over the noise samples, every pixel with a radius has the predicted class as the
+    smoothed model's, under every perturbation of l2 norm below that radius. A pixel's radius is sigma * PhiInv of the
+    largest tau it passes; the image's radius is that of the smallest tau.
     """
 
-    n0: int
-    n: int
-    alpha: float
     taus: tuple[float, ...]
-
-    @property
-    def counted(self) -> str:
-        """`pixel`: see `smoothseg.Certifier`."""
-        return "pixel"
-
-    @property
-    def samples(self) -> int:
-        """n0 + n: how many noise samples an image takes."""
-        return self.n0 + self.n
 
     def check(self, pixels: int) -> None:
         """Raise `NothingCertifiableError` if n hits in n samples at every pixel would not pass one of the tau."""
         for tau in self.taus:
             _check_n(self.n, self.alpha / pixels, tau, f"tau={tau}, alpha={self.alpha}", pixels)
-
-    def certify(self, draw: Draw) -> Certificate:
-        """Return the certificate of one image from n0 and then n noise samples; see the recipe for its promise."""
-        return _certify_pixels(self, draw)
 
     def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
         """Return the pixels of `hits` (H, W) that pass the smallest tau, its radius, and the radius of each pixel."""
@@ -109,43 +131,31 @@ class SeveralTau:
         return Verdict(hits >= least[0], statistics.radius(self.taus[0], sigma), radii[hits])
 
 
+@final
 @dataclasses.dataclass(frozen=True)
-class NaivePixel:
+class NaivePixel(TwoDraws):
     """Bounds every pixel's class probability from below at level alpha / pixels (a union bound over the image).
 
-    radius: `own`, a radius a pixel from its own bound; `common`, the image's from its smallest bound; `fixed`,
-    that of `tau`, which a pixel's bound must reach.
+    With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have the
+    predicted class as the smoothed model's, under every perturbation of l2 norm below their radius.
+
+    radius: `own`, a radius for each pixel from its own bound; `common`, one for the image from its smallest bound;
+    `fixed`, that of `tau`, which a pixel's bound must reach.
     """
 
-    n0: int
-    n: int
-    alpha: float
     radius: Literal["own", "common", "fixed"]
     tau: float
 
     @property
     def _needed(self) -> float:
+        """What a pixel's bound must reach."""
         return self.tau if self.radius == "fixed" else 0.5
-
-    @property
-    def counted(self) -> str:
-        """`pixel`: see `smoothseg.Certifier`."""
-        return "pixel"
-
-    @property
-    def samples(self) -> int:
-        """n0 + n: how many noise samples an image takes."""
-        return self.n0 + self.n
 
     def check(self, pixels: int) -> None:
         """Raise `NothingCertifiableError` if n hits in n samples at every pixel would certify none."""
         _check_n(
             self.n, self.alpha / pixels, self._needed, f"bound {self._needed}, alpha={self.alpha}", pixels
         )
-
-    def certify(self, draw: Draw) -> Certificate:
-        """Return the certificate of one image from n0 and then n noise samples; see the recipe for its promise."""
-        return _certify_pixels(self, draw)
 
     def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
         """Return the pixels of `hits` (H, W) whose bound after `trials` samples suffices, and the radius.
@@ -171,42 +181,38 @@ class NaivePixel:
         )
 
 
+@final
 @dataclasses.dataclass(frozen=True)
-class NaivePattern:
-    """Treats the whole label map as one class, bounded from below at level `alpha`."""
+class NaivePattern(TwoDraws):
+    """Treats the whole label map as one class and bounds its probability from below at level `alpha`.
 
-    n0: int
-    n: int
-    alpha: float
+    With probability at least 1 - alpha over the noise samples, if the image is certified, the predicted label map is
+    the smoothed model's as a whole, under every perturbation of l2 norm below the radius.
+    """
 
     @property
     def counted(self) -> str:
-        """`pattern`: see `smoothseg.Certifier`."""
+        """What a hit is, the whole `pattern`; see `smoothseg.Certifier`."""
         return "pattern"
-
-    @property
-    def samples(self) -> int:
-        """n0 + n: how many noise samples an image takes."""
-        return self.n0 + self.n
 
     def check(self, pixels: int) -> None:
         """Raise `NothingCertifiableError` if n matches in n samples would not do."""
         _check_n(self.n, self.alpha, 0.5, f"alpha={self.alpha}", pixels)
 
-    def certify(self, draw: Draw) -> Certificate:
-        """Return the certificate of one image from n0 and then n noise samples; see the recipe for its promise.
+    def count(self, draw: Draw) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32]]:
+        """Return the prediction (H, W) from n0 noise samples, and its hits (H, W) in n further ones.
 
-        Its hits are the same at every pixel: how often the whole label map was seen.
+        The prediction is the most frequent label map. Its hits are the same at every pixel: how often the whole label
+        map was seen.
         """
         pattern = draw(self.n0, into=Patterns()).mode()
         matches = draw(self.n, into=Matches(pattern)).count
-        hits = np.full(pattern.shape, matches, dtype=np.int32)
-        return Certificate(_compact(pattern), hits, self.n, self.decide(hits, self.n, sigma=draw.sigma))
+        return pattern, np.full(pattern.shape, matches, dtype=np.int32)
 
     def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
         """Return every pixel or none, and the radius; NaN with none.
 
-        hits: (H, W), the number of whole matches at every pixel, as `certify` leaves it. Counts that were made
+        hits: (H, W), the number of whole matches at every pixel, as `count` returns it. Counts that were made
         pixel by pixel do not tell how often all pixels agreed at once: where they differ, `DataError`.
         """
         matches = int(hits.flat[0])
@@ -216,14 +222,6 @@ class NaivePattern:
                 f"expected the same hits everywhere, got {int(hits.min())} to {int(hits.max())}"
             )
         return _all_or_none(hits.shape, statistics.lower_bounds(trials, self.alpha)[matches], sigma)
-
-
-def _certify_pixels(certifier: FixedTau | NaivePixel | SeveralTau, draw: Draw) -> Certificate:
-    # The selection's votes are freed before the second draw: two sets of counts are never held at once.
-    prediction = draw(certifier.n0).mode()
-    hits = draw(certifier.n).hits(prediction)
-    verdict = certifier.decide(hits, certifier.n, sigma=draw.sigma)
-    return Certificate(_compact(prediction), hits, certifier.n, verdict)
 
 
 def _all_or_none(shape: tuple[int, ...], lower: float, sigma: float) -> Verdict:

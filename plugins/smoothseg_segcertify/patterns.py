@@ -18,7 +18,7 @@ _LABEL = np.dtype(">u2")
 class Patterns:
     """A tally of distinct label maps.
 
-    Every distinct map is kept once, compressed, so memory grows with the number of samples in the worst case:
+    Every distinct map is kept once, compressed. In the worst case memory grows with the number of samples, so this is
     meant for the few samples of a selection.
     """
 
@@ -35,7 +35,7 @@ class Patterns:
         self._size = maps.shape[1:]
 
     def mode(self) -> npt.NDArray[np.uint16]:
-        """Return the most frequent label map, (H, W); of several the lexicographically smallest, row by row."""
+        """Return the most frequent label map, (H, W); a tie goes to the lexicographically smallest, row by row."""
         if self._size is None:
             raise ValueError("there is no most frequent label map of no samples")
         most = max(self._counts.values())

@@ -61,7 +61,7 @@ def step_down_threshold(histogram: Counts, p: Table, allowance: Callable[[int], 
     """Return the least number of hits that a step-down procedure accepts; n + 1 if it accepts no pixel.
 
     histogram: pixels by hits, (n + 1). p: p-values by hits, (n + 1). allowance: what the p-value of rank
-    0, 1, ... may be at most; it must not fall.
+    0, 1, ... may be at most; it must not fall as the rank grows.
     """
     accepted = len(p)
     rank = 0

@@ -1,4 +1,4 @@
-"""Which dataset needs no download: street scenes drawn from a seed, with CamVid's classes."""
+"""A dataset that needs no download: street scenes drawn from a seed, with CamVid's classes."""
 
 from __future__ import annotations
 

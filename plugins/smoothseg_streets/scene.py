@@ -56,7 +56,7 @@ class Camera:
     height: metres above the road.
     focal: focal length over the width of the widest 4:3 frame that covers the image.
     horizon: rows from the middle of the image to the horizon, in units of that frame's height; below is positive.
-    roll: slope of the horizon, rows a column.
+    roll: slope of the horizon, in rows per column.
     """
 
     height: float

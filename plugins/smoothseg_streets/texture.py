@@ -1,8 +1,8 @@
 """What rough, blotchy, cracked and leafy surfaces look like: tileable noise fields sampled in metres.
 
 The fields are constants (drawn once from a fixed key); a scene moves and scales them. Each is kept at several
-degrees of blur, and a sample takes the one that matches its footprint, so that distant texture fades instead
-of flickering from one image size to another.
+degrees of blur. A sample takes the one that matches its footprint, so that distant texture fades instead of
+flickering from one image size to another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""torchvision's segmentation networks: DeepLabV3, FCN and LR-ASPP, with their published weights or one's own."""
+"""torchvision's segmentation networks: DeepLabV3, FCN and LR-ASPP, with their published weights or your own."""
 
 from __future__ import annotations
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, final, get_args
+from typing import Any, final, get_args
 
 import torch
 from torch import nn
@@ -13,13 +12,11 @@ from torchvision.models.segmentation import LRASPP
 
 from smoothseg import ConfigError, WeightsError, networks
 from smoothseg.data import class_names
-from smoothseg.weights import Weights, digest, load_state
+from smoothseg.weights import Weights, digests, fits, load_state, scored_classes
 from smoothseg.weights import load as load_weights
 from smoothseg_torchvision import Model
 
-__all__ = ["Precision", "TorchvisionSegmenter", "load", "network", "voc_classes"]
-
-Precision = Literal["float32", "bfloat16"]
+__all__ = ["TorchvisionSegmenter", "load", "network", "voc_classes"]
 
 _PACKAGE = "smoothseg_torchvision"
 _LRASPP = "lraspp_"
@@ -27,8 +24,8 @@ _AUXILIARY = "aux_classifier."
 
 
 @final
-class TorchvisionSegmenter:
-    """A segmentation network of torchvision with its weights; see `smoothseg.Segmenter`.
+class TorchvisionSegmenter(networks.ImageSegmenter):
+    """A segmentation network of torchvision with its weights; see `networks.ImageSegmenter`.
 
     network: as `network` builds it. It is taken over: put into eval mode, without its auxiliary classifier (which
     serves training alone), moved to `device` in `precision`.
@@ -40,39 +37,24 @@ class TorchvisionSegmenter:
         *,
         classes: tuple[str, ...],
         digests: Mapping[str, str],
-        precision: Precision,
+        precision: networks.Precision,
         device: torch.device | str,
     ) -> None:
-        self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+        super().__init__(classes=classes, digests=digests)
         if not isinstance(network, LRASPP):
             network.aux_classifier = None
-        self._network = network.eval().to(device, self._dtype).requires_grad_(False)
-        self._classes = classes
-        self._digests = dict(digests)
+        self._network = networks.frozen(network, precision=precision, device=device, channels_last=False)
+        self._dtype = networks.DTYPES[precision]
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the label indices."""
-        return self._classes
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """sha256 of the weight file, and of the file of class names where one was read, by name."""
-        return self._digests
-
-    @torch.inference_mode()
-    def segment(self, images: torch.Tensor) -> torch.Tensor:
+    def scores(self, image: torch.Tensor) -> torch.Tensor:
         """Return float32 scores at an eighth of the resolution, DeepLabV3 on MobileNet at a sixteenth.
 
-        See `smoothseg.Segmenter.segment`.
+        See `networks.ImageSegmenter.scores`.
         """
-        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
-
-    def _scores(self, images: torch.Tensor) -> torch.Tensor:
         # torchvision's own forward upsamples to the size of the input, bilinearly and with align_corners=False. The
         # core upsamples in the same way, and in bands, so the scores are handed on at the classifier's resolution.
         # ImageNet's mean and deviation are those of every published checkpoint (`Weights.transforms` of torchvision).
-        normalised = networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
+        normalised = networks.normalised(image, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
         features = self._network.backbone(normalised.to(dtype=self._dtype))
         taken = features if isinstance(self._network, LRASPP) else features["out"]
         scores: torch.Tensor = self._network.classifier(taken).float()
@@ -80,7 +62,12 @@ class TorchvisionSegmenter:
 
 
 def load(
-    reference: str, *, model: Model, classes: str | None, precision: Precision, device: torch.device | str
+    reference: str,
+    *,
+    model: Model,
+    classes: str | None,
+    precision: networks.Precision,
+    device: torch.device | str,
 ) -> TorchvisionSegmenter:
     """Return the segmenter of the weight file `reference`, on `device`; the file is loaded strictly.
 
@@ -105,10 +92,7 @@ def load(
     return TorchvisionSegmenter(
         module,
         classes=_names(weights, model, count, classes),
-        digests={
-            weights.path.name: weights.digest,
-            **({Path(classes).name: digest(Path(classes).expanduser())} if classes else {}),
-        },
+        digests=digests(weights, classes),
         precision=precision,
         device=device,
     )
@@ -117,7 +101,7 @@ def load(
 def network(model: Model, count: int, *, auxiliary: bool) -> nn.Module:
     """Return torchvision's untrained network for `count` classes.
 
-    auxiliary: with the classifier on an intermediate layer that DeepLabV3 and FCN can be trained with.
+    auxiliary: whether it has the classifier on an intermediate layer that can help to train DeepLabV3 and FCN.
     """
     options: dict[str, Any] = {} if model.startswith(_LRASPP) else {"aux_loss": auxiliary}
     built: nn.Module = get_model(model, weights=None, weights_backbone=None, num_classes=count, **options)
@@ -132,12 +116,10 @@ def voc_classes(model: Model) -> tuple[str, ...]:
 def _filled(weights: Weights, model: Model) -> tuple[nn.Module, int]:
     """Return `model` with the file's tensors, and how many classes it scores."""
     key = _classifier(model)
-    if key not in weights.state:
-        raise WeightsError(
-            f"{weights.path} holds no {model}: there is no {key} among {len(weights.state)} keys "
-            f"({', '.join(list(weights.state)[:3])}, ...){_hint(weights)}"
-        )
-    count = weights.state[key].shape[:1].numel()
+    try:
+        count = scored_classes(weights, key, what=model)
+    except WeightsError as error:
+        raise WeightsError(f"{error}{_hint(weights)}") from None
     module = network(model, count, auxiliary=_auxiliary(weights))
     try:
         load_state(module, weights)
@@ -159,7 +141,7 @@ def _names(weights: Weights, model: Model, count: int, classes: str | None) -> t
 
 
 def _classifier(model: Model) -> str:
-    """Return the key of the weight with a row a class."""
+    """Return the key of the weight that has one row per class."""
     return "classifier.low_classifier.weight" if model.startswith(_LRASPP) else "classifier.4.weight"
 
 
@@ -169,14 +151,13 @@ def _auxiliary(weights: Weights) -> bool:
 
 
 def _hint(weights: Weights) -> str:
-    """Return what to give for a file that is another model's, or nothing."""
-    shapes = {key: tensor.shape for key, tensor in weights.state.items()}
+    """Return a hint of what to give for a file of another model, or an empty string."""
     for model in get_args(Model):
         key = _classifier(model)
-        if key not in shapes:
+        if key not in weights.state:
             continue
         with torch.device("meta"):
-            own = network(model, shapes[key][:1].numel(), auxiliary=_auxiliary(weights)).state_dict()
-        if {key: tensor.shape for key, tensor in own.items()} == shapes:
+            module = network(model, weights.state[key].shape[:1].numel(), auxiliary=_auxiliary(weights))
+        if fits(module, weights):
             return f"; the file is a {model}: give model={model}"
     return ""

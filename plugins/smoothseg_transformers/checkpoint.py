@@ -1,10 +1,10 @@
 """Which networks, in which files, transformers may load for segmentation, and what else must be known of them.
 
 A model is a folder with `config.json`, `preprocessor_config.json` and its weights: `model.safetensors`, or else
-`pytorch_model.bin`, either in several parts with an index. Nothing of it is ever run: `smoothseg.weights` reads the
-tensors, of `.bin` files with torch's `weights_only=True`, and code that a model brings along is left alone, as the
-classes are named here and not by the model. A configuration that asks for code from elsewhere (a kernel for its
-attention or its experts, a quantiser) is refused. transformers builds the network and renames keys of older files.
+`pytorch_model.bin`, either in several parts with an index. None of its code is ever run: `smoothseg.weights` reads
+the tensors, those of `.bin` files with torch's `weights_only=True`, and code that comes with a model is ignored, as
+the classes are named here and not by the model. A configuration that asks for code from elsewhere (a kernel for its
+attention or its experts, a quantiser) is refused. transformers builds the network and renames the keys of older files.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _IMPLEMENTATIONS = frozenset(
     for part in ("attn", "experts")
     for template in ("{}_implementation", "_{}_implementation", "_{}_implementation_internal")
 )
-"""Keys of `config.json` by which a model chooses the code that computes a part of it, if need be one from the hub."""
+"""Keys of `config.json` by which a model chooses the code that computes a part of it, possibly code from the hub."""
 
 _OWN_IMPLEMENTATIONS = (None, "eager", "sdpa")
 """The values that mean transformers' own code, and torch's."""
@@ -68,8 +68,8 @@ class Checkpoint:
     """A network of transformers with its weights, and what its files say of it.
 
     network: in eval mode, float32, on the CPU. kind: a key of `NETWORKS`. classes: names in the order of the label
-    indices. mean, std: a number a channel, in [0, 1] units. multiple: what the sides of an image are to be multiples
-    of. digests: sha256 of every file that was read, by name.
+    indices. mean, std: one number per channel, in [0, 1] units. multiple: the sides of an image are to be multiples of
+    it. digests: sha256 of every file that was read, by name.
     """
 
     network: nn.Module
@@ -119,7 +119,7 @@ def load(model: str, *, revision: str | None) -> Checkpoint:
 
 
 def _folder(model: str, revision: str | None) -> Path:
-    """Return the folder of `model`, from the hub or its copy in the cache if it is no folder here."""
+    """Return the folder of `model`: a local one, or else the copy in the cache of one on the hub."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         if revision is not None:

@@ -2,63 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 
 from smoothseg import networks
 from smoothseg_transformers.checkpoint import Checkpoint
 
-__all__ = ["Precision", "TransformersSegmenter"]
-
-Precision = Literal["float32", "bfloat16"]
+__all__ = ["TransformersSegmenter"]
 
 
 @final
-class TransformersSegmenter:
-    """SegFormer, Mask2Former or UPerNet with its weights; see `smoothseg.Segmenter`.
+class TransformersSegmenter(networks.ImageSegmenter):
+    """SegFormer, Mask2Former or UPerNet with its weights; see `networks.ImageSegmenter`.
 
     The network of `checkpoint` is taken over: moved to `device` in `precision`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, precision: Precision, device: torch.device | str) -> None:
-        self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        self._network: Any = checkpoint.network.to(device, self._dtype).requires_grad_(False)
+    def __init__(
+        self, checkpoint: Checkpoint, *, precision: networks.Precision, device: torch.device | str
+    ) -> None:
+        super().__init__(classes=checkpoint.classes, digests=checkpoint.digests)
+        self._network: Any = networks.frozen(
+            checkpoint.network, precision=precision, device=device, channels_last=False
+        )
+        self._dtype = networks.DTYPES[precision]
         self._checkpoint = checkpoint
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the label indices."""
-        return self._checkpoint.classes
+    def scores(self, image: torch.Tensor) -> torch.Tensor:
+        """Return float32 scores at a quarter of the resolution (published models); see `networks.ImageSegmenter`.
 
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """sha256 of the weight files, `config.json` and `preprocessor_config.json`, by name."""
-        return self._checkpoint.digests
-
-    @torch.inference_mode()
-    def segment(self, images: torch.Tensor) -> torch.Tensor:
-        """Return float32 scores at a quarter of the resolution (published models); see `smoothseg.Segmenter.segment`.
-
-        SegFormer's and UPerNet's are logits, Mask2Former's the sum over its queries of the probability of the class
-        and of the mask, in [0, number of queries].
+        Those of SegFormer and UPerNet are logits. Those of Mask2Former are the sum over its queries of the probability
+        of the class times that of the mask, in [0, number of queries].
         """
-        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
-
-    def _scores(self, images: torch.Tensor) -> torch.Tensor:
         # Stages halve the sides again and again, and some need a pixel or more at the coarsest: reflected until every
         # stage divides evenly, any image has them, and every score stands for as many pixels as the others.
-        normalised = networks.normalised(images, mean=self._checkpoint.mean, std=self._checkpoint.std)
+        normalised = networks.normalised(image, mean=self._checkpoint.mean, std=self._checkpoint.std)
         padded = networks.pad(normalised, self._checkpoint.multiple).to(self._dtype)
-        return networks.cropped(self._network_scores(padded), padded.shape[-2:], images.shape[-2:])
+        return networks.cropped(self._network_scores(padded), padded.shape[-2:], image.shape[-2:])
 
     def _network_scores(self, padded: torch.Tensor) -> torch.Tensor:
         """Return what the network scores at its own stride, in float32."""
         if self._checkpoint.kind == "mask2former":
             # Cheng et al., "Masked-attention Mask Transformer" (2022), semantic inference: the class that is no
             # object is left out, and masks need not add up to one. Its authors upsample the masks before the sigmoid;
-            # here the sum is upsampled instead, which needs a value a class and not one a query at every pixel.
+            # here the sum is upsampled instead, which needs one value per class, not per query, at every pixel.
             output = self._network(pixel_values=padded)
             classes = output.class_queries_logits.float().softmax(dim=-1)[..., :-1]
             masks = output.masks_queries_logits.float().sigmoid()

@@ -1,7 +1,7 @@
 """What the backbone computes: a normalised image to four maps, at strides 4, 8, 16 and 32.
 
-A plain transformer sees the image at stride 16; beside it convolutions see it at four strides. Four times the two
-exchange what they found, by deformable attention: the injector tells the transformer, the extractor takes back.
+A plain transformer sees the image at stride 16; beside it convolutions see it at four strides. The two exchange
+what they found four times, by deformable attention: injectors pass it to the transformer, extractors take it back.
 State-dict keys are those of the authors of ViT-Adapter (Chen et al., ICLR 2023).
 """
 
@@ -21,7 +21,7 @@ from smoothseg_vit_adapter.deformable import DeformableAttention, Shapes, refere
 __all__ = ["ViTAdapter", "resized"]
 
 _STRIDES = (8, 16, 32)
-"""Of the tokens that the adapter keeps beside the transformer's."""
+"""Of the tokens that the adapter keeps besides the transformer's."""
 
 _EXTRA_EXTRACTORS = 2
 """After the last interaction."""
@@ -152,7 +152,7 @@ class SpatialPrior(nn.Module):
 
 
 class Interaction(nn.Module):
-    """One exchange between transformer and adapter: an injector before the blocks, extractors behind them."""
+    """One exchange between transformer and adapter: an injector before the blocks, extractors after them."""
 
     def __init__(self, sizes: Backbone, *, extra: int) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class Interaction(nn.Module):
 
 
 class Injector(nn.Module):
-    """Adds to the transformer's tokens what they find in the pyramid, scaled a channel each by `gamma`."""
+    """Adds to the transformer's tokens what they find in the pyramid, scaled per channel by `gamma`."""
 
     def __init__(self, sizes: Backbone) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which ViT-Adapter: sizes of backbone and head and the way it is tested, and the published ones by name.
+"""Which ViT-Adapter: the sizes of backbone and head, how it is tested, and the published ones by name.
 
 ViT-Adapter is the network of Chen et al., "Vision Transformer Adapter for Dense Predictions" (ICLR 2023), on BEiT
 (Bao et al., ICLR 2022); its heads are UPerNet (Xiao et al., ECCV 2018) and Mask2Former (Cheng et al., CVPR 2022).
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 PATCH = 16
-"""Side in pixels of what becomes a token."""
+"""Side in pixels of the square patch that becomes a token."""
 
 MULTIPLE = 32
 """What both sides of the images in the network must be a multiple of: the coarsest map has that stride."""
@@ -41,8 +41,8 @@ _STRICT = pydantic.ConfigDict(extra="forbid")
 class Backbone:
     """A BEiT with its adapter.
 
-    native: height and width in pixels of the images that the tables of relative positions are for; images of another
-        size get interpolated ones.
+    native: height and width in pixels of the images that the tables of relative positions are made for; images of
+        another size get interpolated tables.
     width: channels C of a token, and of every map. heads: of self-attention. ratio: hidden channels of the blocks'
         MLPs over C.
     blocks: transformer blocks of each of the four interactions.
@@ -96,7 +96,7 @@ class UPerNet:
     """A pyramid-pooling and feature-pyramid head.
 
     width: channels of every level. pools: sides of the pooled maps. auxiliary: channels of the auxiliary head at
-        stride 16, which published training used and the published checkpoints hold; None for none.
+        stride 16, which published training used and the published checkpoints hold; None if there is none.
     """
 
     __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STRICT
@@ -262,7 +262,7 @@ Cityscapes (896)."""
 
 
 def named(architecture: str, classes: int) -> Architecture:
-    """Return the preset called `architecture`, or the one in a `.json` file at that path, for so many classes.
+    """Return the preset called `architecture`, or the one in a `.json` file at that path, for that many classes.
 
     Raises `UnknownNameError` for a name that is not a preset, `ConfigError` or `WeightsError` for a file that cannot
     be used.

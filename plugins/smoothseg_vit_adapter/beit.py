@@ -1,8 +1,8 @@
 """What a BEiT block computes, and what the relative position of two tokens adds to their attention.
 
-The transformer of Bao et al., "BEiT" (ICLR 2022): every block has a table with a number a head for every offset
-between two tokens of the image, and three more for the class token. State-dict keys are those of its authors, but for
-the index buffer, which follows from the window.
+The transformer of Bao et al., "BEiT" (ICLR 2022): every block has a table with one number per head for every
+offset between two tokens of the image, and three more for the class token. State-dict keys are those of its authors,
+except for the index buffer, which follows from the window.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Window = tuple[int, int]
 
 
 class Offsets(NamedTuple):
-    """How the table of one window becomes that of another: a matrix an axis, (2h' - 1, 2h - 1); None where equal."""
+    """How the table of one window becomes that of another: one matrix per axis, (2h' - 1, 2h - 1); None where equal."""
 
     window: Window
     rows: torch.Tensor | None
@@ -38,11 +38,11 @@ class Offsets(NamedTuple):
 
 
 def offsets(native: Window, window: Window, *, device: torch.device | str = "cpu") -> Offsets:
-    """Return what makes of a table for `native` one for `window`.
+    """Return what turns a table for `native` into one for `window`.
 
     An axis that grows is interpolated as BEiT's checkpoints are for fine-tuning at another size: the known offsets are
     spread over the new ones in steps that grow geometrically with the distance, and a cubic spline goes through them.
-    An axis that shrinks has no offset that is not known, and keeps the ones it has.
+    An axis that shrinks needs only known offsets, and keeps those.
     """
     height, width = (
         None if new == old else _spread(old, new).to(device) for old, new in zip(native, window, strict=True)
@@ -53,7 +53,7 @@ def offsets(native: Window, window: Window, *, device: torch.device | str = "cpu
 @functools.lru_cache(maxsize=64)
 @torch.inference_mode(
     False
-)  # what is kept must do for training, too: a tensor made in inference mode would not
+)  # the cached tensors must serve training, too; tensors made in inference mode could not
 def _spread(old: int, new: int) -> torch.Tensor:
     """Return the float32 matrix (2 new - 1, 2 old - 1) from numbers at known offsets to numbers at new ones."""
     known, wanted = 2 * old - 1, np.arange(1 - new, new, dtype=np.float64)
@@ -71,7 +71,7 @@ def _spread(old: int, new: int) -> torch.Tensor:
 def _growth(steps: int, reach: int) -> float:
     """Return the ratio q with 1 + q + ... + q^(steps - 1) = `reach`, between 1.01 and 1.5, found by halving to 1e-6.
 
-    The last half that was tried is the one that published checkpoints are interpolated with.
+    The last half that was tried is the one used to interpolate published checkpoints.
     """
     low, high, ratio = 1.01, 1.5, 1.5
     while high - low > 1e-6:
@@ -86,8 +86,8 @@ def _growth(steps: int, reach: int) -> float:
 def position_bias(table: torch.Tensor, native: Window, offsets: Offsets) -> torch.Tensor:
     """Return what is added to the attention of every pair of tokens, (heads, N + 1, N + 1); the class token is first.
 
-    table: ((2h - 1)(2w - 1) + 3, heads) for the `native` window (h, w); an entry a difference (query less key), row by
-        row. N is the number of tokens of `offsets.window`.
+    table: ((2h - 1)(2w - 1) + 3, heads) for the `native` window (h, w); one entry per difference (query minus key), row
+        by row. N is the number of tokens of `offsets.window`.
     """
     rows, columns = 2 * native[0] - 1, 2 * native[1] - 1
     pairs = table[:-CLASS_ROWS].T.reshape(-1, rows, columns)
@@ -141,7 +141,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A transformer block whose two branches are scaled a channel each, by `gamma_1` and `gamma_2`."""
+    """A transformer block whose two branches are scaled per channel, by `gamma_1` and `gamma_2`."""
 
     def __init__(self, width: int, heads: int, ratio: float, native: Window) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""What attention gathers that looks at a few points of a few feature maps, at places it chooses itself.
+"""What attention gathers when it looks at a few points of a few feature maps, at places it chooses itself.
 
-Multi-scale deformable attention of Zhu et al., "Deformable DETR" (ICLR 2021), in plain PyTorch: no compiled operation
-is needed, on no device.
+Multi-scale deformable attention of Zhu et al., "Deformable DETR" (ICLR 2021), in plain PyTorch: it needs no compiled
+operation on any device.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def sample(
 ) -> torch.Tensor:
     """Return the weighted sum of what lies at `locations`, (B, Q, heads x D).
 
-    values: (B, S, heads, D), the pixels of each level row by row, one level behind the other.
+    values: (B, S, heads, D), the pixels of each level row by row, one level after the other.
     locations: (B, Q, heads, levels, points, 2), (x, y), where [0, 1] spans the level from edge to edge. Values are
         interpolated bilinearly between the centres of the pixels; outside there are zeros.
     weights: (B, Q, heads, levels, points).
@@ -55,7 +55,7 @@ def sample(
 def _neighbours(place: torch.Tensor, length: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return the two pixels of an axis that `place` in [0, 1] lies between, and the share of each.
 
-    A pixel outside has share 0, and 0 stands for its index.
+    A pixel outside has share 0, and its index is given as 0.
     """
     position = place * length - 0.5
     low = position.floor()
@@ -100,7 +100,7 @@ class DeformableAttention(nn.Module):
         self._start()
 
     def _start(self) -> None:
-        # Each head starts by looking into a direction of its own, further with every point, at all of them alike.
+        # Each head starts by looking in its own direction, further with every point, and at all points alike.
         angles = torch.arange(self.heads, dtype=torch.float32) * (2 * math.pi / self.heads)
         directions = torch.stack([angles.cos(), angles.sin()], dim=-1)
         directions = directions / directions.abs().amax(dim=-1, keepdim=True)
@@ -121,7 +121,7 @@ class DeformableAttention(nn.Module):
         """Return what each query gathers, (B, Q, C).
 
         queries: (B, Q, C). reference: (Q, 2), (x, y) in [0, 1], the same for every level, or (B, Q, levels, 2).
-        values: (B, S, C). shapes: (height, width) a level.
+        values: (B, S, C). shapes: (height, width) of each level.
         """
         batch, count, _ = queries.shape
         dims = (batch, count, self.heads, self.levels, self.points)

@@ -1,7 +1,7 @@
 """Which class each pixel is, told by masks: Mask2Former's head on a backbone's four maps.
 
 Cheng et al., "Masked-attention Mask Transformer for Universal Image Segmentation" (CVPR 2022): queries look at one
-level of memory after another, only where the mask they predict is, and end up as a class and a mask each.
+level of memory after another, only where the mask they predict is, and each ends up as a class and a mask.
 State-dict keys are those of mmdetection's `Mask2FormerHead`.
 """
 
@@ -77,9 +77,9 @@ class Mask2FormerHead(nn.Module):
 
     in_channels: of the maps at strides 4, 8, 16 and 32. width: channels of queries and memories, a multiple of 32 and
     at least 64. out_width: channels of the mask features. pixel_*, decoder_*: number of layers, attention heads,
-    inner width of the feed-forward parts and, in the pixel decoder, places a head looks at in a level.
+    inner width of the feed-forward parts and, in the pixel decoder, how many places a head looks at in a level.
 
-    Raises `ConfigError` if the maps are not four or `width` does not suit the normalisations and heads.
+    Raises `ConfigError` if there are not four maps or `width` does not suit the normalisations and heads.
     """
 
     def __init__(

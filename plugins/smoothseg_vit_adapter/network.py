@@ -23,8 +23,8 @@ _SPREAD = 0.02
 class ViTAdapterNetwork(nn.Module):
     """A ViT-Adapter backbone with its head; state-dict keys are those of the published checkpoints.
 
-    backbone: image to four maps. decode_head: maps to scores. auxiliary_head: there if the architecture has one; the
-    scores do not depend on it.
+    backbone: image to four maps. decode_head: maps to scores. auxiliary_head: present if the architecture has one;
+    the scores do not depend on it.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -59,7 +59,7 @@ class ViTAdapterNetwork(nn.Module):
         return networks.cropped(scores, fitted.shape[-2:], normalised.shape[-2:])
 
     def start_training(self) -> ViTAdapterNetwork:
-        """Return the module with weights to train from: the injectors are silent, everything else has a voice."""
+        """Return the module with weights to train from: the injectors add nothing yet, everything else is active."""
         for module in self.backbone.modules():
             if isinstance(module, Block | FeedForward):
                 for layer in module.modules():

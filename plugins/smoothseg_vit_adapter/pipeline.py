@@ -45,8 +45,8 @@ def fitted(images: torch.Tensor, rule: Pipeline) -> torch.Tensor:
 def windows(size: Size, *, crop: int, stride: int) -> list[Window]:
     """Return the windows that cover an image of `size`, row by row.
 
-    They are `crop` high and wide, or as high and wide as the image where it is smaller, and `stride` apart; one that
-    would pass the border ends at it.
+    They are `crop` high and wide, or as high and wide as the image where it is smaller, and `stride` apart. A window
+    that would pass the border ends there.
     """
 
     def spans(length: int) -> list[tuple[int, int]]:

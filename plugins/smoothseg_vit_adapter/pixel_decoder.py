@@ -48,7 +48,7 @@ def sine_positions(
 
 @functools.lru_cache(maxsize=32)
 def _axis(length: int, width: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    # Kept an axis, which is small, rather than a map. A tensor made in inference mode could not be trained with later.
+    # Kept per axis, which is small, not per map. A tensor made in inference mode could not be trained with later.
     with torch.inference_mode(False):
         places = torch.arange(1, length + 1, dtype=torch.float64, device="cpu")
         exponents = torch.arange(0, width, 2, dtype=torch.float64, device="cpu") / width
@@ -57,7 +57,7 @@ def _axis(length: int, width: int, device: torch.device, dtype: torch.dtype) -> 
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between, on the last axis; the sum with the input is the caller's."""
+    """Two linear layers with a ReLU between them, on the last axis; the caller adds the input."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()

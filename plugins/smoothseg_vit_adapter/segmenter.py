@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import torch
 
 from smoothseg import ConfigError, WeightsError, networks
 from smoothseg.data import class_names
-from smoothseg.weights import Weights, digest, load_state, own_classes
+from smoothseg.weights import Weights, check_class_count, digests, load_state, own_classes
 from smoothseg.weights import load as load_weights
 from smoothseg_vit_adapter import checkpoint, pipeline
 from smoothseg_vit_adapter.architecture import PRESETS, Architecture, Pipeline, named
@@ -27,11 +26,11 @@ _NETWORK = "vit-adapter"
 
 
 @final
-class VitAdapterSegmenter:
-    """A ViT-Adapter with its weights; see `smoothseg.Segmenter`.
+class VitAdapterSegmenter(networks.ImageSegmenter):
+    """A ViT-Adapter with its weights; see `networks.ImageSegmenter`.
 
     The network is taken over: put into eval mode, its batch norms folded into the convolutions before them, moved to
-    `device` in the recipe's precision. Of the recipe only what decides how an image goes through it is read.
+    `device` in the recipe's precision. Of the recipe, only what decides how an image goes through it is read.
     """
 
     def __init__(
@@ -43,38 +42,22 @@ class VitAdapterSegmenter:
         digests: Mapping[str, str],
         device: torch.device | str,
     ) -> None:
+        super().__init__(classes=classes, digests=digests)
         published = network.architecture.pipeline
         if recipe.resize == "published" and published.short is None:
             raise ConfigError("resize=published: no rule was published for this architecture")
-        self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.precision]
-        # those of the spatial prior and of UPerNet; the ones behind the sums of the backbone stay
+        # those of the spatial prior and of UPerNet; the ones after the sums of the backbone stay
         networks.fold_batch_norms(network.eval())
-        network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
-        self._network = network.requires_grad_(False)
+        self._network = networks.frozen(network, precision=recipe.precision, device=device)
+        self._dtype = networks.DTYPES[recipe.precision]
         self._rule = published if recipe.resize == "published" else None
         self._windows = _windows(recipe, published)
-        self._classes = classes
-        self._digests = dict(digests)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the label indices."""
-        return self._classes
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """sha256 of the weight file, and of the files of architecture and class names that were read, by name."""
-        return self._digests
-
-    @torch.inference_mode()
-    def segment(self, images: torch.Tensor) -> torch.Tensor:
-        """Return float32 scores, of windows at full resolution, else at a quarter; see `Segmenter.segment`."""
-        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
-
-    def _scores(self, images: torch.Tensor) -> torch.Tensor:
+    def scores(self, image: torch.Tensor) -> torch.Tensor:
+        """Return float32 scores, of windows at full resolution, else at a quarter; see `networks.ImageSegmenter`."""
         if self._rule is not None:
-            images = pipeline.fitted(images, self._rule)
-        normalised = networks.normalised(images, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
+            image = pipeline.fitted(image, self._rule)
+        normalised = networks.normalised(image, mean=networks.IMAGENET_MEAN, std=networks.IMAGENET_STD)
         network: Callable[[torch.Tensor], torch.Tensor] = self._network.scores
         if self._windows.mode == "slide":
             return pipeline.slide(
@@ -112,15 +95,15 @@ def load(recipe: VitAdapterRecipe, device: torch.device | str) -> VitAdapterSegm
         network,
         recipe,
         classes=weights.classes,
-        digests={weights.path.name: weights.digest, **{side.name: digest(side) for side in sides}},
+        digests=digests(weights, *sides),
         device=device,
     )
 
 
-def read(recipe: VitAdapterRecipe) -> tuple[ViTAdapterNetwork, Weights, list[Path]]:
+def read(recipe: VitAdapterRecipe) -> tuple[ViTAdapterNetwork, Weights, list[str | None]]:
     """Return the network of `recipe.weights`, strictly loaded, and the file as smoothseg writes one.
 
-    The files of architecture and class names, where any were read, come last.
+    The paths of the files of architecture and class names, where any were read, come last.
 
     Raises `WeightsError` if the file is not a ViT-Adapter's, or not one of the recipe's architecture, and
     `ConfigError` if the class names are missing or too many.
@@ -129,12 +112,8 @@ def read(recipe: VitAdapterRecipe) -> tuple[ViTAdapterNetwork, Weights, list[Pat
     if weights.network is None:
         architecture = str(weights.options.get("architecture", recipe.architecture))
         network, names = _foreign(weights, architecture, recipe.classes)
-        # what the network and its classes were made of besides the weights
-        sides = [
-            Path(side).expanduser()
-            for side in (None if architecture in PRESETS else architecture, recipe.classes)
-            if side
-        ]
+        # what the network and its classes were made from besides the weights
+        sides = [None if architecture in PRESETS else architecture, recipe.classes]
     else:
         network, names = _native(weights, recipe.classes)
         sides = []
@@ -147,8 +126,7 @@ def read(recipe: VitAdapterRecipe) -> tuple[ViTAdapterNetwork, Weights, list[Pat
 def _native(weights: Weights, classes: str | None) -> tuple[ViTAdapterNetwork, tuple[str, ...]]:
     names = own_classes(weights, _NETWORK, given=classes)
     architecture = Architecture.from_config(weights.config, origin=str(weights.path))
-    if architecture.classes != len(names):
-        raise WeightsError(f"{weights.path} scores {architecture.classes} classes but names {len(names)}")
+    check_class_count(weights, architecture.classes)
     return _filled(architecture, weights), names
 
 
@@ -168,7 +146,7 @@ def _foreign(
 
 
 def _filled(sizes: Architecture, weights: Weights) -> ViTAdapterNetwork:
-    # Half a billion random numbers take long to draw only to be overwritten.
+    # Half a billion random numbers would take long to draw, only to be overwritten.
     with torch.device("meta"):
         network = ViTAdapterNetwork(sizes)
     network = network.to_empty(device="cpu")

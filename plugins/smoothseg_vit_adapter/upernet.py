@@ -68,7 +68,7 @@ class UPerNetHead(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """One convolution and a classifier on the map of stride 16; nothing but training and its checkpoints need it."""
+    """One convolution and a classifier on the map of stride 16; only training and its checkpoints need it."""
 
     def __init__(self, width: int, *, inner: int, classes: int) -> None:
         super().__init__()

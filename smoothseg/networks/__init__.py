@@ -1,4 +1,4 @@
-"""What wrapping a network needs: fitting images to it, seeded draws, a torch module as a segmenter.
+"""What wrapping a network needs: fitting images to it, seeded draws, and a network as a segmenter.
 
 Which network it is, and where its weights come from, is a plugin's business; noise and voting are not known here.
 """
@@ -18,15 +18,20 @@ from smoothseg.networks.fitting import (
     pad,
     padded,
 )
+from smoothseg.networks.inference import DTYPES, ImageSegmenter, Precision, frozen
 from smoothseg.networks.resizing import resize, sigma_left
 
 __all__ = [
+    "DTYPES",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "ImageSegmenter",
     "ModuleSegmenter",
     "Network",
+    "Precision",
     "cropped",
     "fold_batch_norms",
+    "frozen",
     "in_rows",
     "normalised",
     "pad",

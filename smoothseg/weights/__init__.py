@@ -7,26 +7,30 @@ from __future__ import annotations
 
 from smoothseg.weights.downloads import offline
 from smoothseg.weights.downloads import sha256_of as digest
-from smoothseg.weights.references import AUTO, ensure, locate, package_of, pinned
-from smoothseg.weights.sources import cache
-from smoothseg.weights.stored import (
-    Convertible,
-    Weights,
+from smoothseg.weights.matching import (
+    check_class_count,
     check_network,
-    load,
+    digests,
+    fits,
     load_state,
     own_classes,
-    save,
+    scored_classes,
 )
+from smoothseg.weights.references import AUTO, ensure, locate, package_of, pinned
+from smoothseg.weights.sources import cache
+from smoothseg.weights.stored import Convertible, Weights, load, save
 
 __all__ = [
     "AUTO",
     "Convertible",
     "Weights",
     "cache",
+    "check_class_count",
     "check_network",
     "digest",
+    "digests",
     "ensure",
+    "fits",
     "load",
     "load_state",
     "locate",
@@ -35,4 +39,5 @@ __all__ = [
     "package_of",
     "pinned",
     "save",
+    "scored_classes",
 ]

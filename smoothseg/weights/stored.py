@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from smoothseg.errors import ConfigError, WeightsError
+from smoothseg.errors import WeightsError
 from smoothseg.files import replacing
 from smoothseg.weights.catalogue import catalogue
 from smoothseg.weights.downloads import Fetched, fetch, sha256_of
@@ -27,7 +27,7 @@ from smoothseg.weights.sources import Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Convertible", "Weights", "check_network", "load", "load_state", "own_classes", "save"]
+__all__ = ["Convertible", "Weights", "load", "save"]
 
 _FORMAT = 1
 
@@ -92,46 +92,6 @@ def load(reference: str, *, package: str, component: str | None = None) -> Weigh
             options,
         )
     return Weights(_read_torch(path), path, found.sha256, options=options)
-
-
-def check_network(weights: Weights, network: str) -> None:
-    """Raise `WeightsError` if `weights` were written by `save` for another network than `network`."""
-    if weights.network != network:
-        raise WeightsError(f"{weights.path} holds the network '{weights.network}', expected '{network}'")
-
-
-def own_classes(weights: Weights, network: str, *, given: str | None) -> tuple[str, ...]:
-    """Return the class names that a segmenter's file written by `save` brings along.
-
-    given: what the user named instead, which is refused. Raises `WeightsError` if the file is of another network or
-    names no classes.
-    """
-    check_network(weights, network)
-    if weights.classes is None:
-        raise WeightsError(f"{weights.path} does not name its classes")
-    if given is not None:
-        raise ConfigError(f"{weights.path} names its classes itself; classes={given} cannot replace them")
-    return weights.classes
-
-
-def load_state(module: torch.nn.Module, weights: Weights) -> None:
-    """Put `weights.state` into `module`, strictly; raise `WeightsError` with the first keys or shapes that differ."""
-    own = module.state_dict()
-    missing = [key for key in own if key not in weights.state]
-    unexpected = [key for key in weights.state if key not in own]
-    shapes = [
-        f"{key} {tuple(weights.state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in weights.state and weights.state[key].shape != own[key].shape
-    ]
-    problems = [
-        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-        if keys
-    ]
-    if problems:
-        raise WeightsError(f"{weights.path} does not fit {type(module).__name__}: {'; '.join(problems)}")
-    module.load_state_dict(dict(weights.state), strict=True)
 
 
 def save(

@@ -1,0 +1,101 @@
+"""Whether a weight file is the one that a network expects: by its name, its tensors and its classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smoothseg.errors import ConfigError, WeightsError
+from smoothseg.weights.downloads import sha256_of
+from smoothseg.weights.stored import Weights
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "check_class_count",
+    "check_network",
+    "digests",
+    "fits",
+    "load_state",
+    "own_classes",
+    "scored_classes",
+]
+
+
+def digests(weights: Weights, *sides: str | None) -> dict[str, str]:
+    """Return the sha256 of a weight file, and of the files that were read beside it, by file name.
+
+    sides: paths of those files, such as one with class names; None is passed over.
+    """
+    files = [Path(side).expanduser() for side in sides if side is not None]
+    return {weights.path.name: weights.digest, **{file.name: sha256_of(file) for file in files}}
+
+
+def check_network(weights: Weights, network: str) -> None:
+    """Raise `WeightsError` if `weights` were written by `save` for another network than `network`."""
+    if weights.network != network:
+        raise WeightsError(f"{weights.path} holds the network '{weights.network}', expected '{network}'")
+
+
+def own_classes(weights: Weights, network: str, *, given: str | None) -> tuple[str, ...]:
+    """Return the class names that a segmenter's file written by `save` brings along.
+
+    given: what the user named instead, which is refused. Raises `WeightsError` if the file is of another network or
+    names no classes.
+    """
+    check_network(weights, network)
+    if weights.classes is None:
+        raise WeightsError(f"{weights.path} does not name its classes")
+    if given is not None:
+        raise ConfigError(f"{weights.path} names its classes itself; classes={given} cannot replace them")
+    return weights.classes
+
+
+def load_state(module: torch.nn.Module, weights: Weights) -> None:
+    """Put `weights.state` into `module`, strictly; raise `WeightsError` with the first keys or shapes that differ."""
+    own = module.state_dict()
+    missing = [key for key in own if key not in weights.state]
+    unexpected = [key for key in weights.state if key not in own]
+    shapes = [
+        f"{key} {tuple(weights.state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in weights.state and weights.state[key].shape != own[key].shape
+    ]
+    problems = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if keys
+    ]
+    if problems:
+        raise WeightsError(f"{weights.path} does not fit {type(module).__name__}: {'; '.join(problems)}")
+    module.load_state_dict(dict(weights.state), strict=True)
+
+
+def check_class_count(weights: Weights, scored: int) -> None:
+    """Raise `WeightsError` if `weights` name another number of classes than the `scored` ones of their network."""
+    named = len(weights.classes or ())
+    if scored != named:
+        raise WeightsError(f"{weights.path} scores {scored} classes but names {named}")
+
+
+def scored_classes(weights: Weights, key: str, *, what: str) -> int:
+    """Return how many classes a checkpoint scores: how many rows its tensor `key` has.
+
+    what: the network whose last layer has that key, for the message. Raises `WeightsError` if there is no such tensor.
+    """
+    if key not in weights.state:
+        raise WeightsError(
+            f"{weights.path} holds no {what}: there is no {key} among {len(weights.state)} keys "
+            f"({', '.join(list(weights.state)[:3])}, ...)"
+        )
+    return weights.state[key].shape[:1].numel()
+
+
+def fits(module: torch.nn.Module, weights: Weights) -> bool:
+    """Return whether `weights` have the keys and shapes of `module`, so that `load_state` would take them.
+
+    The module's tensors are not read: it may lie on the meta device.
+    """
+    own = {key: tensor.shape for key, tensor in module.state_dict().items()}
+    return own == {key: tensor.shape for key, tensor in weights.state.items()}
