@@ -11,7 +11,7 @@ import smoothseg
 if TYPE_CHECKING:
     import torch
 
-SMOOTHSEG_PROTOCOL = 1
+SMOOTHSEG_PROTOCOL = 2
 
 
 @dataclasses.dataclass(frozen=True)

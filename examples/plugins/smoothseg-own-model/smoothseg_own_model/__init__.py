@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from smoothseg_own_model.segmenter import OwnModel
 
-SMOOTHSEG_PROTOCOL = 1
+SMOOTHSEG_PROTOCOL = 2
 
 CLASSES = (
     *("sky", "building", "pole", "road", "pavement", "tree"),
