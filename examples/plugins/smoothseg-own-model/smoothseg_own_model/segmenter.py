@@ -11,31 +11,16 @@ from smoothseg_own_model import CLASSES, MEAN, STD
 from smoothseg_own_model.network import STRIDE
 
 
-class OwnModel:
+class OwnModel(networks.ImageSegmenter):
     """The network in eval mode, one image at a time, on normalised images; see `smoothseg.Segmenter`."""
 
     def __init__(
         self, network: torch.nn.Module, digests: Mapping[str, str], device: torch.device | str
     ) -> None:
-        self._network = network.eval().to(device).requires_grad_(False)
-        self._digests = dict(digests)
+        super().__init__(classes=CLASSES, digests=digests)
+        self._network = networks.frozen(network, precision="float32", device=device)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the label indices."""
-        return CLASSES
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """sha256 of the weight file, by its name."""
-        return self._digests
-
-    @torch.inference_mode()
-    def segment(self, images: torch.Tensor) -> torch.Tensor:
-        """Return scores (B, C, h, w) at the network's stride, for images (B, 3, H, W) of any size."""
-        # A row of its own for every image: libraries round differently at another batch size.
-        return networks.in_rows(lambda rows: self._scores(images[rows]), len(images))
-
-    def _scores(self, images: torch.Tensor) -> torch.Tensor:
-        padded = networks.pad(networks.normalised(images, mean=MEAN, std=STD), STRIDE)
-        return networks.cropped(self._network(padded), padded.shape[2:], images.shape[2:])
+    def scores(self, image: torch.Tensor) -> torch.Tensor:
+        """Return scores (1, C, h, w) at the network's stride, for an image (1, 3, H, W) of any size."""
+        padded = networks.pad(networks.normalised(image, mean=MEAN, std=STD), STRIDE)
+        return networks.cropped(self._network(padded), padded.shape[2:], image.shape[2:])
