@@ -22,7 +22,7 @@ from PIL import Image
 
 from smoothseg.errors import DataError
 from smoothseg.protocols import Dataset, Sample
-from smoothseg_training.configuration import Training
+from smoothseg_training.options import Training
 
 __all__ = ["Batch", "Batches", "Cache", "augment", "content", "resized"]
 

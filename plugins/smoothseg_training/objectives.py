@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from smoothseg import networks
 from smoothseg.errors import ConfigError, DataError
 from smoothseg.protocols import Dataset, Denoiser, Sample
-from smoothseg_training.configuration import DenoiserTraining, SegmenterTraining, Training
 from smoothseg_training.data import Batch, Cache, resized
+from smoothseg_training.options import DenoiserTraining, SegmenterTraining, Training
 
 __all__ = [
     "DenoiserObjective",

@@ -152,7 +152,7 @@ def test_an_interrupted_command_says_how_to_go_on_and_does(tmp_path, monkeypatch
 def test_every_option_has_help_and_the_file_takes_the_same_keys():
     for name, kind in (("segmenter", SegmenterTraining), ("denoiser", DenoiserTraining)):
         fields = {field.name for field in (*dataclasses.fields(kind), *dataclasses.fields(Running))}
-        options = {option.name: option for option in train.commands[name].params}
+        options = {option.name: option for option in train.get_command(None, name).params}
         assert options.keys() == fields | {"config", "print_config"}
         assert all(option.help for option in options.values())
 
