@@ -10,7 +10,7 @@ import yaml
 
 from smoothseg.machine import versions
 from smoothseg.protocols import Dataset
-from smoothseg_training.data import content
+from smoothseg_training.identity import content
 
 __all__ = ["data_card", "hardware", "markdown"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from smoothseg.errors import RunMismatchError, WeightsError
+from smoothseg.errors import WeightsError
 from smoothseg.files import replacing
 
-__all__ = ["Checkpoint", "Outputs", "check_same"]
+__all__ = ["Checkpoint", "Outputs"]
 
 _FORMAT = 1
 
@@ -86,28 +86,3 @@ class Checkpoint:
             raise WeightsError(
                 f"{path} is no training checkpoint of this version ({type(error).__name__}); start over with --fresh"
             ) from None
-
-
-def check_same(there: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    """Raise `RunMismatchError` with every difference if what is in `path` was trained in another way."""
-    before, after = _flat(there), _flat(now)
-    differences = [
-        f"{key} is {after.get(key, 'not set')}, was {before.get(key, 'not set')}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key, "not set") != after.get(key, "not set")
-    ]
-    if differences:
-        raise RunMismatchError(
-            f"{path} belongs to another training: {'; '.join(differences)}. "
-            "Choose another --output or start over with --fresh"
-        )
-
-
-def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = json.loads(json.dumps(value))
-    return flat

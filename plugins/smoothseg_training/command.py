@@ -1,4 +1,4 @@
-"""`smoothseg train`: networks of one's own, on one's own data."""
+"""How does `smoothseg train` run a training? From its options to the files, and on signals to a stop."""
 
 from __future__ import annotations
 
@@ -6,111 +6,24 @@ import contextlib
 import dataclasses
 import functools
 import signal
-import time
-import types
-import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from smoothseg.cli.completion import component
-from smoothseg.components.plugins import plugins
 from smoothseg.files import read_yaml, underscored, yaml_of
-from smoothseg_training.configuration import (
-    DenoiserTraining,
-    Running,
-    SegmenterTraining,
-    Training,
-    configure,
-    describe,
-    recipe,
-)
-from smoothseg_training.events import Event, Measured, Started, Stepped, Stopped
+from smoothseg_training.click_options import options
+from smoothseg_training.configuration import configure, describe, recipe
+from smoothseg_training.events import Event, Stopped
+from smoothseg_training.options import DenoiserTraining, Running, SegmenterTraining, Training
+from smoothseg_training.reporting import reporting
 
 __all__ = ["denoiser", "segmenter"]
 
-_COMPONENTS = ("dataset", "validation", "segmenter", "denoiser")
-
-_LINE_SECONDS = 30.0
-"""How often a run whose output is not a terminal writes a line."""
-
-
-def _options(*kinds: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds one option a field of `kinds`; none has a default, so that YAML can have a say."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        for field, hint in reversed([pair for kind in kinds for pair in _fields(kind)]):
-            command = click.option(*_names(field, hint), **_parameter(field, hint))(command)
-        command = click.option(
-            "--print-config",
-            is_flag=True,
-            help="Print all of these options but --fresh as YAML for --config, and train nothing.",
-        )(command)
-        return click.option(
-            "--config",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="YAML file of these options; the command line wins.",
-        )(command)
-
-    return decorate
-
-
-def _fields(kind: type[Any]) -> list[tuple[dataclasses.Field[Any], Any]]:
-    hints = typing.get_type_hints(kind)
-    fields = [(field, _plain(hints[field.name])) for field in dataclasses.fields(kind)]
-    first = (*_COMPONENTS, "output")
-    return sorted(fields, key=lambda pair: first.index(pair[0].name) if pair[0].name in first else len(first))
-
-
-def _plain(hint: Any) -> Any:
-    """Return `X` of `X | None`."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        kept = [part for part in typing.get_args(hint) if part is not type(None)]
-        return kept[0]
-    return hint
-
-
-def _names(field: dataclasses.Field[Any], hint: Any) -> list[str]:
-    flag = f"--{field.name.replace('_', '-')}"
-    short = [f"-{field.name[0]}"] if field.name in ("verbose", "quiet") else []
-    return [f"{flag}/--no-{field.name.replace('_', '-')}" if hint is bool else flag, *short, field.name]
-
-
-def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
-    """Return what click needs to know of a field; its bounds are checked by the configuration."""
-    default, text = field.default, str(field.metadata["help"])
-    if default is not dataclasses.MISSING and default is not None and not isinstance(default, bool):
-        size = field.name == "crop"
-        shown = ("x" if size else " ").join(map(str, default)) if isinstance(default, tuple) else default
-        text = f"{text}  [default: {shown}]"
-    known: dict[str, Any] = {"default": None, "help": text[0].upper() + text[1:]}
-    if field.name in _COMPONENTS:
-        kind = "dataset" if field.name == "validation" else field.name
-        return known | {"metavar": "SPEC", "shell_complete": component(kind)}
-    if typing.get_origin(hint) is typing.Literal:
-        return known | {"type": click.Choice(typing.get_args(hint))}
-    if field.name == "crop":
-        return known | {"metavar": "HxW"}
-    if typing.get_origin(hint) is tuple and typing.get_args(hint)[-1] is Ellipsis:
-        inner = typing.get_args(hint)[0]
-        literal = typing.get_origin(inner) is typing.Literal
-        if field.name == "track":
-            known["help"] += ". none: to none of the file's"
-            return known | {"type": click.Choice([*plugins()["tracker"].names, "none"]), "multiple": True}
-        return known | {"type": click.Choice(typing.get_args(inner)) if literal else float, "multiple": True}
-    if typing.get_origin(hint) is tuple:
-        return known | {"type": float, "nargs": 2, "metavar": "LO HI"}
-    if hint in {int, float}:
-        return known | {"type": hint}
-    if hint is Path:
-        return known | {"type": click.Path(path_type=Path)}
-    return known
-
 
 @click.command()
-@_options(SegmenterTraining, Running)
+@options(SegmenterTraining, Running)
 def segmenter(config: Path | None, print_config: bool, **given: Any) -> None:
     """Train a segmenter, with Gaussian noise on its images if asked for.
 
@@ -120,7 +33,7 @@ def segmenter(config: Path | None, print_config: bool, **given: Any) -> None:
 
 
 @click.command()
-@_options(DenoiserTraining, Running)
+@options(DenoiserTraining, Running)
 def denoiser(config: Path | None, print_config: bool, **given: Any) -> None:
     """Train a denoiser on crops under Gaussian noise.
 
@@ -155,7 +68,7 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any], *, 
     outputs = Outputs.of(running.output)
     with (
         _stoppable() as stop,
-        _reporting(running) as listen,
+        reporting(running) as listen,
         tracking.tracking(
             running.track,
             outputs.weights.parent,
@@ -201,69 +114,3 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
     finally:
         for caught, previous in before.items():
             signal.signal(caught, previous)
-
-
-@contextlib.contextmanager
-def _reporting(running: Running) -> Iterator[Callable[[Event], None]]:
-    """Give a listener: a progress bar on a terminal, a line every half minute elsewhere; the log if verbose."""
-    from rich.console import Console
-
-    from smoothseg.runs.logs import telling
-    from smoothseg.terminal.progress import Teller
-
-    if running.quiet:
-        yield lambda event: None
-        return
-    if running.verbose:
-        with telling(Teller(functools.partial(click.echo, err=True))):
-            yield lambda event: None
-        return
-    console = Console(stderr=True)
-    if not console.is_terminal or console.is_dumb_terminal:
-        yield functools.partial(_tell, state={"told": 0.0})
-        return
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.percentage:5.1f}%"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("starting", total=1.0)
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Stepped):
-                progress.update(bar, completed=event.progress, description=_line(event))
-            else:
-                progress.console.print(_line(event), highlight=False)
-
-        yield listen
-
-
-def _tell(event: Event, state: dict[str, float]) -> None:
-    now = time.monotonic()
-    if isinstance(event, Stepped):
-        if event.step > 1 and event.progress < 1 and now - state["told"] < _LINE_SECONDS:
-            return
-        state["told"] = now
-    click.echo(_line(event), err=True)
-
-
-def _line(event: Event) -> str:
-    """Return an event in one line."""
-    if isinstance(event, Started):
-        at = f"resuming after step {event.step}: " if event.step else ""
-        return f"{at}{event.parameters / 1e6:.2f} M parameters, {event.images} images, {event.device}"
-    if isinstance(event, Measured):
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in event.figures.items())
-        return f"step {event.step}: validation {figures}"
-    return (
-        f"step {event.step} ({event.progress:.1%}) loss {event.loss:.4f} lr {event.lr:.2e} "
-        f"{event.seconds / event.step:.3f} s/step, data {event.data_share:.0%}, "
-        f"{_clock(event.seconds)} gone, {_clock(event.remaining)} to go"
-    )
-
-
-def _clock(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -10,7 +10,6 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import math
 import threading
 from collections.abc import Iterator
@@ -22,9 +21,9 @@ from PIL import Image
 
 from smoothseg.errors import DataError
 from smoothseg.protocols import Dataset, Sample
-from smoothseg_training.configuration import Training
+from smoothseg_training.options import Training
 
-__all__ = ["Batch", "Batches", "Cache", "augment", "content", "resized"]
+__all__ = ["Batch", "Batches", "Cache", "augment", "resized"]
 
 _ORDER, _ROW, _SCALE = 0, 1, 2  # streams of random numbers that must not meet
 
@@ -113,20 +112,6 @@ class Batches:
                 pending.append(pool.submit(self.__getitem__, step))
                 step += 1
             yield pending.popleft().result()
-
-
-def content(dataset: Dataset) -> str:
-    """Return 16 hexadecimal digits that tell one folder's images from another's, wherever the folder is.
-
-    They are a digest of all keys, and of the pixels and labels of the first, the middle and the last sample:
-    reading the rest would take longer than many a training.
-    """
-    digest = hashlib.sha256(repr(tuple(dataset.keys)).encode())
-    for index in sorted({0, len(dataset) // 2, len(dataset) - 1}):
-        sample = dataset[index]
-        for array in (sample.image, sample.labels):
-            digest.update(b"none" if array is None else repr(array.shape).encode() + array.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def augment(

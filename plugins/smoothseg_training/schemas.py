@@ -6,7 +6,7 @@ from typing import Any
 
 from smoothseg.components.discovery import KINDS
 from smoothseg.runs.schema import component, fields, file
-from smoothseg_training.configuration import DenoiserTraining, Running, SegmenterTraining
+from smoothseg_training.options import DenoiserTraining, Running, SegmenterTraining
 
 __all__ = ["denoiser", "segmenter"]
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothseg import ConfigError, Sample
-from smoothseg.testing import recipe
+from smoothseg import Sample
+from smoothseg.components.plugins import plugins
 from smoothseg_training.data import Batches, Cache, augment, resized
 
 
 def _blocks(**options):
-    return recipe("dataset", {"name": "blocks", **options}).load()
+    return plugins()["dataset"].recipe({"name": "blocks", **options}).load()
 
 
 def _ramp(height, width):
@@ -142,7 +142,26 @@ def test_nothing_is_drawn_for_softening_that_is_off(segmenter_training):
     np.testing.assert_array_equal(first[0], again[0])
 
 
-@pytest.mark.parametrize("value", [0.5, 0, -2])
-def test_softening_below_one_is_refused(segmenter_training, value):
-    with pytest.raises(ConfigError, match="--soften"):
-        segmenter_training(soften=value)
+def test_every_image_is_used_once_before_any_is_used_twice(segmenter_training):
+    samples = Cache(_Recording(5), limit=0)
+    batches = Batches(samples, segmenter_training(batch_size=3))
+    for step in range(5):
+        batches[step]
+    seen = samples.dataset.seen
+    assert [sorted(seen[start : start + 5]) for start in (0, 5, 10)] == [[0, 1, 2, 3, 4]] * 3
+    assert seen[:5] != seen[5:10] or seen[5:10] != seen[10:]
+
+
+class _Recording:
+    def __init__(self, count):
+        from smoothseg.components.plugins import plugins
+
+        self._blocks = plugins()["dataset"].recipe(f"blocks:count={count}").load()
+        self.seen = []
+
+    def __len__(self):
+        return len(self._blocks)
+
+    def __getitem__(self, index):
+        self.seen.append(index)
+        return self._blocks[index]

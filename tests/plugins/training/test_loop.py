@@ -1,4 +1,4 @@
-"""A training run: what it writes, how it resumes, and what it refuses before the first step."""
+"""A training run: what it learns, what it writes, and how it resumes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import math
 import pytest
 import torch
 
-from smoothseg import ConfigError, DataError, RunMismatchError, UnknownNameError, WeightsError, weights
-from smoothseg.testing import recipe
-from smoothseg_training.average import Average
+from smoothseg import ConfigError, WeightsError, weights
 from smoothseg_training.checkpoint import Checkpoint
 from smoothseg_training.configuration import Running, configure
-from smoothseg_training.data import Batches, Cache, content
-from smoothseg_training.loop import Measured, Stepped, Stopped, Trained, rate, train
+from smoothseg_training.events import Measured, Stepped, Stopped
+from smoothseg_training.loop import train
 
 
 def _running(output, **changes):
@@ -142,21 +140,6 @@ def test_a_finished_run_is_not_trained_again_unless_fresh(segmenter_training, tm
     assert not train(segmenter_training(steps=2), _running(tmp_path, fresh=True)).already
 
 
-@pytest.mark.parametrize("finished", [True, False])
-def test_another_configuration_in_the_output_is_refused_with_the_difference(
-    segmenter_training, tmp_path, finished
-):
-    if finished:
-        train(segmenter_training(), _running(tmp_path))
-    else:
-        assert isinstance(_interrupted(segmenter_training(), tmp_path, after=1), Stopped)
-    with pytest.raises(RunMismatchError, match=r"lr is 0\.5, was 0\.001.*--fresh"):
-        train(segmenter_training(lr=0.5), _running(tmp_path))
-    with pytest.raises(RunMismatchError, match=r"dataset.count is 4, was 5"):
-        train(segmenter_training(dataset="blocks:count=4"), _running(tmp_path))
-    assert isinstance(train(segmenter_training(lr=0.5), _running(tmp_path, fresh=True)), Trained)
-
-
 def test_a_fresh_run_that_is_killed_at_once_is_not_taken_for_the_old_result(segmenter_training, tmp_path):
     train(segmenter_training(), _running(tmp_path))
 
@@ -170,81 +153,10 @@ def test_a_fresh_run_that_is_killed_at_once_is_not_taken_for_the_old_result(segm
     assert not again.already
 
 
-@pytest.mark.parametrize("part", ["image", "labels"])
-@pytest.mark.parametrize("which", [0, 2, 4])
-@pytest.mark.parametrize("finished", [True, False])
-def test_other_data_of_the_same_length_is_refused(segmenter_training, tmp_path, finished, which, part):
-    here = segmenter_training(dataset="blocks:root=/one/place")
-    if finished:
-        train(here, _running(tmp_path))
-    else:
-        assert isinstance(_interrupted(here, tmp_path, after=1), Stopped)
-    elsewhere = segmenter_training(dataset=f"blocks:root=/another/place+{part}-{which}")
-    with pytest.raises(RunMismatchError, match=r"content is \w+, was \w+.*--fresh"):
-        train(elsewhere, _running(tmp_path))
-    moved = train(segmenter_training(dataset="blocks:root=/another/place"), _running(tmp_path))
-    assert moved.already == finished
-
-
-def test_the_content_of_validation_images_is_told_apart_too(segmenter_training, tmp_path):
-    _interrupted(segmenter_training(validation="blocks:root=/a"), tmp_path, after=1)
-    with pytest.raises(RunMismatchError, match=r"validation_content is \w+, was \w+"):
-        train(segmenter_training(validation="blocks:root=/b+image-0"), _running(tmp_path))
-
-
-def test_other_keys_are_other_content():
-    dataset = recipe("dataset", "blocks").load()
-    before = content(dataset)
-    assert before == content(recipe("dataset", "blocks").load())
-    dataset.keys = (*dataset.keys[:1], "renamed", *dataset.keys[2:])
-    assert content(dataset) != before
-
-
-def test_data_may_move_but_not_change(segmenter_training, tmp_path):
-    _interrupted(segmenter_training(dataset="blocks:root=/one/place"), tmp_path, after=1)
-    moved = segmenter_training(dataset="blocks:root=elsewhere")
-    assert isinstance(_interrupted(moved, tmp_path, after=1), Stopped)
-    found = Checkpoint.load(tmp_path / "checkpoint")
-    dataclasses.replace(found, configuration=found.configuration | {"images": 4}).save(
-        tmp_path / "checkpoint"
-    )
-    with pytest.raises(RunMismatchError, match="images is 5, was 4"):
-        train(moved, _running(tmp_path))
-
-
 def test_a_damaged_checkpoint_is_named(segmenter_training, tmp_path):
     (tmp_path / "checkpoint").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match=r"checkpoint is no training checkpoint.*--fresh"):
         train(segmenter_training(), _running(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"segmenter": "untrainable"}, ConfigError, "segmenter 'untrainable' has nothing to train"),
-        ({"segmenter": "tyo"}, UnknownNameError, "Did you mean 'toy'"),
-        ({"dataset": "blocks:labels=false"}, DataError, "--dataset has no labels"),
-        ({"validation": "blocks:labels=false"}, DataError, "--validation has no labels"),
-        (
-            {"validation": "blocks:last=cyan"},
-            ConfigError,
-            "class 2 is 'blue' in --dataset and 'cyan' in --validation",
-        ),
-        ({"crop": "26x16"}, ConfigError, "crop 26x16 is larger than image 'blocks-0' at its largest: 20x28"),
-        ({"crop": "14x16", "image_scale": 0.5}, ConfigError, "image_scale 0.5"),
-    ],
-)
-def test_what_cannot_be_trained_is_refused_before_the_first_step(
-    segmenter_training, tmp_path, changes, error, message
-):
-    with pytest.raises(error, match=message) as caught:
-        train(segmenter_training(**changes), _running(tmp_path / "out"))
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_denoiser_needs_no_labels(denoiser_training, tmp_path):
-    assert isinstance(train(denoiser_training(dataset="blocks:labels=false"), _running(tmp_path)), Trained)
 
 
 def test_a_loss_that_explodes_says_what_to_change(segmenter_training, tmp_path):
@@ -271,51 +183,3 @@ def test_time_before_an_interruption_counts(segmenter_training, tmp_path):
     dataclasses.replace(found, elapsed=1.19).save(tmp_path / "checkpoint")
     resumed = train(training, _running(tmp_path))
     assert weights.load(str(resumed.weights), package="smoothseg").card["steps"] < 30
-
-
-def test_the_rate_rises_linearly_and_falls_as_a_cosine(segmenter_training):
-    training = segmenter_training(lr=2.0, warmup=3)
-    assert rate(training, 0, 0.0) == pytest.approx(0.5)
-    assert rate(training, 1, 0.0) == pytest.approx(1.0)
-    assert rate(training, 50, 0.5) == pytest.approx(1.0)
-    assert rate(training, 50, 0.25) == pytest.approx(1 + math.cos(math.pi / 4))
-    assert rate(training, 50, 1.0) == pytest.approx(0.0)
-
-
-def test_the_average_follows_its_formula_and_copies_integers():
-    network = torch.nn.BatchNorm2d(2)
-    average = Average(network, decay=0.5)
-    with torch.no_grad():
-        network.weight.fill_(3.0)
-        network.running_var.fill_(5.0)
-        network.num_batches_tracked.fill_(7)
-    average.update(network, 0)  # decay is min(0.5, 1/10)
-    assert average.network.weight.tolist() == pytest.approx([0.1 + 0.9 * 3.0] * 2)
-    assert average.network.running_var.tolist() == pytest.approx([0.1 + 0.9 * 5.0] * 2)
-    assert int(average.network.num_batches_tracked) == 7
-    average.update(network, 1000)
-    assert average.network.weight.tolist() == pytest.approx([0.5 * 2.8 + 0.5 * 3.0] * 2)
-    assert not average.network.training
-
-
-def test_every_image_is_used_once_before_any_is_used_twice(segmenter_training):
-    samples = Cache(_Recording(5), limit=0)
-    batches = Batches(samples, segmenter_training(batch_size=3))
-    for step in range(5):
-        batches[step]
-    seen = samples.dataset.seen
-    assert [sorted(seen[start : start + 5]) for start in (0, 5, 10)] == [[0, 1, 2, 3, 4]] * 3
-    assert seen[:5] != seen[5:10] or seen[5:10] != seen[10:]
-
-
-class _Recording:
-    def __init__(self, count):
-        self._blocks = recipe("dataset", f"blocks:count={count}").load()
-        self.seen = []
-
-    def __len__(self):
-        return len(self._blocks)
-
-    def __getitem__(self, index):
-        self.seen.append(index)
-        return self._blocks[index]
