@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smoothseg.certificates import metrics
 from smoothseg.certificates.bounds import tolerated
+from smoothseg.certificates.counts import Counts
 from smoothseg.components.plugins import plugins
 
 __all__ = ["LEVELS", "Claim", "Reach", "claim", "reach"]
@@ -102,9 +102,7 @@ def reach(entries: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]) -> l
 
     Where the images of a method have different radii, it is the smallest.
     """
-    sizes = [
-        metrics.Counts.from_json(entry["certified"]).pixels for each in entries.values() for entry in each
-    ]
+    sizes = [Counts.from_json(entry["certified"]).pixels for each in entries.values() for entry in each]
     found: dict[tuple[float, float], list[str]] = {}
     for (method, sigma), each in entries.items():
         radii = [float(entry["radius"]) for entry in each if entry["radius"] is not None]

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smoothseg.certificates import metrics
+from smoothseg.certificates.counts import Counts
 
 __all__ = ["Curve", "curve"]
 
@@ -33,7 +33,7 @@ def curve(method: str, sigma: float, entries: Sequence[Mapping[str, Any]]) -> Cu
 
     Every pixel counts at its own radius where the ledger has them, else at its image's.
     """
-    counts = [metrics.Counts.from_json(entry["certified"]) for entry in entries]
+    counts = [Counts.from_json(entry["certified"]) for entry in entries]
     labelled = any(each.confusion for each in counts)
     total = 0
     at: dict[float, int] = {}

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smoothseg.certificates import certificate, file, metrics
+from smoothseg.certificates import certificate, file
+from smoothseg.certificates.counts import Counts
 from smoothseg.data.palettes import palette
 from smoothseg.errors import DataError
 from smoothseg.report import previews
@@ -114,7 +115,7 @@ def _score(shares: Mapping[str, float | None]) -> float:
 
 def _shares(entry: Mapping[str, Any]) -> dict[str, float | None]:
     """Return what of an image is certified correct and wrong, of its labelled pixels, and what of all abstains."""
-    counts = metrics.Counts.from_json(entry["certified"])
+    counts = Counts.from_json(entry["certified"])
     abstained = (counts.pixels - counts.certified) / counts.pixels
     labelled = sum(pixels for _, _, pixels in counts.confusion or ())
     if not labelled:

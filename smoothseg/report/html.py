@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smoothseg.certificates import metrics
+from smoothseg.certificates.metrics import DEFINITIONS
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
 from smoothseg.data.palettes import palette
@@ -83,7 +83,7 @@ def page(directory: Path) -> str:
         height=charts.HEIGHT,
         methods=names,
         classes=_per_class(rows, directory),
-        definitions=metrics.DEFINITIONS,
+        definitions=DEFINITIONS,
         gallery=pictures,
         most=IMAGES,
         longest=previews.LONGEST,

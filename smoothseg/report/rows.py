@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smoothseg.certificates import metrics
-from smoothseg.certificates.metrics import Scores
+from smoothseg.certificates.counts import Counts
+from smoothseg.certificates.metrics import Scores, compute
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
 from smoothseg.runs import results
@@ -69,7 +69,7 @@ def _row(
     seconds = [entry["seconds"]["total"] for entry in entries]
     classes = identity["classes"][method["name"]]
     certified, clean = (
-        metrics.compute([metrics.Counts.from_json(entry[which]) for entry in entries], classes)
+        compute([Counts.from_json(entry[which]) for entry in entries], classes)
         for which in ("certified", "clean")
     )
     return Row(
