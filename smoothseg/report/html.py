@@ -20,8 +20,7 @@ from smoothseg.machine import versions
 from smoothseg.report import charts, claim, curves, previews
 from smoothseg.report.gallery import IMAGES, gallery
 from smoothseg.report.layout import comparable, long, wide
-from smoothseg.report.rows import Row
-from smoothseg.report.rows import rows as rows_of
+from smoothseg.report.rows import Row, rows
 from smoothseg.runs import results
 
 __all__ = ["NAME", "page", "write"]
@@ -51,10 +50,10 @@ def page(directory: Path) -> str:
     import markupsafe
 
     identity = results.read_identity(directory)
-    rows = rows_of(directory)
+    result = rows(directory)
     found = results.entries(directory, identity)
     lines = {at: list(each.values()) for at, each in found.items()}
-    images = max((row.images for row in rows), default=0)
+    images = max((row.images for row in result), default=0)
     own_radii = any(entry.get("by_radius") is not None for each in lines.values() for entry in each)
     pictures = gallery(directory, identity, found)
     names = list(dict.fromkeys(name for name, _ in found))
@@ -71,18 +70,18 @@ def page(directory: Path) -> str:
         dataset=str(identity["plan"]["dataset"]["name"]),
         planned=len(identity["images"]),
         images=images,
-        unfinished=any(row.images < len(identity["images"]) for row in rows)
-        or len(rows) < len(identity["plan"]["methods"]) * len(identity["plan"]["sigma"]),
+        unfinished=any(row.images < len(identity["images"]) for row in result)
+        or len(result) < len(identity["plan"]["methods"]) * len(identity["plan"]["sigma"]),
         skipped=len(identity.get("skipped", ())),
         claim=claim.claim(identity, images=images, own_radii=own_radii),
         own_radii=own_radii,
         reaches=claim.reach(lines),
-        layout=(wide if comparable(rows) else long)(rows, timing=False) if rows else None,
+        layout=(wide if comparable(result) else long)(result, timing=False) if result else None,
         chart=charts.chart([curves.curve(name, sigma, each) for (name, sigma), each in lines.items()]),
         width=charts.WIDTH,
         height=charts.HEIGHT,
         methods=names,
-        classes=_per_class(rows, directory),
+        classes=_per_class(result, directory),
         definitions=DEFINITIONS,
         gallery=pictures,
         most=IMAGES,

@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from smoothseg.certificates.metrics import DEFINITIONS, Scores
 from smoothseg.report.rows import Row
 
-__all__ = ["DASH", "Cell", "Group", "Layout", "Line", "comparable", "long", "wide"]
+__all__ = ["DASH", "NO_ROWS", "Cell", "Group", "Layout", "Line", "comparable", "long", "wide"]
 
 DASH = "–"
 """Stands where a number is missing."""
+
+NO_ROWS = "No results yet."
+"""Stands in place of a table without rows."""
 
 _Identity = tuple[str, str, str, str, float]
 
