@@ -27,7 +27,7 @@ from smoothseg.report.charts import chart
 from smoothseg.report.claim import claim, reach
 from smoothseg.report.curves import Curve, curve
 from smoothseg.report.html import page
-from smoothseg.runs import results
+from smoothseg.report.rows import rows
 from smoothseg.testing import ThresholdSegmenter
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
@@ -107,7 +107,7 @@ def test_the_page_says_the_claim_with_its_scope_and_radii_in_every_unit(make):
 def test_the_page_has_every_number_of_the_table_and_of_the_classes(make):
     run = make()
     said = Outline(page(run)).words
-    for row in results.rows(run):
+    for row in rows(run):
         assert row.method in said
         for value in (row.certified.accuracy, row.certified.mean_iou, row.certified.abstained):
             assert f"{100 * value:.1f}" in said
