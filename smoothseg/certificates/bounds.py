@@ -48,16 +48,16 @@ class ClassBounds:
     name: str
 
     pixels_at_least: int
-    """Pixels that are of the class whatever happens: those certified as it."""
+    """Pixels that have the class whatever happens: those certified as it."""
 
     pixels_at_most: int
-    """Pixels that can be of the class: those, and all that abstain."""
+    """Pixels that can have the class: those, and all that abstain."""
 
     stable_iou: float | None
     """Least IoU of the class between two segmentations within the radius; None where it cannot occur."""
 
     labelled: int | None = None
-    """Pixels labelled as the class; None without labels, as everything below."""
+    """Pixels labelled as the class; None without labels, like everything below."""
 
     iou: float | None = None
     """Least IoU with the labels; None where the class is neither labelled nor possible."""
@@ -69,7 +69,7 @@ class ClassBounds:
     """Least share of the labelled pixels that are found; None where there are none."""
 
     precision: float | None = None
-    """Least share of the found pixels that are labelled so; None where none can be found."""
+    """Least share of the found pixels that have the label; None where none can be found."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Bounds:
     """Pixels of the region, without those labelled `ignore`."""
 
     abstained: int
-    """Those among them that the adversary may give any class."""
+    """Those among them to which the adversary may give any class."""
 
     accuracy: float | None
     """Least share of the labelled pixels with the right class; None without any."""
@@ -92,7 +92,7 @@ class Bounds:
     """Least mean IoU with the labels, over the classes that are labelled in the region; None without any."""
 
     classes: tuple[ClassBounds, ...]
-    """One entry a class, in the order of the label indices."""
+    """One entry for each class, in the order of the label indices."""
 
 
 def bounds(

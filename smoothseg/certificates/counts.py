@@ -130,7 +130,7 @@ def update(
     sure = prediction.size if certified is None else int(np.count_nonzero(certified))
     if labels is None:
         return Counts(classes, prediction.size, sure, None)
-    # As int64 before anything else: neither C nor a matrix index need fit the label maps' own type.
+    # int64 before anything else: neither C nor a matrix index need fit the label maps' own type.
     columns = prediction.astype(np.int64)
     if certified is not None:
         columns[~certified] = classes
@@ -152,7 +152,7 @@ def by_radius(
     """Return (radius, certified pixels, certified and correct pixels) for each radius of an image, ascending.
 
     All arrays are (H, W), `radii` in [0, 1] pixel units; without labels no pixel is correct. More than `levels`
-    different radii are rounded down to so many equal steps: no pixel gets a larger one than it has.
+    different radii are rounded down to that many equal steps: no pixel gets a larger radius than it has.
     """
     own = radii[certified].astype(np.float64)
     if not own.size:

@@ -80,7 +80,7 @@ class Scores:
     """Certified and correct pixels / labelled pixels of all images. An abstained pixel counts as wrong."""
 
     mean_iou: float | None
-    """The sum of the classes' IoU / C. A class that occurs nowhere is part of C and adds 0; abstention is no class."""
+    """The sum of the classes' IoU / C. A class that occurs nowhere counts in C and adds 0; abstention is no class."""
 
     abstained: float | None
     """Mean over images of abstained pixels / all pixels, ignored ones included: each image weighs the same.
@@ -101,7 +101,7 @@ class Scores:
     """The sum of the classes' IoU / number of classes labelled or certified somewhere. Not in the published tables."""
 
     per_class: tuple[ClassScores, ...]
-    """One entry a class, in the order of the label indices; empty without labelled pixels."""
+    """One entry for each class, in the order of the label indices; empty without labelled pixels."""
 
 
 def confusion(counts: Iterable[Counts], *, classes: int) -> npt.NDArray[np.int64]:

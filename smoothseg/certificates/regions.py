@@ -57,7 +57,8 @@ def regions(
     """Return the connected regions of the predicted classes with at least `least` pixels, the largest first.
 
     Pixels are connected along their sides. The prediction names a region's pixels, certified or not; the certified
-    ones keep its class. With labels (and `ignore`, as in `bounds`) it has the bounds of its class among its pixels.
+    ones keep its class. With labels (and `ignore`, as in `bounds`) a region also has the bounds of its class among its
+    pixels.
     """
     from scipy import ndimage
 

@@ -1,6 +1,6 @@
-"""What a finished or unfinished run is shown as: tables and files here, pictures in `smoothseg.report.pictures`.
+"""How a run is shown, finished or not: tables and files here, pictures in `smoothseg.report.pictures`.
 
-It imports no torch, and neither rich nor PIL before something is shown.
+Importing this package loads neither torch nor rich nor PIL.
 """
 
 from __future__ import annotations

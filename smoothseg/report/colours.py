@@ -30,7 +30,7 @@ def colourise(
 ) -> npt.NDArray[np.uint8]:
     """Return a label map as RGB, uint8 (H, W, 3).
 
-    labels: (H, W) class indices, or `ignore`, which becomes black. palette: an RGB colour a class.
+    labels: (H, W) class indices, or `ignore`, which becomes black. palette: an RGB colour for each class.
     abstained: bool (H, W), the pixels that become white.
 
     Raises `ValueError` for a label without a colour.
@@ -64,7 +64,7 @@ def legend(
     """Return the names and colours that can be seen: classes in their order, then abstained and ignored.
 
     decided: (prediction, certified) of each certified segmentation, both (H, W). labels: the ground truth, clean: the
-    plain prediction, both (H, W) or None. classes, palette: a name and a colour a class.
+    plain prediction, both (H, W) or None. classes, palette: a name and a colour for each class.
     """
     decided = tuple(decided)
     shown = [prediction[certified] for prediction, certified in decided]

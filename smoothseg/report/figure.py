@@ -1,6 +1,6 @@
-"""A figure for a paper: images of a run side by side, a row a method and sigma, at the quality of print.
+"""What a figure for a paper shows: the stages of one image side by side, a row for each method and sigma.
 
-Letters are vectors, label maps have their full size, and the same run gives the same file.
+Label maps have their full size, and the same run gives the same file.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def figure(
 ) -> None:
     """Draw image `key` of the run in `directory` into `output`, a .pdf, .png or .svg.
 
-    A row a method and sigma, all of the run or those given; columns are the input, the ground truth, the plain
-    prediction of the clean image, the noisy and the denoised input, and the certified segmentation, as far as the
-    run has them. dpi: pixels an inch, of a png and of the pictures in a pdf.
+    There is a row for each method and sigma, all of the run or those given. The columns are the input, the ground
+    truth, the plain prediction of the clean image, the noisy and the denoised input, and the certified segmentation,
+    as far as the run has them. dpi: pixels per inch, of a png and of the pictures in a pdf.
 
-    Raises `ConfigError` for a suffix, image, method or sigma that there is not, `DataError` if `directory` holds no
-    run or nothing of it is finished.
+    Raises `ConfigError` for an unknown suffix, image, method or sigma, and `DataError` if `directory` holds no run or
+    none of its certificates of the image is finished.
     """
     kind = output.suffix.lower().removeprefix(".")
     if kind not in FORMATS:

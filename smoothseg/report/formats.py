@@ -1,7 +1,7 @@
 """Which text formats there are, by name, and which of them a run is written in.
 
 Tables are for reading and show percent; csv and json are for computing and hold shares in full precision. The same rows
-give the same bytes: measured seconds stay out unless `timing` is true.
+give the same bytes: measured seconds are left out unless `timing` is true.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["FORMATS", "Format", "write_tables"]
 
 
 class Format(Protocol):
-    """Rows to text that ends in a newline."""
+    """Turns rows into text that ends in a newline."""
 
     def __call__(self, rows: Sequence[Row], *, timing: bool = False) -> str:
-        """Return `rows` as text; `timing` adds the measured seconds an image."""
+        """Return `rows` as text; `timing` adds the measured seconds per image."""
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(

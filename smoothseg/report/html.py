@@ -1,6 +1,7 @@
 """The report of a run as one HTML file that needs nothing else: made from the run directory, without torch.
 
-The same run gives the same bytes. The page holds no times and no paths, and forbids itself to fetch anything.
+The same run gives the same bytes. The page holds no times and no paths, and its own policy forbids it to fetch
+anything.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ NAME = "report.html"
 _PAGE = Path(__file__).resolve().parent / "page"
 
 _PATH = re.compile(r"[^=,]*[/\\]")
-"""What of an option's value only the machine that made the run knows."""
+"""The part of an option's value that means something only on the machine that made the run."""
 
 
 def write(directory: Path) -> Path:
@@ -93,7 +94,7 @@ def page(directory: Path) -> str:
 
 
 def _per_class(rows: list[Row], directory: Path) -> list[dict[str, Any]]:
-    """Return for each method with labels its sigmas, and its labelled classes with their scores at each."""
+    """Return the sigmas of each method with labels, and its labelled classes with their scores at each sigma."""
     colours, _ = previews.read_legend(directory)
     result = []
     for method in dict.fromkeys(row.method for row in rows):
@@ -120,7 +121,7 @@ def _per_class(rows: list[Row], directory: Path) -> list[dict[str, Any]]:
 
 
 def _setup(identity: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what the results depend on as (term, text), paths reduced to the name of the file."""
+    """Return what the results depend on as (term, text), with paths reduced to file names."""
     plan = identity["plan"]
     terms = [("dataset", _component("dataset", plan["dataset"]))]
     for method in plan["methods"]:
@@ -170,5 +171,5 @@ def _between(values: tuple[float, float]) -> str:
 
 
 def _plain(value: float, figures: int) -> str:
-    """Return `value` with so many significant figures and without an exponent."""
+    """Return `value` with `figures` significant figures and without an exponent."""
     return format(decimal.Decimal(f"{value:.{figures}g}"), "f")

@@ -1,4 +1,4 @@
-"""What a certified segmentation looks like: one picture an image, its tiles beside those they are compared with."""
+"""Which tiles show a certified segmentation: one picture for each image, beside what it is compared with."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def panel(
 ) -> Image.Image:
     """Return one picture of an image: its certified segmentations beside what they are compared with.
 
-    views: one or more, a row of tiles each (noisy input, denoised, certified) under its sigma, radius and share
-    of abstained pixels. key, method: the title. classes, palette: a name and an RGB colour a class; the
+    views: one or more. Each has a row of tiles (noisy input, denoised, certified) under its sigma, radius and share
+    of abstained pixels. key, method: the title. classes, palette: a name and an RGB colour for each class; the
     legend holds those that occur. ignore: the label shown as black.
     image: the input (h, w, 3), labels: the ground truth (H, W), clean: the plain prediction (H, W); they do
     not depend on sigma and share a first row, or the only row if there is a single view and little to show.
@@ -98,7 +98,7 @@ def panel(
     rows = [_tiles(view, palette, extent) for view in views]
     headings = [_heading(view) for view in views]
     if len(rows) == 1 and len(rows[0]) + len(compared) <= _IN_ONE_ROW:
-        # The two to compare, ground truth and certified, stand side by side.
+        # The two that one compares, ground truth and certified, stand side by side.
         rows = [[*compared[: -1 if labels is not None else None], *rows[0]]]
         if labels is not None:
             rows[0].insert(-1, compared[-1])

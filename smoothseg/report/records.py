@@ -23,7 +23,7 @@ _SETTINGS = ("method", "denoiser", "segmenter", "certifier", "sigma", "radius", 
 
 
 def csv(rows: Sequence[Row], *, timing: bool = False) -> str:
-    """Return one record a row, shares in 0..1 in full precision, an empty field where there is no number."""
+    """Return one record for each row: shares in 0..1 in full precision, an empty field where there is no number."""
     header = [*_SETTINGS, "labelled_pixels", *_SCORES, "clean_accuracy", "clean_mean_iou"]
     if timing:
         header.append("seconds")
@@ -39,7 +39,7 @@ def csv(rows: Sequence[Row], *, timing: bool = False) -> str:
 
 
 def per_class(rows: Sequence[Row]) -> str:
-    """Return csv with one record a row and class: the class's labelled pixels, IoU and shares."""
+    """Return csv with one record for each row and class: the class's labelled pixels, IoU and shares."""
     shares = ("pixels", "iou", "certified_correct", "certified_wrong", "abstained")
     records = []
     for row in rows:
@@ -55,7 +55,7 @@ def per_class(rows: Sequence[Row]) -> str:
 
 
 def json(rows: Sequence[Row], *, timing: bool = False) -> str:
-    """Return an object with the metrics' `definitions` and the `rows`, each with its per-class scores."""
+    """Return an object with the metrics' `definitions` and the `rows`, each with its scores by class."""
     plain = []
     for row in rows:
         value = dataclasses.asdict(row)

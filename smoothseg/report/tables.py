@@ -24,12 +24,12 @@ LEAST_LABEL = 14
 """Method names are wrapped, but never into a column narrower than this."""
 
 _PIECE = re.compile(r"[^ +,:/]*[ +,:/]*")
-"""What of a label stays on one line where possible: a word and the punctuation after it."""
+"""A part of a label that stays on one line where possible: a word and the punctuation after it."""
 
 INDENT = "  "
 
 GAPS = (3, 2)
-"""Blanks between column groups, the first that fits."""
+"""Spaces between column groups; the first number that fits is used."""
 
 _Span = tuple[str, str]
 """A piece of a line and its style in the terminal."""
@@ -54,7 +54,7 @@ def table(rows: Sequence[Row], *, title: str = "", width: int = WIDTH, timing: b
 def text(rows: Sequence[Row], *, timing: bool = False, title: str = "", width: int = WIDTH) -> str:
     """Return a table of plain characters, at most `width` wide if `width` leaves room for the numbers.
 
-    A line a method and a column group a sigma where that fits, otherwise a line a (method, sigma).
+    A line for each method and a column group for each sigma where that fits, otherwise a line for each (method, sigma).
     """
     lines = _table_lines(rows, title=title, width=width, timing=timing)
     return "".join("".join(piece for piece, _ in line).rstrip() + "\n" for line in lines)
@@ -75,7 +75,7 @@ def _table_lines(rows: Sequence[Row], *, title: str, width: int, timing: bool) -
 
 
 def _fitting(rows: Sequence[Row], width: int, timing: bool) -> tuple[Layout, int]:
-    """Return the layout of the papers' tables if it fits `width`, else the long one; and the gap between groups."""
+    """Return the wide layout if it fits `width`, otherwise the long one; and the gap between groups."""
     layouts = [wide(rows, timing=timing)] if comparable(rows) else []
     layouts.append(long(rows, timing=timing))
     for layout in layouts:
@@ -158,7 +158,7 @@ def _breaks_well(label: str, width: int) -> bool:
 
 
 def _wrapped(label: str, width: int) -> list[str]:
-    """Return `label` in lines of at most `width`, all but the first indented; only a long word is torn."""
+    """Return `label` in lines of at most `width`, all but the first indented; only words that are too long break."""
     lines = [""]
     for piece in _PIECE.findall(label):
         if len(lines[-1] + piece.rstrip()) > width and lines[-1].strip():

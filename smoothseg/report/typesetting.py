@@ -23,7 +23,7 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
     "png": {"Software": "smoothseg"},
     "svg": {"Date": None, "Creator": "smoothseg"},
 }
-"""What a figure can be written as, by suffix, and the metadata it carries: no time, no version."""
+"""The formats of a figure by suffix, each with the metadata it carries: no time, no version."""
 
 _STYLE: Any = {
     "font.family": "sans-serif",
@@ -56,9 +56,9 @@ class Strip:
 def typeset(
     strips: Sequence[Strip], legend: Mapping[str, tuple[int, int, int]], *, kind: str, dpi: int
 ) -> bytes:
-    """Return the content of a file of `kind`, one of `FORMATS`: a line a strip, and the legend below.
+    """Return the content of a file of `kind`, one of `FORMATS`: a line for each strip, and the legend below.
 
-    legend: name to RGB colour. dpi: pixels an inch, of a png and of the pictures in a pdf.
+    legend: name to RGB colour. dpi: pixels per inch, of a png and of the pictures in a pdf.
     """
     import matplotlib as mpl
 
