@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from smoothseg.certificates import file
-from smoothseg.report import pictures, previews
+from smoothseg.report import previews
+from smoothseg.report.colours import colourise
 
 KEY = "streets-val-0001"
 SIGMA = 0.5
@@ -35,7 +36,7 @@ def tiles(run: Path) -> list[tuple[str, Image.Image]]:
     found = [("an image", image), (f"one of the noisy copies that vote: sigma {SIGMA}", noisy)]
     for method, words in METHODS:
         made = file.load(run / "certificates" / method / f"sigma-{SIGMA}" / f"{KEY}.npz")
-        coloured = pictures.colourise(made.prediction, palette, abstained=~made.certified)
+        coloured = colourise(made.prediction, palette, abstained=~made.certified)
         right = made.certified & (made.prediction == previews.read_labels(run, KEY))
         found.append((f"{words}: {np.mean(right):.0%} certified, and right", Image.fromarray(coloured)))
     return found

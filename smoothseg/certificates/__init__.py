@@ -1,4 +1,4 @@
-"""The evidence of one image: the certificate, its file, what follows from its counts again, bounds and metrics.
+"""The evidence for one image: the certificate, its file, the recheck of its verdicts, bounds and metrics.
 
-Everything here is numpy on stored counts; no network, no noise and no run directory is known.
+Everything here is numpy on stored counts; nothing knows a network, noise or a run directory.
 """

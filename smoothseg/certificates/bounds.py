@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from smoothseg.errors import ConfigError, DataError
 
-__all__ = ["Bounds", "ClassBounds", "Region", "bounds", "check_certifier", "mean_iou", "regions", "tolerated"]
+__all__ = ["Bounds", "ClassBounds", "bounds", "check_certifier", "mean_iou", "tolerated"]
 
 LabelMap: TypeAlias = npt.NDArray[np.integer[Any]]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -48,16 +48,16 @@ class ClassBounds:
     name: str
 
     pixels_at_least: int
-    """Pixels that are of the class whatever happens: those certified as it."""
+    """Pixels that have the class whatever happens: those certified as it."""
 
     pixels_at_most: int
-    """Pixels that can be of the class: those, and all that abstain."""
+    """Pixels that can have the class: those, and all that abstain."""
 
     stable_iou: float | None
     """Least IoU of the class between two segmentations within the radius; None where it cannot occur."""
 
     labelled: int | None = None
-    """Pixels labelled as the class; None without labels, as everything below."""
+    """Pixels labelled as the class; None without labels, like everything below."""
 
     iou: float | None = None
     """Least IoU with the labels; None where the class is neither labelled nor possible."""
@@ -69,7 +69,7 @@ class ClassBounds:
     """Least share of the labelled pixels that are found; None where there are none."""
 
     precision: float | None = None
-    """Least share of the found pixels that are labelled so; None where none can be found."""
+    """Least share of the found pixels that have the label; None where none can be found."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Bounds:
     """Pixels of the region, without those labelled `ignore`."""
 
     abstained: int
-    """Those among them that the adversary may give any class."""
+    """Those among them to which the adversary may give any class."""
 
     accuracy: float | None
     """Least share of the labelled pixels with the right class; None without any."""
@@ -92,30 +92,7 @@ class Bounds:
     """Least mean IoU with the labels, over the classes that are labelled in the region; None without any."""
 
     classes: tuple[ClassBounds, ...]
-    """One entry a class, in the order of the label indices."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Region:
-    """A connected region of one class, as predicted."""
-
-    name: str
-    """The class."""
-
-    pixels: int
-    """Its pixels in the prediction."""
-
-    certified: int
-    """Those that keep the class whatever happens: no perturbation within the radius takes more of it away."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-    """The box around it, in pixels: rows `top` to `bottom` - 1, columns `left` to `right` - 1."""
-
-    within: ClassBounds | None = None
-    """With labels: the bounds of its class among its pixels; None where none of them is labelled."""
+    """One entry for each class, in the order of the label indices."""
 
 
 def bounds(
@@ -221,50 +198,6 @@ def mean_iou(
     )
     least = max(dual(0.0), dual(math.exp(float(best.x))))
     return least / int(np.count_nonzero(counted))
-
-
-def regions(
-    prediction: LabelMap,
-    certified: Mask,
-    classes: Sequence[str],
-    *,
-    least: int = 1,
-    labels: LabelMap | None = None,
-    ignore: int | None = None,
-) -> tuple[Region, ...]:
-    """Return the connected regions of the predicted classes with at least `least` pixels, the largest first.
-
-    Pixels are connected along their sides. The prediction names a region's pixels, certified or not; the certified
-    ones keep its class. With labels (and `ignore`, as in `bounds`) it has the bounds of its class among its pixels.
-    """
-    from scipy import ndimage
-
-    found = []
-    for index, name in enumerate(classes):
-        numbers, count = ndimage.label(prediction == index)
-        sizes = np.bincount(numbers.ravel(), minlength=count + 1)
-        held = np.bincount(numbers[certified], minlength=count + 1)
-        for number, place in enumerate(ndimage.find_objects(numbers), start=1):
-            if sizes[number] < least:
-                continue
-            within = None
-            inside = numbers[place] == number
-            truth = None if labels is None else labels[place]
-            if truth is not None and (inside & (truth != ignore)).any():
-                part = bounds(
-                    np.where(inside, index, 0),
-                    certified[place],
-                    classes,
-                    radius=math.nan,
-                    labels=truth,
-                    ignore=ignore,
-                    region=inside,
-                )
-                within = part.classes[index]
-            rows, columns = place
-            box = rows.start, columns.start, rows.stop, columns.stop
-            found.append(Region(name, int(sizes[number]), int(held[number]), *box, within))
-    return tuple(sorted(found, key=lambda region: (-region.pixels, region.top, region.left)))
 
 
 def check_certifier(recipe: Any) -> None:

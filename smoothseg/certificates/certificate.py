@@ -33,10 +33,10 @@ class Certificate:
     """The certified segmentation of one image.
 
     prediction: (H, W) uint8, or uint16 above 256 classes; the selected class at every pixel, certified or not.
-    hits: (H, W) int32, how often it was seen in `trials` samples independent of the selection.
+    hits: (H, W) int32, how often that class was seen in `trials` samples independent of the selection.
     verdict: which pixels are certified and the radius; all others abstain.
     clean: (H, W), the base model's labels of the clean image without denoiser, for comparison; or None.
-    provenance: JSON values: everything that is needed to make the certificate again.
+    provenance: JSON values with everything that is needed to make the certificate again.
     """
 
     prediction: npt.NDArray[np.uint8 | np.uint16]

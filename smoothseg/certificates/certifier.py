@@ -15,10 +15,10 @@ __all__ = ["Certifier", "Draw", "Tally", "Votes"]
 
 
 class Tally(Protocol):
-    """Whatever label maps can be added to; what a certifier may ask a draw to fill instead of `Votes`."""
+    """Anything that label maps can be added to. A certifier may ask a draw to fill one instead of `Votes`."""
 
     def add(self, labels: torch.Tensor) -> None:
-        """Count label maps (B, H, W), each of another noise sample."""
+        """Count label maps (B, H, W), each of a different noise sample."""
 
 
 T = TypeVar("T", bound=Tally)
@@ -67,7 +67,7 @@ class Certifier(Protocol):
 
     @property
     def samples(self) -> int:
-        """How many noise samples `certify` draws at most for an image; used to estimate time."""
+        """The most noise samples that `certify` draws for an image; used to estimate time."""
 
     @property
     def counted(self) -> str:
@@ -77,13 +77,13 @@ class Certifier(Protocol):
         """
 
     def check(self, pixels: int) -> None:
-        """Raise `NothingCertifiableError` if no pixel of an image of so many pixels could ever be certified."""
+        """Raise `NothingCertifiableError` if no pixel of an image of that many `pixels` could ever be certified."""
 
     def certify(self, draw: Draw) -> Certificate:
         """Return the certificate of one image.
 
         draw: `draw(n)` gives the votes of the next n fresh noise samples, never one seen before, so that
-            what is selected on one draw is tested on an independent one. `draw.sigma` is the noise's
+            what one draw selects is tested on an independent one. `draw.sigma` is the noise's
             standard deviation.
         """
 

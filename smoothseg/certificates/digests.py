@@ -1,4 +1,4 @@
-"""By which sha256 a sample is known: what a run compares before it goes on, and whoever reads it afterwards."""
+"""Which sha256 identifies a sample: a run compares it before it goes on, and so does whoever reads the run later."""
 
 from __future__ import annotations
 

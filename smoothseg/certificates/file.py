@@ -1,4 +1,4 @@
-"""A certificate as one file, arrays and provenance together; the same certificate gives the same bytes."""
+"""How a certificate is stored: one file, arrays and provenance together; the same certificate gives the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every verdict again from the stored counts: `verify` compares, `recertify` decides anew under another setting."""
+"""What the stored counts decide, once more: `verify` compares verdicts, `recertify` decides under another setting."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def recertify(certificate: Certificate, certifier: Certifier, described: Mapping
     """Return the certificate that `certifier` (described by `described`) decides from the same counts.
 
     It is as valid as the first one only if the new setting was chosen without looking at the counts, or if the
-    settings tried share one alpha between them. Raises `ConfigError` if the setting needs other samples than
-    were drawn, or counts something else, and `NothingCertifiableError` if it could never certify anything.
+    settings tried share one alpha between them. Raises `ConfigError` if the setting needs samples other
+    than those drawn, or counts something else, and `NothingCertifiableError` if it could never certify anything.
     """
     before = certificate.provenance["certifier"]
     for name in ("n0", "n"):

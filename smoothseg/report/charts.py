@@ -1,4 +1,4 @@
-"""Where the curves of a page go: every coordinate of the chart, so that its template only draws.
+"""Where the curves of a page go: every coordinate of the chart, so that the template only has to draw.
 
 Coordinates are those of an SVG: x to the right, y downwards, in units of the view box.
 """
@@ -25,7 +25,7 @@ _FEW = 12
 
 @dataclasses.dataclass(frozen=True)
 class Tick:
-    """A place on an axis and what is written there."""
+    """A position on an axis and the text that stands there."""
 
     at: float
     text: str
@@ -33,7 +33,7 @@ class Tick:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A marker, and what it says when it is pointed at."""
+    """A marker, and the text that appears when the pointer is on it."""
 
     x: float
     y: float
@@ -44,8 +44,8 @@ class Point:
 class Line:
     """What is drawn for one method.
 
-    steps: SVG paths, one a sigma, of the share at every radius. through: the path that connects the ends of those
-    that have one step only, or "". points: those ends.
+    steps: SVG paths of the share at every radius, one for each sigma. through: the path that connects the ends of the
+    curves that have only one step, or "". points: those ends, and the steps of every curve that has few.
     """
 
     method: str
@@ -56,8 +56,8 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """Certified share over radius. marks: vertical lines at the largest radius of a sigma, where all methods have
-    it in common."""
+    """Certified share over radius. marks: vertical lines at the largest radius of each sigma for which all methods
+    share one."""
 
     label: str
     left: float
@@ -73,7 +73,7 @@ class Chart:
 
 
 def chart(curves: Sequence[Curve]) -> Chart | None:
-    """Return the chart of `curves`, methods in order of appearance; None if nothing at all is certified."""
+    """Return the chart of `curves`, methods in order of appearance; None if nothing is certified at all."""
     furthest = max((one.steps[-1][0] for one in curves if one.steps), default=0.0)
     if furthest <= 0:
         return None

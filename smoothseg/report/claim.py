@@ -1,6 +1,6 @@
 """What a run claims, in plain words: the statement, its scope, and its radii in every unit.
 
-The words fit every certifier that decides per pixel and image; the certifier's own promise stands beside them.
+The words fit every certifier that decides per pixel and per image. The certifier's own promise stands beside them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smoothseg.certificates import metrics
 from smoothseg.certificates.bounds import tolerated
+from smoothseg.certificates.counts import Counts
 from smoothseg.components.plugins import plugins
 
 __all__ = ["LEVELS", "Claim", "Reach", "claim", "reach"]
@@ -32,10 +32,11 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Reach:
-    """A radius in every unit. `rms` is that of the change per pixel and channel, smallest and largest image.
+    """A radius in every unit.
 
-    methods: whom it belongs to. radius: l2 norm of the whole image in [0, 1] units, levels: in 8-bit levels. rms,
-    rms_levels: radius / sqrt(3HW), the same two units.
+    methods: the methods that have it. radius: l2 norm over the whole image, in [0, 1] units; levels: the same in 8-bit
+    levels. rms, rms_levels: radius / sqrt(3HW) in the same two units, the root mean square of the change per pixel and
+    channel, for the largest and the smallest image.
     """
 
     sigma: float
@@ -47,9 +48,9 @@ class Reach:
 
 
 def claim(identity: Mapping[str, Any], *, images: int, own_radii: bool) -> Claim:
-    """Return what the run of `identity` (its run.json) claims for so many images.
+    """Return what the run of `identity` (its run.json) claims for that many `images`.
 
-    own_radii: whether pixels have radii of their own.
+    own_radii: whether each pixel has a radius of its own.
     """
     methods = identity["plan"]["methods"]
     certifiers = {str(each["certifier"]["name"]): each["certifier"] for each in methods}
@@ -98,13 +99,11 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: bool) -> Claim
 
 
 def reach(entries: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]) -> list[Reach]:
-    """Return the radii in `entries`, the ledger lines by (method, sigma): one a sigma and radius, ascending.
+    """Return the radii in `entries`, the ledger lines by (method, sigma): one for each sigma and radius, ascending.
 
-    Where the images of a method have different radii, it is the smallest.
+    Where the images of a method have different radii, the smallest counts.
     """
-    sizes = [
-        metrics.Counts.from_json(entry["certified"]).pixels for each in entries.values() for entry in each
-    ]
+    sizes = [Counts.from_json(entry["certified"]).pixels for each in entries.values() for entry in each]
     found: dict[tuple[float, float], list[str]] = {}
     for (method, sigma), each in entries.items():
         radii = [float(entry["radius"]) for entry in each if entry["radius"] is not None]

@@ -1,4 +1,4 @@
-"""How much is certified at which radius: curves from the ledger's counts, without an image."""
+"""How much is certified at which radius: curves from the counts in the ledger, without opening an image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smoothseg.certificates import metrics
+from smoothseg.certificates.counts import Counts
 
 __all__ = ["Curve", "curve"]
 
@@ -15,9 +15,9 @@ __all__ = ["Curve", "curve"]
 class Curve:
     """The certified share of one method at one sigma, as a function of the l2 radius.
 
-    steps: (radius, share), radii ascending in [0, 1] pixel units and shares descending: at every radius up to this
+    steps: (radius, share), with radii ascending in [0, 1] pixel units and shares descending. At every radius up to this
     one and above the one before, `share` of the pixels are certified (and correct, if `labelled`). Beyond the last
-    radius nothing is. Empty if nothing is certified.
+    radius none are. Empty if nothing is certified.
     labelled: whether the share is of labelled pixels and counts correct ones only, which is certified accuracy;
     without labels it is the certified share of all pixels.
     """
@@ -29,11 +29,11 @@ class Curve:
 
 
 def curve(method: str, sigma: float, entries: Sequence[Mapping[str, Any]]) -> Curve:
-    """Return the curve of the ledger lines `entries`, one an image, of one method and sigma.
+    """Return the curve of one method and sigma from its ledger lines `entries`, one for each image.
 
-    Every pixel counts at its own radius where the ledger has them, else at its image's.
+    Every pixel counts at its own radius where the ledger has one, otherwise at that of its image.
     """
-    counts = [metrics.Counts.from_json(entry["certified"]) for entry in entries]
+    counts = [Counts.from_json(entry["certified"]) for entry in entries]
     labelled = any(each.confusion for each in counts)
     total = 0
     at: dict[float, int] = {}

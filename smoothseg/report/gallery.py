@@ -1,7 +1,7 @@
 """Which images a page shows, and everything it needs to show them, as JSON values.
 
-Arrays are deflated and in base64. They are exact, unlike pixels that a browser decodes for a script: some browsers
-disturb those on purpose.
+Arrays are deflated and encoded in base64. They are exact. The pixels that a browser decodes for a script are not: some
+browsers disturb them on purpose.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smoothseg.certificates import certificate, file, metrics
+from smoothseg.certificates import certificate, file
+from smoothseg.certificates.counts import Counts
 from smoothseg.data.palettes import palette
 from smoothseg.errors import DataError
 from smoothseg.report import previews
@@ -26,10 +27,10 @@ from smoothseg.report import previews
 __all__ = ["BUDGET", "IMAGES", "Gallery", "chosen", "gallery"]
 
 IMAGES = 24
-"""How many images a page shows at most."""
+"""The most images that a page shows."""
 
 BUDGET = 16_000_000
-"""How many characters they may take together, but for the first one."""
+"""The most characters that these images may take together; the first one is always shown."""
 
 _NO_RADIUS = 65535
 
@@ -40,7 +41,7 @@ _Entries = Mapping[tuple[str, float], Mapping[str, Mapping[str, Any]]]
 class Gallery:
     """What the page's script is given.
 
-    data: JSON values. shown, images: how many images are in it, and how many the run has. reduced: whether any is
+    data: JSON values. shown: how many images are in it. images: how many the run has. reduced: whether any image is
     shown smaller than it is.
     """
 
@@ -51,9 +52,9 @@ class Gallery:
 
 
 def gallery(directory: Path, identity: Mapping[str, Any], entries: _Entries) -> Gallery:
-    """Return the images of the run in `directory`, `identity` its run.json and `entries` its ledger lines.
+    """Return the images of the run in `directory`, in the order of the run.
 
-    They are in the order of the run. A certificate that cannot be read is left out.
+    identity: its run.json. entries: its ledger lines. A certificate that cannot be read is left out.
     """
     colours, ignore = previews.read_legend(directory)
     methods = list(dict.fromkeys(name for name, _ in entries))
@@ -87,9 +88,10 @@ def gallery(directory: Path, identity: Mapping[str, Any], entries: _Entries) -> 
 
 
 def chosen(keys: Sequence[str], entries: _Entries, most: int = IMAGES) -> list[str]:
-    """Return at most `most` of `keys`, by turns one of the others, which are evenly spread, and one of the worst.
+    """Return at most `most` of `keys`: alternately one of the others, spread evenly, and one of the worst.
 
-    The worst have the lowest certified accuracy over all methods and sigmas; without labels the highest abstention.
+    The worst have the lowest mean certified accuracy over all methods and sigmas, or without labels the highest
+    abstention.
     """
     most = min(most, len(keys))
     worst = sorted(keys, key=lambda key: (_mean_score(key, entries), key))[: most // 2]
@@ -113,8 +115,8 @@ def _score(shares: Mapping[str, float | None]) -> float:
 
 
 def _shares(entry: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return what of an image is certified correct and wrong, of its labelled pixels, and what of all abstains."""
-    counts = metrics.Counts.from_json(entry["certified"])
+    """Return the shares of the labelled pixels that are correct, wrong and held back, and that of all that abstains."""
+    counts = Counts.from_json(entry["certified"])
     abstained = (counts.pixels - counts.certified) / counts.pixels
     labelled = sum(pixels for _, _, pixels in counts.confusion or ())
     if not labelled:

@@ -1,6 +1,7 @@
 """The report of a run as one HTML file that needs nothing else: made from the run directory, without torch.
 
-The same run gives the same bytes. The page holds no times and no paths, and forbids itself to fetch anything.
+The same run gives the same bytes. The page holds no times and no paths, and its own policy forbids it to fetch
+anything.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smoothseg.certificates import metrics
+from smoothseg.certificates.metrics import DEFINITIONS
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
 from smoothseg.data.palettes import palette
@@ -20,8 +21,7 @@ from smoothseg.machine import versions
 from smoothseg.report import charts, claim, curves, previews
 from smoothseg.report.gallery import IMAGES, gallery
 from smoothseg.report.layout import comparable, long, wide
-from smoothseg.report.rows import Row
-from smoothseg.report.rows import rows as rows_of
+from smoothseg.report.rows import Row, rows
 from smoothseg.runs import results
 
 __all__ = ["NAME", "page", "write"]
@@ -32,7 +32,7 @@ NAME = "report.html"
 _PAGE = Path(__file__).resolve().parent / "page"
 
 _PATH = re.compile(r"[^=,]*[/\\]")
-"""What of an option's value only the machine that made the run knows."""
+"""The part of an option's value that means something only on the machine that made the run."""
 
 
 def write(directory: Path) -> Path:
@@ -51,10 +51,10 @@ def page(directory: Path) -> str:
     import markupsafe
 
     identity = results.read_identity(directory)
-    rows = rows_of(directory)
+    result = rows(directory)
     found = results.entries(directory, identity)
     lines = {at: list(each.values()) for at, each in found.items()}
-    images = max((row.images for row in rows), default=0)
+    images = max((row.images for row in result), default=0)
     own_radii = any(entry.get("by_radius") is not None for each in lines.values() for entry in each)
     pictures = gallery(directory, identity, found)
     names = list(dict.fromkeys(name for name, _ in found))
@@ -71,19 +71,19 @@ def page(directory: Path) -> str:
         dataset=str(identity["plan"]["dataset"]["name"]),
         planned=len(identity["images"]),
         images=images,
-        unfinished=any(row.images < len(identity["images"]) for row in rows)
-        or len(rows) < len(identity["plan"]["methods"]) * len(identity["plan"]["sigma"]),
+        unfinished=any(row.images < len(identity["images"]) for row in result)
+        or len(result) < len(identity["plan"]["methods"]) * len(identity["plan"]["sigma"]),
         skipped=len(identity.get("skipped", ())),
         claim=claim.claim(identity, images=images, own_radii=own_radii),
         own_radii=own_radii,
         reaches=claim.reach(lines),
-        layout=(wide if comparable(rows) else long)(rows, timing=False) if rows else None,
+        layout=(wide if comparable(result) else long)(result, timing=False) if result else None,
         chart=charts.chart([curves.curve(name, sigma, each) for (name, sigma), each in lines.items()]),
         width=charts.WIDTH,
         height=charts.HEIGHT,
         methods=names,
-        classes=_per_class(rows, directory),
-        definitions=metrics.DEFINITIONS,
+        classes=_per_class(result, directory),
+        definitions=DEFINITIONS,
         gallery=pictures,
         most=IMAGES,
         longest=previews.LONGEST,
@@ -94,7 +94,7 @@ def page(directory: Path) -> str:
 
 
 def _per_class(rows: list[Row], directory: Path) -> list[dict[str, Any]]:
-    """Return for each method with labels its sigmas, and its labelled classes with their scores at each."""
+    """Return the sigmas of each method with labels, and its labelled classes with their scores at each sigma."""
     colours, _ = previews.read_legend(directory)
     result = []
     for method in dict.fromkeys(row.method for row in rows):
@@ -121,7 +121,7 @@ def _per_class(rows: list[Row], directory: Path) -> list[dict[str, Any]]:
 
 
 def _setup(identity: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what the results depend on as (term, text), paths reduced to the name of the file."""
+    """Return what the results depend on as (term, text), with paths reduced to file names."""
     plan = identity["plan"]
     terms = [("dataset", _component("dataset", plan["dataset"]))]
     for method in plan["methods"]:
@@ -171,5 +171,5 @@ def _between(values: tuple[float, float]) -> str:
 
 
 def _plain(value: float, figures: int) -> str:
-    """Return `value` with so many significant figures and without an exponent."""
+    """Return `value` with `figures` significant figures and without an exponent."""
     return format(decimal.Decimal(f"{value:.{figures}g}"), "f")

@@ -1,4 +1,4 @@
-"""The pictures and previews of a run, drawn image by image while it goes on."""
+"""How the pictures and previews of a run are drawn, image by image, while it goes on."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Pictures", "most_bytes"]
 
 
 def most_bytes(size: tuple[int, int]) -> int:
-    """Return the bytes that the pictures of one certificate take at most, of an image of `size` (H, W)."""
-    # Noisy, denoised, certified, and a row that they are compared with, before they are compressed.
+    """Return the most bytes that the pictures of one certificate take, for an image of `size` (H, W)."""
+    # Noisy, denoised, certified, and the row that they are compared with, before compression.
     return 3 * 5 * math.prod(pictures.extent_of(size))
 
 
 class Pictures(Illustrator):
-    """Draws into the directory of a run; what is there stays."""
+    """Draws into the directory of a run; what is already there stays."""
 
     def __init__(self, prepared: Prepared, directory: Path) -> None:
         self._prepared = prepared
@@ -40,7 +40,7 @@ class Pictures(Illustrator):
         )
 
     def missing(self, key: str) -> list[Method]:
-        """Return the methods of which the picture or a preview of the image `key` is not there yet."""
+        """Return the methods that still lack the picture or a preview of image `key`."""
         plan, labels = self._prepared.plan, self._prepared.images[key]["labels"]
         return [
             method
@@ -52,9 +52,9 @@ class Pictures(Illustrator):
         ]
 
     def draw(self, sample: Sample, method: Method) -> None:
-        """Draw the certificates of one image and method, a row a sigma, with the first noise sample of each.
+        """Draw the certificates of one image and method, a row for each sigma, with the first noise sample of each.
 
-        The report's previews of the same are kept first: where the picture is, they are.
+        The previews for the report are kept first: where there is a picture, there are previews.
         """
         prepared, directory, dataset = self._prepared, self._directory, self._prepared.dataset
         model, pipeline, ignore = (

@@ -1,8 +1,8 @@
-"""Which columns and cells a table of these rows has, before any format draws it.
+"""Which columns and cells a table of rows has, before any format draws it.
 
-The wide layout is that of the papers' tables: a line a method, a group of columns a sigma. It needs one radius
-and one number of images for everything that stands side by side. The long layout has a line a (method, sigma)
-and says the radius in each.
+The wide layout is that of the papers' tables: a line for each method, a group of columns for each sigma. Whatever
+stands side by side must have the same radius and the same number of images. The long layout has a line for each
+(method, sigma), with its radius.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from smoothseg.certificates.metrics import DEFINITIONS, Scores
 from smoothseg.report.rows import Row
 
-__all__ = ["DASH", "Cell", "Group", "Layout", "Line", "comparable", "long", "wide"]
+__all__ = ["DASH", "NO_ROWS", "Cell", "Group", "Layout", "Line", "comparable", "long", "wide"]
 
 DASH = "–"
 """Stands where a number is missing."""
+
+NO_ROWS = "No results yet."
+"""Stands in place of a table without rows."""
 
 _Identity = tuple[str, str, str, str, float]
 
@@ -32,7 +35,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Columns under a common heading, which has a line a part and may be empty."""
+    """Columns under a common heading, which has a line for each part and may be empty."""
 
     heading: tuple[str, ...]
     columns: tuple[str, ...]
@@ -40,7 +43,7 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A method's label, and a cell a column of the layout's groups."""
+    """A method's label, and a cell for each column of the layout's groups."""
 
     label: str
     cells: tuple[Cell, ...]
@@ -71,7 +74,7 @@ def comparable(rows: Sequence[Row]) -> bool:
 
 
 def wide(rows: Sequence[Row], *, timing: bool) -> Layout:
-    """Return a line a method and a column group a sigma; `rows` are `comparable`. `timing` adds the seconds."""
+    """Return a line for each method, a column group for each sigma; `rows` are `comparable`. `timing` adds seconds."""
     labels = _labels(rows)
     sigmas = sorted({row.sigma for row in rows})
     at = {(_identity(row), row.sigma): row for row in rows}
@@ -100,7 +103,7 @@ def wide(rows: Sequence[Row], *, timing: bool) -> Layout:
 
 
 def long(rows: Sequence[Row], *, timing: bool) -> Layout:
-    """Return a line a (method, sigma), methods together and sigmas ascending. `timing` adds the seconds."""
+    """Return a line for each (method, sigma), methods together and sigmas ascending. `timing` adds the seconds."""
     labels = _labels(rows)
     place = {identity: i for i, identity in enumerate(labels)}
     rows = sorted(rows, key=lambda row: (place[_identity(row)], row.sigma))
@@ -134,7 +137,7 @@ def _identity(row: Row) -> _Identity:
 
 
 def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
-    """Return a label a method in order of appearance; methods of one name are told apart by what differs."""
+    """Return a label for each method in order of appearance; what differs tells apart methods of one name."""
     seen = {(_identity(row), row.sigma) for row in rows}
     if len(seen) != len(rows):
         raise ValueError("expected one row a method and sigma, got several")
@@ -170,7 +173,7 @@ def _each(scores: Sequence[Scores | None], metric: str) -> list[float | None]:
 def _cells(
     values: Sequence[float | None], rank_within: Sequence[tuple[float, int]] | None = None
 ) -> list[Cell]:
-    """Return shares as percent; within each value of `rank_within` the highest is marked, ties as shown."""
+    """Return shares as percent; the highest in each value of `rank_within` is marked, and what rounds to it."""
     shown = [DASH if value is None else f"{100 * value:.1f}" for value in values]
     best: dict[tuple[float, int], str] = {}
     if rank_within is not None:

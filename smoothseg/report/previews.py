@@ -1,4 +1,4 @@
-"""The small pictures a run keeps for its report, so that neither networks nor the dataset are needed to write it.
+"""Which small pictures a run keeps, so that its report can be written without networks and dataset.
 
 RUN/
   legend.json                                 the classes' colours and the label that metrics leave out
@@ -47,7 +47,7 @@ LONGEST = 640
 """The longer side of a preview in pixels, at most."""
 
 _QUALITY = {"photo": 88, "noise": 75}
-"""JPEG's quality. Noise takes several times the space of a photograph, and nobody reads single pixels of it."""
+"""JPEG quality. Noise takes several times the space of a photograph, and nobody looks at its single pixels."""
 
 
 def image_path(directory: Path, key: str) -> Path:
@@ -71,7 +71,7 @@ def denoised_path(directory: Path, key: str, method: str, sigma: float) -> Path:
 
 
 def complete(directory: Path, key: str, method: str, sigmas: Iterable[float], *, labelled: bool) -> bool:
-    """Tell whether every preview of image `key` for `method` is there."""
+    """Return whether every preview of image `key` for `method` is there."""
     wanted = [image_path(directory, key), *([labels_path(directory, key)] if labelled else [])]
     for sigma in sigmas:
         wanted += [noisy_path(directory, key, sigma), denoised_path(directory, key, method, sigma)]
@@ -88,7 +88,7 @@ def save_image(
 ) -> None:
     """Keep the input (H, W, 3), reduced, and the ground truth (H, W), uint8, at full size; None without one.
 
-    palette: a colour a class, for whoever opens the file; `ignore` becomes black.
+    palette: a colour for each class, for whoever opens the file; `ignore` becomes black.
     """
     write_atomically(image_path(directory, key), _jpeg(image, Image.Resampling.LANCZOS, "photo"))
     if labels is not None:
@@ -135,7 +135,7 @@ def thinned(array: npt.NDArray[_Scalar], longest: int = LONGEST) -> npt.NDArray[
 
 
 def reduced(height: int, width: int, longest: int = LONGEST) -> tuple[int, int]:
-    """Return the height and width of a preview of an image of that size; small images keep theirs."""
+    """Return the height and width of the preview of an image of that size; a small image keeps its own."""
     longer = max(height, width)
     if longer <= longest:
         return height, width
@@ -143,7 +143,7 @@ def reduced(height: int, width: int, longest: int = LONGEST) -> tuple[int, int]:
 
 
 def write_legend(directory: Path, palette: Palette | None, ignore: int | None) -> None:
-    """Keep the dataset's colours, one a class, and its ignored label; None for a dataset without classes."""
+    """Keep the dataset's colours, one for each class, and its ignored label; None for a dataset without classes."""
     plain = {"palette": None if palette is None else [list(colour) for colour in palette], "ignore": ignore}
     write_atomically(directory / "legend.json", (json.dumps(plain) + "\n").encode())
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smoothseg.certificates import metrics
-from smoothseg.certificates.metrics import Scores
+from smoothseg.certificates.counts import Counts
+from smoothseg.certificates.metrics import Scores, compute
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
 from smoothseg.runs import results
@@ -37,7 +37,7 @@ class Row:
     """Size of what the base model sees / size of the image."""
 
     images: int
-    """Images the scores are made of; fewer than the dataset's while a run is unfinished."""
+    """Images the scores are made of; fewer than the dataset has while a run is unfinished."""
 
     certified: Scores | None
     """Scores of the certified segmentations; None if there are none yet."""
@@ -46,11 +46,11 @@ class Row:
     """Scores of the base model's plain prediction on clean images, without noise and denoiser."""
 
     seconds: float | None = None
-    """Measured seconds an image. No two runs measure the same: files leave it out unless asked."""
+    """Measured seconds per image. They differ from run to run, so files leave them out unless asked for."""
 
 
 def rows(directory: Path) -> list[Row]:
-    """Return the rows of the run in `directory`, a (method, sigma) each, also while it is unfinished.
+    """Return the rows of the run in `directory`, one for each (method, sigma), also while it is unfinished.
 
     Raises `DataError` if `directory` holds no run.
     """
@@ -69,7 +69,7 @@ def _row(
     seconds = [entry["seconds"]["total"] for entry in entries]
     classes = identity["classes"][method["name"]]
     certified, clean = (
-        metrics.compute([metrics.Counts.from_json(entry[which]) for entry in entries], classes)
+        compute([Counts.from_json(entry[which]) for entry in entries], classes)
         for which in ("certified", "clean")
     )
     return Row(
@@ -88,7 +88,7 @@ def _row(
 
 
 def _spec(kind: str, method: Mapping[str, Any]) -> str:
-    """Return a component of a stored method as the text that names it on the command line."""
+    """Return a component of a stored method in the words that name it on the command line."""
     plain = method[kind]
     registry = plugins()[kind]
     fields = registry.entry(plain["name"]).fields if plain["name"] in registry else ()

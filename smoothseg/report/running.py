@@ -1,4 +1,4 @@
-"""A run with everything that shows it: certificates, pictures, tables and the page."""
+"""How a run is made together with everything that shows it: certificates, pictures, tables and the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(
 ) -> list[Row]:
     """Make or complete the run of `prepared` in `directory`, and return the rows of its result.
 
-    batch_size, fresh, listener: see `runs.executing.execute`, which also says what is raised.
+    batch_size, fresh, listener: as in `runs.executing.execute`, which also says what is raised.
     """
     pictures = Pictures(prepared, directory)
     told = Listeners([_Legend(pictures), *([] if listener is None else [listener])])

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg.certificates import certificate, file
-from smoothseg.certificates.bounds import Bounds, Region, bounds, check_certifier, regions
+from smoothseg.certificates.bounds import Bounds, bounds, check_certifier
 from smoothseg.certificates.digests import sample_digests
+from smoothseg.certificates.regions import Region, regions
 from smoothseg.components.plugins import plugins
 from smoothseg.data.images import read_labels
 from smoothseg.errors import ConfigError, DataError, UnknownNameError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smoothseg.certificates import metrics
+from smoothseg.certificates import counts
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.certificates.file import save
@@ -136,10 +136,10 @@ def _certify(
 def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) -> dict[str, Any]:
     """Return the pixel counts of the certified and of the clean prediction for the ledger."""
     assert result.clean is not None
-    certified = metrics.update(
+    certified = counts.update(
         result.prediction, result.certified, sample.labels, classes=classes, ignore=ignore
     )
-    clean = metrics.update(result.clean, None, sample.labels, classes=classes, ignore=ignore)
+    clean = counts.update(result.clean, None, sample.labels, classes=classes, ignore=ignore)
     return {"certified": certified.to_json(), "clean": clean.to_json()}
 
 
@@ -149,7 +149,7 @@ def _by_radius(result: Certificate, sample: Sample) -> list[list[float]] | None:
     if radii is None:
         return None
     return [
-        list(each) for each in metrics.by_radius(result.prediction, result.certified, radii, sample.labels)
+        list(each) for each in counts.by_radius(result.prediction, result.certified, radii, sample.labels)
     ]
 
 

@@ -14,7 +14,7 @@ from smoothseg.runs.listener import Listener
 from smoothseg.runs.logs import log
 
 if TYPE_CHECKING:
-    from smoothseg.certificates.metrics import Counts
+    from smoothseg.certificates.counts import Counts
     from smoothseg.runs.preparing import Job, Prepared
 
 __all__ = ["Figures", "Tracking", "check", "check_names", "chosen", "tracking"]
@@ -159,13 +159,14 @@ class Figures(Listener):
 
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
         """Count the certificate of `entry`, and tell what is new."""
-        from smoothseg.certificates import metrics
+        from smoothseg.certificates.counts import Counts
+        from smoothseg.certificates.metrics import compute
 
         counts = self._known.setdefault((job.method.name, job.sigma), [])
-        counts.append(metrics.Counts.from_json(entry["certified"]))
+        counts.append(Counts.from_json(entry["certified"]))
         if before:
             return
-        scores = metrics.compute(counts, self._prepared.models[job.method.slug].segmenter.classes)
+        scores = compute(counts, self._prepared.models[job.method.slug].segmenter.classes)
         found = {
             "accuracy": scores.accuracy,
             "mean_iou": scores.mean_iou,

@@ -15,8 +15,8 @@ from PIL import Image
 
 from smoothseg.cli import cli
 from smoothseg.errors import ConfigError, DataError, UnknownNameError
+from smoothseg.report.colours import ABSTAINED
 from smoothseg.report.figure import figure
-from smoothseg.report.pictures import ABSTAINED
 
 
 def words(path):

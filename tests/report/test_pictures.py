@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothseg.report.pictures import ABSTAINED, IGNORED, View, colourise, panel
+from smoothseg.report.colours import ABSTAINED, IGNORED
+from smoothseg.report.pictures import View, panel
 
 PALETTE = ((200, 10, 10), (10, 200, 10), (10, 10, 200))
 NAMES = ("road", "sky", "car")
@@ -41,26 +42,6 @@ def tile(
 
 def colours(picture: Image.Image) -> set[tuple[int, ...]]:
     return {colour for _, colour in picture.getcolors(maxcolors=2**24)}
-
-
-def test_labels_become_their_colours() -> None:
-    labels = np.array([[0, 2, 255], [1, 1, 0]], np.uint8)
-    abstained = np.array([[False, False, False], [False, True, True]])
-    coloured = colourise(labels, PALETTE, abstained=abstained, ignore=255)
-    expected = [[RED, BLUE, IGNORED], [GREEN, ABSTAINED, ABSTAINED]]
-    assert coloured.dtype == np.uint8
-    np.testing.assert_array_equal(coloured, np.array(expected, np.uint8))
-
-
-def test_an_ignore_label_just_above_the_classes_is_ignored() -> None:
-    np.testing.assert_array_equal(colourise(np.array([[3, 2]]), PALETTE, ignore=3), [[IGNORED, BLUE]])
-
-
-def test_a_label_without_colour_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected labels 0\.\.2, got 255"):
-        colourise(np.array([[0, 255]], np.uint8), PALETTE)
-    with pytest.raises(ValueError, match="got -1"):
-        colourise(np.array([[0, -1]]), PALETTE, ignore=255)
 
 
 def test_certified_tile_is_white_where_it_abstains() -> None:

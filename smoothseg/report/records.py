@@ -1,0 +1,79 @@
+"""Which numbers a file for computing holds: the rows as csv and json, their classes as csv.
+
+Shares have full precision. csv leaves a field empty where there is no number; json has null.
+"""
+
+from __future__ import annotations
+
+import csv as csv_module
+import dataclasses
+import io
+import json as json_module
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from smoothseg.certificates.metrics import DEFINITIONS, Scores
+from smoothseg.report.rows import Row
+
+__all__ = ["csv", "json", "per_class"]
+
+_SCORES = tuple(f.name for f in dataclasses.fields(Scores) if f.name in DEFINITIONS)
+_SETTINGS = ("method", "denoiser", "segmenter", "certifier", "sigma", "radius", "scale", "images")
+
+
+def csv(rows: Sequence[Row], *, timing: bool = False) -> str:
+    """Return one record for each row: shares in 0..1 in full precision, an empty field where there is no number."""
+    header = [*_SETTINGS, "labelled_pixels", *_SCORES, "clean_accuracy", "clean_mean_iou"]
+    if timing:
+        header.append("seconds")
+    records = []
+    for row in rows:
+        values = {name: getattr(row, name) for name in (*_SETTINGS, "seconds")}
+        if row.certified is not None:
+            values |= {name: getattr(row.certified, name) for name in ("labelled_pixels", *_SCORES)}
+        if row.clean is not None:
+            values |= {"clean_accuracy": row.clean.accuracy, "clean_mean_iou": row.clean.mean_iou}
+        records.append(values)
+    return _records(header, records)
+
+
+def per_class(rows: Sequence[Row]) -> str:
+    """Return csv with one record for each row and class: the class's labelled pixels, IoU and shares."""
+    shares = ("pixels", "iou", "certified_correct", "certified_wrong", "abstained")
+    records = []
+    for row in rows:
+        clean = {one.name: one for one in row.clean.per_class} if row.clean else {}
+        for one in row.certified.per_class if row.certified else ():
+            values = {name: getattr(row, name) for name in _SETTINGS}
+            values |= {"class": one.name} | {name: getattr(one, name) for name in shares}
+            if one.name in clean:
+                plain = clean[one.name]
+                values |= {"clean_iou": plain.iou, "clean_correct": plain.certified_correct}
+            records.append(values)
+    return _records([*_SETTINGS, "class", *shares, "clean_iou", "clean_correct"], records)
+
+
+def json(rows: Sequence[Row], *, timing: bool = False) -> str:
+    """Return an object with the metrics' `definitions` and the `rows`, each with its scores by class."""
+    plain = []
+    for row in rows:
+        value = dataclasses.asdict(row)
+        value["radius"] = _finite(row.radius)
+        if not timing:
+            del value["seconds"]
+        plain.append(value)
+    document = {"definitions": dict(DEFINITIONS), "rows": plain}
+    return json_module.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _records(header: Sequence[str], records: Iterable[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv_module.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_finite(record.get(name)) for name in header] for record in records)
+    return out.getvalue()

@@ -1,0 +1,61 @@
+"""Does a table in markdown show every number in its place and mark the best?"""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+
+from smoothseg.report import Row
+from smoothseg.report.markup import markdown
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def shown(rows: list[Row]) -> list[list[str]]:
+    return [[percent(getattr(r.certified, m)) for m in ("accuracy", "mean_iou", "abstained")] for r in rows]
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_methods_of_one_name_are_told_apart_by_what_differs(row, scores) -> None:
+    rows = [row("hrnet", 0.25, scores(0.8, 0.5, 0.1), scale=scale) for scale in (0.25, 0.5)]
+    assert [cells_of(line)[0] for line in markdown(rows).splitlines()[2:4]] == [
+        "hrnet (scale 0.25)",
+        "hrnet (scale 0.5)",
+    ]
+
+
+def test_best_of_each_sigma_is_bold_and_least_abstention_is_not(row, scores) -> None:
+    rows = [
+        row("a", 0.25, scores(0.6, 0.3, 0.1)),
+        row("b", 0.25, scores(0.5, 0.4, 0.2)),
+        row("a", 0.5, scores(0.31, 0.2, 0.3)),
+        row("b", 0.5, scores(0.3100001, 0.1, 0.4)),
+    ]
+    lines = markdown(rows).splitlines()
+    assert cells_of(lines[2])[3:] == ["**60.0**", "30.0", "10.0", "**31.0**", "**20.0**", "30.0"]
+    assert cells_of(lines[3])[3:] == ["50.0", "**40.0**", "20.0", "**31.0**", "10.0", "40.0"]
+
+
+def test_a_method_alone_is_not_the_best(grid) -> None:
+    assert "**" not in markdown(grid(methods=1))
+
+
+def test_markdown_parses_back(grid) -> None:
+    rows = grid()
+    lines = markdown(rows).splitlines()
+    head = cells_of(lines[0])
+    assert head[:3] == ["method", "clean<br>acc", "clean<br>mIoU"]
+    assert head[3:6] == [f"σ 0.25<br>R 0.169<br>{name}" for name in ("acc", "mIoU", "abst")]
+    body = [[cell.strip("*") for cell in cells_of(line)] for line in lines[2:4]]
+    assert body[1] == ["method 1", "94.1", "67.9", *chain(*shown(rows[3:]))]
+    assert {len(cells_of(line)) for line in lines[:4]} == {12}
+
+
+def test_markdown_escapes_what_would_end_a_cell(row, scores) -> None:
+    line = markdown([row("a|b", 0.25, scores(0.5, 0.4, 0.1))]).splitlines()[2]
+    assert cells_of(line)[0] == r"a\|b"
