@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -102,7 +103,9 @@ def test_zsh_and_fish_are_answered_with_the_whole_word(monkeypatch):
 @pytest.mark.skipif(not shutil.which("bash") or os.name == "nt", reason="there is no bash")
 def test_bash_itself_completes_an_option_of_a_component(invoke, tmp_path):
     program = tmp_path / "smoothseg"
-    program.write_text(f"#!{sys.executable}\nfrom smoothseg.cli import main\nmain()\n")
+    # Not Python in the first line: there a path may hold no space and is cut off when it is long.
+    code = "from smoothseg.cli import main; main()"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{code}" "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     script = invoke("completion", "bash").stdout
     line = "smoothseg certify --denoiser adm:ste"

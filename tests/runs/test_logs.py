@@ -63,7 +63,7 @@ def test_a_log_is_continued_and_is_no_part_of_what_is_compared(photos, tmp_path)
     assert "1 of 3 certificates are there already" in whole
     (tmp_path / "run" / "log.txt").unlink()
     assert resuming.remaining(prepared(photos), tmp_path / "run") == []
-    assert "fresh" not in whole
+    assert "--fresh" not in whole
 
 
 def test_what_ends_a_run_is_in_its_log(photos, tmp_path):

@@ -98,7 +98,8 @@ def test_upsampled_scores_are_those_of_torchvisions_own_forward(
     with torch.no_grad():
         expected = whole.eval()((images - mean) / std)["out"]
     upsampled = functional.interpolate(scores, size=(51, 70), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(upsampled, expected, atol=1e-4, rtol=1e-4)
+    # Float32 rounds by at most 4e-6 of the largest score, whatever vector instructions the processor has.
+    torch.testing.assert_close(upsampled, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
     assert expected.std(dim=(2, 3)).min() > 1e-3
 
 
