@@ -64,7 +64,7 @@ def fetch(source: Source, *, progress: Progress | None = None) -> Fetched:
     wait for each other.
 
     Raises `WeightsError` in one line if it cannot be fetched (with what to put where), if size or hash are not what
-    they should be, or if the disk is full. The cache is then unchanged, except for a partial download that can be resumed.
+    they should be, or if the disk is full. The cache is then unchanged, except for a resumable partial download.
     """
     from filelock import FileLock
 
