@@ -1,6 +1,6 @@
 """smoothseg: certified semantic segmentation by randomized smoothing.
 
-This module is the plugin author's vocabulary, and the short way from Python: `certify`. It imports no torch.
+This module has the names that plugin authors need, and `certify` for use from Python. It does not import torch.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Give what needs numpy, or a catalogue, when it is asked for: `import smoothseg` stays fast."""
+    """Import on first use what needs numpy or a catalogue, so that `import smoothseg` stays fast."""
     if name in ("Certificate", "Verdict"):
         from smoothseg.certificates import certificate
 

@@ -3,7 +3,7 @@
     SmoothsegError                something smoothseg can explain in one line (exit code 1)
     ├── PluginError               a plugin, or what it returned, breaks the contract
     ├── VerificationError         a stored verdict does not follow from its stored counts
-    └── UserError                 the caller can mend it (exit code 2)
+    └── UserError                 the caller can correct it (exit code 2)
         ├── ConfigError           an option, a value or a combination of them is not possible
         │   └── UnknownNameError  no component, class or key has that name
         ├── DataError             an image, label map, class list or folder cannot be used as it is
@@ -12,7 +12,7 @@
         ├── NothingCertifiableError  n is too small: no pixel could ever be certified
         └── RunMismatchError      the run directory belongs to another configuration
 
-Programming mistakes stay `TypeError` and `ValueError`.
+Programming errors remain `TypeError` and `ValueError`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class VerificationError(SmoothsegError):
 
 
 class UserError(SmoothsegError):
-    """The caller can mend it: a wrong name, value, file or combination."""
+    """The caller can correct it: a wrong name, value, file or combination."""
 
     exit_code = 2
 
@@ -80,9 +80,9 @@ class DataError(UserError):
 
 
 class IncompleteError(DataError):
-    """Files of a dataset are missing, or cannot be told apart; the message names the first.
+    """Files of a dataset are missing, or cannot be told apart; the message names the first one.
 
-    problems: one line for each of them, at least one. rest: the dataset of the files that are not concerned.
+    problems: one line for each such file, at least one. rest: the dataset of the other files.
     """
 
     def __init__(self, problems: Sequence[str], rest: Dataset) -> None:

@@ -18,7 +18,7 @@ __all__ = ["read_yaml", "replacing", "underscored", "write_atomically", "yaml_of
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a crash leaves either the old file or the whole new one.
 
-    Folders that are missing are made; see `replacing`, for what is too large to be held twice.
+    Missing folders are created. For content too large to hold twice, see `replacing`.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -26,11 +26,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; at the end of the block that file takes the place of `path`.
+    """Yield a path beside `path` to write to; at the end of the block that file replaces `path`.
 
-    The new content is on the disk before it gets the name, and the name before the block is left (where a folder
-    can be synchronised, that is, everywhere but on Windows). If the block raises, `path` stays as it was and
-    nothing is left beside it; what a killed process leaves is called `.{name}.{pid}.tmp`.
+    The new content is on the disk before it gets the name, and the name is on the disk before the block ends (except on
+    Windows, where a folder cannot be synchronised). If the block raises, `path` stays as it was and no other file
+    remains. A killed process leaves a file called `.{name}.{pid}.tmp`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -51,7 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; raise `ConfigError` with file and line if it is not one.
 
-    A key that a mapping has twice is refused: YAML does not allow it, and either value would be a guess.
+    A key given twice is refused: YAML does not allow it, and either value would be a guess.
     """
     try:
         content = yaml.load(
@@ -71,7 +71,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which takes the last of equal keys without a word, but that it refuses them."""
+    """The safe loader, but it refuses equal keys instead of silently taking the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -98,15 +98,15 @@ def underscored(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def yaml_of(values: Mapping[str, Any]) -> str:
-    """Return `values`, plain ones, as YAML in their order; `read_yaml` of it gives them back.
+    """Return `values`, plain ones, as YAML in their order; `read_yaml` reads it back.
 
-    It is ASCII, which a shell's redirection writes the same in every encoding.
+    The text is ASCII, so a shell's redirection writes the same bytes in every encoding.
     """
     return yaml.safe_dump(dict(values), sort_keys=False)
 
 
 def _synchronise(folder: Path) -> None:
-    """Put the names in `folder` on the disk."""
+    """Write the names in `folder` to the disk."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

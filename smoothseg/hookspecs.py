@@ -1,7 +1,7 @@
-"""The hooks a plugin implements: one for each kind of component, and those for commands, trackers and schemas.
+"""The hooks that a plugin implements: one for each kind of component, and those for commands, trackers and schemas.
 
 A plugin is a module named by an entry point in the group `smoothseg`. It marks functions of these names
-with `@smoothseg.hookimpl` and calls the `register` it is handed, once a component:
+with `@smoothseg.hookimpl` and calls the `register` that it receives once for each component:
 
     @smoothseg.hookimpl
     def register_denoisers(register):
@@ -29,7 +29,7 @@ Register = Callable[[str, type[Any]], None]
 """`register(name, recipe)`: offers the frozen dataclass `recipe` under `name` (lower case, digits, hyphens)."""
 
 RegisterFunction = Callable[[str, Callable[..., Any]], None]
-"""`register(name, make)`: offers the function `make` under `name`, likewise."""
+"""`register(name, make)`: offers the function `make` under `name` (same rules)."""
 
 
 @hookspec
@@ -61,12 +61,12 @@ def register_commands(cli: click.Group) -> None:
 def register_trackers(register: RegisterFunction) -> None:
     """Offer experiment trackers for `--track NAME`.
 
-    `make(directory, name, config)` begins a run with the tracker and returns a `smoothseg.Tracker`. If it has an
-    attribute `check`, that is called first, without arguments, before anything runs; it raises `ConfigError` if the
-    tracker cannot work, for instance because its package is not installed.
+    `make(directory, name, config)` begins a run with the tracker and returns a `smoothseg.Tracker`. `make` may have an
+    attribute `check`, a function without arguments that is called before anything runs. It raises `ConfigError` if
+    the tracker cannot work, for example because its package is not installed.
     """
 
 
 @hookspec
 def register_schemas(register: RegisterFunction) -> None:
-    """Offer JSON schemas of the YAML files that the plugin's commands read; `make()` returns one, a mapping."""
+    """Offer JSON schemas of the YAML files that the plugin's commands read; `make()` returns a schema, a mapping."""

@@ -2,9 +2,9 @@
 
 A *recipe* is a frozen dataclass with typed fields and defaults. Its fields are the options of the component
 on the command line (`adm:steps=multi,weights=path.safetensors`), in YAML and in Python; `asdict` of it is the
-provenance of a result; its `load` is where torch and weights enter. A *component* is what `load` returns.
+provenance of a result; its `load` imports torch and reads weights. A *component* is what `load` returns.
 
-The fourth kind, the certifier, makes certificates, and its promise stands beside them: `certificates/certifier.py`.
+The protocol of the fourth kind, the certifier, is in `certificates/certifier.py`, beside the certificates it makes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 PROTOCOL_VERSION = 2
-"""Raised when a protocol or hook below changes in a way that a plugin must follow."""
+"""Raised when a protocol, hook or public import path changes in a way that plugins must follow."""
 
 
 def option(default: Any, help: str) -> Any:
@@ -44,7 +44,7 @@ class Sample:
 
     key: unique in its dataset and fit for a file name (letters, digits, `-`, `_`, `.`).
     image: uint8 (H, W, 3), RGB.
-    labels: uint8 (H, W), class indices or the dataset's `ignore`; None where there is no ground truth.
+    labels: uint8 (H, W), class indices or the dataset's `ignore`; None if there is no ground truth.
     """
 
     key: str
@@ -66,10 +66,10 @@ class Denoiser(Protocol):
         noisy: (B, 3, H, W) float32, an image in [0, 1] plus noise of standard deviation `sigma`, unclipped;
             any H and W.
         sigma: in [0, 1] pixel units. A network that works on [-1, 1] doubles it inside its own plugin.
-        seeds: B integers of up to 128 bits, the only source of randomness for a denoiser that draws
+        seeds: B integers of up to 128 bits, the only randomness that a denoiser may use
             (see `smoothseg.networks.standard_normal`).
 
-        Row i of the result depends on row i of `noisy` and on `seeds[i]` alone, whatever B is.
+        Row i of the result depends only on row i of `noisy` and on `seeds[i]`, for every B.
         """
 
 
@@ -88,18 +88,18 @@ class Segmenter(Protocol):
     def segment(self, images: torch.Tensor) -> torch.Tensor:
         """Return class scores (B, C, h, w), floating point, at any stride; larger means likelier.
 
-        images: (B, 3, H, W) float32, RGB, about [0, 1] and not clipped (noise may lead outside);
-            any H and W. Normalisation, padding and sliding windows are the segmenter's own business.
+        images: (B, 3, H, W) float32, RGB, about [0, 1] and not clipped (noise may exceed it);
+            any H and W. The segmenter itself normalises, pads and slides windows.
 
-        Row i of the result depends on row i of `images` alone, whatever B is.
+        Row i of the result depends only on row i of `images`, for every B.
         """
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Images in a fixed order, with labels where there are any.
+    """Images in a fixed order, with labels if there are any.
 
-    A dataset may also have a string `licence`: the model card of a network trained on it repeats it.
+    A dataset may also have a string `licence`. The model card of a network trained on it repeats the licence.
     """
 
     @property
@@ -108,11 +108,11 @@ class Dataset(Protocol):
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """An RGB colour (0..255) a class."""
+        """An RGB colour (0..255) for each class."""
 
     @property
     def ignore(self) -> int:
-        """The label, 0..255 and not a class index, of pixels that metrics leave out."""
+        """The label, 0..255 and not a class index, of pixels that metrics ignore."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -129,14 +129,14 @@ class Dataset(Protocol):
 class Trainable(Protocol):
     """A segmenter's or denoiser's recipe that `smoothseg train` can train.
 
-    The module `network` returns carries `config`, a mapping of JSON values from which the plugin rebuilds it,
+    The module that `network` returns has `config`, a mapping of JSON values from which the plugin rebuilds it,
     and maps
 
     - for a segmenter: images (B, 3, H, W), RGB about [0, 1], to scores (B, C, h, w) at any stride;
     - for a denoiser: noisy (B, 3, H, W), [0, 1] units and unclipped, and sigma (B,), to the unclipped
       estimate (B, 3, H, W) of the clean image.
 
-    `smoothseg.weights.save` stores its state beside `config`; the recipe's `load` takes it back.
+    `smoothseg.weights.save` stores its state with `config`; the recipe's `load` reads both.
     """
 
     def network(self, classes: Sequence[str] | None) -> torch.nn.Module:
@@ -144,10 +144,10 @@ class Trainable(Protocol):
 
 
 class Tracker(Protocol):
-    """Takes the figures of one run, for an experiment tracker."""
+    """Receives the figures of one run, for an experiment tracker."""
 
     def figures(self, values: Mapping[str, float], step: int) -> None:
-        """Take finite numbers by name, parts of which are separated by `/`, as they are after `step` steps."""
+        """Take finite numbers by name, as they are after `step` steps; `/` separates the parts of a name."""
 
     def close(self, *, failed: bool) -> None:
-        """Write what is not written yet; `failed` says that the run did not come to its end."""
+        """Write everything that is not written yet; `failed` says that the run did not finish."""

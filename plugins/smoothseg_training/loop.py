@@ -26,7 +26,7 @@ from smoothseg_training.objectives import Objective, objective
 from smoothseg_training.options import Running, Training
 from smoothseg_training.steps import autocast, optimizer_of, rate, step_once
 
-__all__ = ["Measured", "train"]
+__all__ = ["train"]
 
 _LOG_SECONDS = 60.0
 """Training time between two steps in the log."""

@@ -1,6 +1,6 @@
-"""The front door from Python: `smoothseg.certify` an image with components by name, or with a network of one's own.
+"""Use from Python: `smoothseg.certify` certifies images with components by name, or with the user's own network.
 
-Nothing here imports torch before it is called, and nothing below knows that it is called from Python.
+Nothing here imports torch before a call. The rooms below do not know that the call comes from Python.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["certify"]
 
 Progress = Callable[[int, int], None]
-"""Told how many noise samples are done, and of how many."""
+"""Receives the number of noise samples done and the number of all."""
 
 
 class Options(TypedDict, total=False):
@@ -71,7 +71,7 @@ def certify(
     ignore: int = 255,
     progress: bool | Progress = False,
 ) -> Result | list[Result]:
-    """Return the certified segmentation of an image, or a list of one a member of a list or dataset of images.
+    """Return the certified segmentation of an image, or a list with one for each image of a list or dataset.
 
     images: uint8 (H, W, 3); a PIL image (RGB); a torch tensor (3, H, W), uint8, or floats that are 8-bit values over
         255; the path of an image file; a `smoothseg.Sample`; a list of these; or a dataset (`smoothseg.dataset`).
@@ -79,19 +79,19 @@ def certify(
         that is a `smoothseg.Denoiser`; or None for no denoiser.
     segmenter: likewise by name; an object that is a `smoothseg.Segmenter`, such as `smoothseg.segmenter` makes of a
         torch module; or a module itself, which then sees images in [0, 1], and whose classes are numbered.
-    certifier: by name only, for whoever rechecks a certificate needs it: `"holm:n=100,tau=0.75,alpha=0.001"`.
+    certifier: by name only, because rechecking a certificate needs it: `"holm:n=100,tau=0.75,alpha=0.001"`.
     sigma: standard deviation of the noise, for pixels in [0, 1].
     scale, convention, denoise_at, seed, device: as of `smoothseg certify`, with the same defaults.
     batch_size: noise samples labelled at once; it changes the speed, never a count.
-    ignore: the label of pixels without a class, in samples that are not handed over as a dataset.
-    progress: True for a bar, or a function that is told the number of noise samples done and the number of all.
+    ignore: the label of pixels without a class, in samples that are not part of a dataset.
+    progress: True for a bar, or a function of the number of noise samples done and the number of all.
 
     The noise of an image is a function of the seed and its key: of a sample its key, of a file what dataset `folder`
     makes of its name, of an array a digest of its pixels. Two images of one key are refused. The same call gives the
     same counts, and those of the command line for the same dataset.
 
-    Raises `ConfigError`, `DataError`, `WeightsError` or `NothingCertifiableError` for what cannot work, before a
-    network runs on noise.
+    Raises `ConfigError`, `DataError`, `WeightsError` or `NothingCertifiableError` for invalid input, before a network
+    runs on noise.
     """
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
         raise ConfigError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")

@@ -1,4 +1,4 @@
-"""Components that are handed over in Python: datasets by name, and networks of one's own."""
+"""Components passed from Python: datasets by name, and the user's own networks."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def segmenter(
     """Return a torch module as a segmenter.
 
     module: maps images (B, 3, H, W) to scores (B, C, h, w) at any stride, as a tensor, or as `out` of a mapping
-        (torchvision) or `logits` (transformers). It is taken over: put into eval mode and moved to the device.
+        (torchvision) or `logits` (transformers). It is put into eval mode and moved to the device.
     classes: the names of the C classes, or their number.
-    mean, std: subtracted from images in [0, 1], and what they are divided by: a number, or one a channel (ImageNet's
-        are `smoothseg.networks.fitting.IMAGENET_MEAN` and `smoothseg.networks.fitting.IMAGENET_STD`).
-    multiple: what the sides of images must be a multiple of; others are padded by reflection and the scores cropped.
+    mean, std: images in [0, 1] are normalised by subtracting `mean` and dividing by `std`: a number, or one for each
+        channel (ImageNet's are `smoothseg.networks.IMAGENET_MEAN` and `smoothseg.networks.IMAGENET_STD`).
+    multiple: of which the sides of images must be a multiple; others are padded by reflection and the scores cropped.
 
     Raises `ConfigError`.
     """
@@ -65,7 +65,7 @@ class Named:
 
 
 def own(kind: str, given: Any, dataset: Dataset, size: tuple[int, int], device: torch.device) -> Any:
-    """Return a component that was handed over as an object, on `device` and in eval mode if it is a module."""
+    """Return a component that was passed as an object, on `device` and in eval mode if it is a module."""
     from torch import nn
 
     from smoothseg.components import loading
@@ -86,7 +86,7 @@ def own(kind: str, given: Any, dataset: Dataset, size: tuple[int, int], device: 
 
 
 def described(component: Any) -> Mapping[str, Any]:
-    """Return what a certificate says of a component that was handed over as an object."""
+    """Return the provenance of a component that was passed as an object."""
     from smoothseg.networks.adapters import ModuleSegmenter
 
     if isinstance(component, ModuleSegmenter):

@@ -1,4 +1,4 @@
-"""Images in any of the forms that `smoothseg.certify` takes, as a dataset whose samples are checked."""
+"""Images in any form that `smoothseg.certify` takes, as a dataset with checked samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Images", "check", "collected"]
 
 
 class Images:
-    """Images that belong to no dataset: without class names, which the segmenter has."""
+    """Images without a dataset: the segmenter has the class names."""
 
     palette: tuple[tuple[int, int, int], ...] = ()
 
@@ -36,7 +36,7 @@ class Images:
         return self._samples[index]
 
     def check_labels(self, classes: tuple[str, ...]) -> None:
-        """Raise `DataError` for a label that is none of `classes`."""
+        """Raise `DataError` for a label that is not one of `classes`."""
         from smoothseg.data.checks import check_sample
 
         known = Images(self._samples, self.ignore, classes)

@@ -24,7 +24,7 @@ __all__ = ["Result"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result:
-    """The certified segmentation of one image, with what it takes to show it.
+    """The certified segmentation of one image, with everything needed to show it.
 
     certificate: all counts and the provenance; what `save` writes. image: uint8 (H, W, 3). palette: an RGB colour
     (0..255) a class. labels: the ground truth (H, W), if the image came with one; `ignore` is the label that is no
@@ -73,7 +73,7 @@ class Result:
 
     @property
     def key(self) -> str:
-        """The image's name, which its noise is made from."""
+        """The image's name, which determines its noise."""
         return str(self.certificate.provenance["image"]["key"])
 
     def save(self, path: str | Path) -> Path:
@@ -88,7 +88,7 @@ class Result:
         return path
 
     def picture(self) -> Image.Image:
-        """Return the image, its noise, what the denoiser made of it, and the certified segmentation side by side."""
+        """Return the image, its noisy copy, the denoiser's estimate, and the certified segmentation side by side."""
         from smoothseg.report import pictures
 
         view = pictures.View(

@@ -1,4 +1,4 @@
-"""From entry points to plugins that work: each is loaded on its own, and what several claim at once is left out."""
+"""From entry points to working plugins: each is loaded on its own, and plugins with conflicting names are left out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = ("denoiser", "segmenter", "certifier", "dataset")
 """The kinds of component."""
 
 FUNCTIONS = ("tracker", "schema")
-"""What a plugin may offer besides components and commands: functions, by name."""
+"""What else a plugin may offer besides components and commands: functions, by name."""
 
 DISABLE = "SMOOTHSEG_DISABLE"
 """The environment variable that names plugins to switch off."""
@@ -34,10 +34,10 @@ DISABLE = "SMOOTHSEG_DISABLE"
 
 @dataclasses.dataclass(frozen=True)
 class Plugins:
-    """Every plugin found, and a registry for each kind of thing that they offer.
+    """Every plugin found, and a registry for each kind of what they offer.
 
-    conflicts: what several plugins claim at once, and what to do, a sentence each. None of those plugins is in use, and
-    each has the sentence as its `error`.
+    conflicts: one sentence for each name that several plugins offer, with the remedy. None of those plugins is in use,
+    and each has the sentence as its `error`.
     """
 
     plugins: tuple[Plugin, ...]
@@ -46,11 +46,11 @@ class Plugins:
     conflicts: tuple[str, ...] = ()
 
     def __getitem__(self, kind: str) -> Registry:
-        """Return the registry of one of `KINDS`, or of what a plugin offers besides: 'tracker' or 'schema'."""
+        """Return the registry of one of `KINDS`, or of `FUNCTIONS`."""
         return self.registries[kind]
 
     def offers(self, plugin: Plugin) -> dict[str, tuple[str, ...]]:
-        """Return the names of what `plugin` offers, by kind; kinds of which it offers nothing are left out."""
+        """Return the names of what `plugin` offers, by kind, without empty kinds."""
         found = {
             kind: tuple(entry.name for entry in registry if entry.owner == plugin.owner)
             for kind, registry in self.registries.items()
@@ -58,7 +58,7 @@ class Plugins:
         return {kind: names for kind, names in found.items() if names}
 
     def register_commands(self, cli: click.Group) -> None:
-        """Let every plugin add its commands to `cli`; blame and skip one that fails or takes a name that is taken."""
+        """Let every plugin add its commands to `cli`; blame and skip one that fails or uses a name that is taken."""
         for plugin in self.plugins:
             hook = getattr(plugin.module, "register_commands", None)
             if hook is None:
@@ -82,11 +82,11 @@ def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str]
     """Load `entry_points` one by one and collect what they offer.
 
     A plugin that cannot be imported, whose hooks fail, or that states another protocol version than ours, is
-    skipped with a warning that names its distribution; the others work on. Two plugins that offer the same name are
-    both left out, and the result's `conflicts` name both owners, as are two entry points of the same name.
+    skipped with a warning that names its distribution; the others still work. Two plugins that offer the same name, or
+    two entry points of the same name, are both left out. The result's `conflicts` name both owners.
 
-    disabled: plugins that are not even imported, each by the name of its entry point, or as `name@distribution`
-        where two distributions have one of that name.
+    disabled: plugins that are not imported, each by the name of its entry point, or as `name@distribution`
+        if two distributions have one of that name.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)

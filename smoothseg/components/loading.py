@@ -1,4 +1,4 @@
-"""From a recipe to its component, whoever wrote it: weights are fetched, and what goes wrong names the plugin."""
+"""From a recipe to its component: weights are fetched, and an error names the plugin."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def load(
     """Return the component of a registered recipe, which has every member of its protocol.
 
     device: for denoisers and segmenters. progress: of weights that have to be fetched first.
-    partial: also return a component that lacks a part, for who wants to say so.
+    partial: also return a component that lacks a part, for callers that report it.
 
-    Raises what the recipe raises of smoothseg's errors, and `PluginError` with the plugin's name for anything else, and
+    Passes on smoothseg's errors from the recipe. Raises `PluginError` with the plugin's name for any other error, and
     for a component that lacks a part of its protocol.
     """
     registry = plugins()[kind]

@@ -1,4 +1,4 @@
-"""One plugin as it was found: what it is called, who brings it, and why it cannot be used."""
+"""One plugin as it was found: its name, its distribution, and why it cannot be used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PluginWarning(UserWarning):
 
 @dataclasses.dataclass(frozen=True)
 class Plugin:
-    """One entry point: its name, the distribution that brings it, and `error` where it cannot be used."""
+    """One entry point: its name, its distribution, and `error` if it cannot be used."""
 
     name: str
     distribution: str
@@ -44,7 +44,7 @@ class Plugin:
 
     @property
     def protocol(self) -> int | None:
-        """The protocol version that the plugin states; None where it states none or could not be used."""
+        """The protocol version that the plugin states; None if it states none or could not be used."""
         return getattr(self.module, PROTOCOL, None)
 
 

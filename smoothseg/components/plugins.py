@@ -22,9 +22,9 @@ def switched_off() -> tuple[str, ...]:
 def plugins(*, conflicting: bool = False) -> Plugins:
     """Return the installed plugins, without those named in `SMOOTHSEG_DISABLE` (see `switched_off` and `load`).
 
-    Plugins that offer the same raise `PluginError`: which of them is meant, only the user knows.
+    Plugins that offer the same name raise `PluginError`, because only the user knows which one is meant.
 
-    conflicting: return the others all the same, to show what is installed.
+    conflicting: return the other plugins instead of raising, to show what is installed.
     """
     if conflicting:
         return load(metadata.entry_points(group=GROUP), disabled=switched_off())

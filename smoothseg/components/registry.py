@@ -147,7 +147,7 @@ class Registry:
         raise PluginError(f"{type(recipe).__name__} is not a registered {self.kind} recipe")
 
     def describe(self, recipe: Any) -> dict[str, Any]:
-        """Return the recipe as a mapping of plain values with its `name`: the form YAML and provenance use."""
+        """Return the recipe as a mapping of plain values with its `name`, as in YAML and provenance."""
         import pydantic
 
         plain = pydantic.TypeAdapter(type(recipe)).dump_python(recipe, mode="json")
@@ -183,7 +183,7 @@ def parse(spec: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]
 def settings(name: str, plain: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> str:
     """Return the text form `name:key=value,...` of the options in `plain` that differ from `defaults`.
 
-    Without `defaults` all of them, but those that are None.
+    Without `defaults`, return all options that are not None.
     """
     shown = {
         key: value

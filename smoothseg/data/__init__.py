@@ -1,6 +1,6 @@
 """From files to samples: images, label maps, pairs of both, class names and palettes; plugins read data by these names.
 
-Nothing here knows which dataset it is: layouts and legends are those of plugins.
+Nothing here is specific to a dataset; plugins know the layouts and legends.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def check_dataset(dataset: Dataset) -> None:
             raise PluginError(
                 f"dataset {name}: key '{key}' is not fit for a file name (letters, digits, '-_.')"
             )
-        if key.casefold() in seen:  # some file systems take no notice of case
+        if key.casefold() in seen:  # some file systems ignore case
             raise PluginError(f"dataset {name}: keys '{seen[key.casefold()]}' and '{key}' name the same file")
         seen[key.casefold()] = key
     if len(dataset.palette) != len(dataset.classes):

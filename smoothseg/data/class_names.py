@@ -1,4 +1,4 @@
-"""Which class each score or label belongs to, where checkpoints and label maps do not say."""
+"""Which class each score or label belongs to, if checkpoints and label maps do not say."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 
 CITYSCAPES_IDS: dict[int, int] = dict.fromkeys((*range(34), 255), 255) | {
     label: train for train, label in enumerate(_LABEL_IDS)
 }
-"""The train id of each of the 34 label ids of Cityscapes, 255 where there is none; 255 itself is -1 in a byte."""
+"""The train id of each of the 34 label ids of Cityscapes, 255 if there is none; 255 itself is -1 in a byte."""
 
 PASCAL_CONTEXT = (
     "aeroplane", "bag", "bed", "bedclothes", "bench", "bicycle", "bird", "boat", "book", "bottle",
@@ -46,7 +46,7 @@ def from_count(count: int) -> tuple[str, ...]:
 
 
 def from_file(path: str, count: int) -> tuple[str, ...]:
-    """Return the `count` names in a text file, one a line; `ConfigError` if there are more, fewer or repeated ones."""
+    """Return the `count` names in a text file, one on each line; `ConfigError` for more, fewer or repeated names."""
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,12 +1,12 @@
 """Which image belongs to which annotation, and under which key: datasets that are folders of files.
 
 Most published datasets keep images in one folder and annotations in another of the same shape. A plugin says which
-folders these are, how the names of the files end, and what the labels mean; the rest is the same for all:
+folders these are, how the file names end, and what the labels mean. The rest is the same for all:
 
-- `matched` pairs the files of two folders, `listed` those that a list names. Nothing is decoded.
-- `Origin` tells a user who lacks the data what is expected where, where to get it, and under which terms.
+- `matched` pairs the files of two folders; `listed` pairs those that a list names. Neither decodes an image.
+- `Origin` tells a user without the data which files are expected, where to get them, and under which terms.
 
-Files whose name begins with a dot are left out.
+Files whose names begin with a dot are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Origin", "form", "lines", "listed", "matched"]
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where a dataset comes from, for the errors about what is not there.
+    """Where a dataset comes from, for errors about missing files.
 
     component: its name in a spec. title: its name in words. source: what is expected in `root`, where to get it and
     under which terms, in one line that follows a colon.
@@ -39,7 +39,7 @@ class Origin:
         return DataError(f"{what}: {self.source}")
 
     def folder(self, root: str | Path | None) -> Path:
-        """Return the folder `root`; raise `DataError` if it is not given or not there."""
+        """Return the folder `root`; raise `DataError` if it is not given or does not exist."""
         if root is None:
             raise self.missing(f"dataset '{self.component}' needs root=FOLDER")
         folder = Path(root).expanduser()
@@ -48,7 +48,7 @@ class Origin:
         return folder
 
     def inside(self, folder: Path, *names: str, split: str | None = None) -> tuple[Path, ...]:
-        """Return the subfolders `names` of `folder`; raise `DataError` for the first that is not there."""
+        """Return the subfolders `names` of `folder`; raise `DataError` for the first that does not exist."""
         for name in names:
             if not (folder / name).is_dir():
                 part = self.title if split is None else f"{self.title} split '{split}'"
@@ -75,10 +75,10 @@ def matched(
 ) -> Found:
     """Return the pairs of two folders of the same shape, sorted by path.
 
-    image, annotation: how the names of the files end, such as `_leftImg8bit.png`; what is before is the same for both.
+    image, annotation: how the names of the files end, such as `_leftImg8bit.png`; the rest is the same for both.
     without: an ending that also ends in `annotation` but belongs to other files.
     annotations: None for images without labels.
-    depth: how many folders lie between `images` and its files, a city or a sequence for instance.
+    depth: number of folders between `images` and its files, for example a city or a sequence.
     prefix: what keys begin with; the name of the file without its ending follows.
     """
     names = _names(images, image, depth)
@@ -101,7 +101,7 @@ def listed(
     image: str,
     annotation: str = "",
 ) -> Found:
-    """Return the pairs that the text file `listing` names, one a line, in its order.
+    """Return the pairs that the text file `listing` names, one on each line, in its order.
 
     A line is the name of a file, with or without the ending `image`. Raises `DataError` for a line of another form.
     """
@@ -115,7 +115,7 @@ def listed(
 
 
 def lines(listing: Path) -> list[tuple[int, str]]:
-    """Return the lines of a text file that are not empty, stripped, with their numbers from 1."""
+    """Return the non-empty lines of a text file, stripped, with their numbers from 1."""
     try:
         text = listing.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -124,9 +124,9 @@ def lines(listing: Path) -> list[tuple[int, str]]:
 
 
 def form(annotations: Path, forms: Mapping[str, str], chosen: str, *, depth: int, origin: Origin) -> str:
-    """Return which of several forms of annotation to read: `chosen`, or for `auto` the first that is there.
+    """Return which of several forms of annotation to read: `chosen`, or for `auto` the first that exists.
 
-    forms: name to how the names of its files end. Raises `DataError` if none is there.
+    forms: name to how the names of its files end. Raises `DataError` if none exists.
     """
     if chosen != "auto":
         return chosen
@@ -142,7 +142,7 @@ def _longer(forms: Mapping[str, str], end: str) -> str | None:
 
 
 def _names(folder: Path, end: str, depth: int, without: str | None = None) -> list[tuple[str, ...]]:
-    """Return what the paths of the files are called, part by part and without `end`, sorted."""
+    """Return the paths of the files, split into parts and without `end`, sorted."""
     found = []
     for path in folder.glob("/".join(["*"] * (depth + 1)) + end):
         parts = path.relative_to(folder).parts

@@ -1,22 +1,22 @@
 """What array a file holds: an image as RGB, or a label map as class indices; or why it cannot be used.
 
-A file is known by its content, not by its suffix: PNG, JPEG, TIFF and WebP are read, in 8 bits a channel.
-What would have to be guessed is refused with a `DataError` of one line that begins with the path:
+A file is recognised by its content, not by its suffix: PNG, JPEG, TIFF and WebP are read, in 8 bits a channel.
+Anything that needs a guess is refused with a one-line `DataError` that begins with the path:
 
 - **damage**: a file that is cut off, or that Pillow warns about or cannot decode; Pillow's switch
   `LOAD_TRUNCATED_IMAGES` changes nothing here, the missing part of an image is never filled with grey. A PNG has
   checksums, and all of them are compared. The other formats have none: a changed byte amid a JPEG may pass as
-  other pixels, and the image digest in the certificate is what tells.
+  other pixels, and only the image digest in the certificate reveals it.
 - **orientation**: an EXIF, XMP or TIFF orientation other than 1 (0, "unknown", counts as none). Some
-  tools turn such an image and some do not, and its label map does not say which of them its author used.
-- **depth**: more than 8 bits a channel. Squeezing into 8 needs a choice of range that only the owner can make.
+  tools rotate such an image and some do not, and its label map does not say which tool its author used.
+- **depth**: more than 8 bits a channel. Reducing to 8 bits needs a choice of range that only the owner can make.
 - **transparency**: a pixel that is not fully opaque has no colour without a background. An alpha channel that
   is opaque everywhere is dropped.
 - **colour spaces** other than grey, palette and RGB (CMYK, Lab, YCbCr). Colour profiles and gamma are not
-  applied: values are taken as they are stored.
+  applied: values are used as stored.
 - **several images in a file** (TIFF pages, animated PNG or WebP). A JPEG with further pictures behind the
   first, as cameras write them, is read as the first, which its format defines to be the image.
-- **size**: more than `MAX_PIXELS` pixels, as the header says, before anything is decoded.
+- **size**: more than `MAX_PIXELS` pixels, according to the header, before anything is decoded.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from smoothseg.errors import DataError
 __all__ = ["MAX_PIXELS", "SUFFIXES", "read_image", "read_labels"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
-"""The suffixes, in lower case, of the files worth offering to `read_image` when a folder is listed."""
+"""The suffixes, in lower case, of the files to read with `read_image` when a folder is listed."""
 
 MAX_PIXELS = 2**27
-"""The largest image that is decoded, in pixels: 8192 x 16384, beyond which a header is damaged or hostile."""
+"""The largest image that is decoded, in pixels: 8192 x 16384. A larger header is assumed damaged or hostile."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -69,7 +69,7 @@ def read_image(path: str | Path) -> Pixels:
     """Return the image in the file `path`, uint8 (H, W, 3), RGB.
 
     Greyscale gives three equal channels (1, 2 and 4 bits are spread over 0..255 as the formats define),
-    a palette its colours. What is refused, with `DataError`, is listed at the top of this module.
+    a palette its colours. The top of this module lists what is refused with `DataError`.
     """
     return _read(Path(path), _colours)
 
@@ -92,7 +92,7 @@ def read_labels(
 
     The file holds raw indices in one channel of 8 bits, or a palette, whose indices (not its colours) are the
     labels. Only PNG and TIFF without loss can: JPEG and WebP change values. Anything else, another size and
-    every value without a meaning raise `DataError`.
+    every undefined value raise `DataError`.
     """
     if not 1 <= classes <= ignore <= 255:
         raise ValueError(f"expected 1 <= classes <= ignore <= 255, got classes={classes}, ignore={ignore}")
@@ -151,7 +151,7 @@ def _read(path: Path, pixels: Callable[[ImageFile.ImageFile, bytes], Pixels]) ->
         raise DataError(f"{path}: {error}") from None
     except MemoryError:
         raise
-    except Exception as error:  # damaged bytes lead the decoders into errors of every type
+    except Exception as error:  # damaged bytes make the decoders raise errors of every type
         why = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: damaged or cut off, cannot be read as {kind.format}: {why}") from error
 
@@ -167,7 +167,7 @@ def _kind(path: Path, data: bytes) -> type[ImageFile.ImageFile]:
 
 @contextlib.contextmanager
 def _strict() -> Iterator[None]:
-    """Turn Pillow's warnings into errors and its leniency off; one thread at a time, as both are global."""
+    """Turn Pillow's warnings into errors and its leniency off; for one thread at a time, because both are global."""
     with _lock, warnings.catch_warnings():
         warnings.filterwarnings("error", module=r"PIL\.")
         lenient = ImageFile.LOAD_TRUNCATED_IMAGES
@@ -179,7 +179,7 @@ def _strict() -> Iterator[None]:
 
 
 def _refuse(image: ImageFile.ImageFile, data: bytes) -> None:
-    """Raise for what neither an image nor a label map may be; nothing is decoded before the size is known."""
+    """Raise for anything that neither an image nor a label map may be; decode nothing before the size is known."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DataError(f"expected at most {MAX_PIXELS} pixels, got {height} x {width}")

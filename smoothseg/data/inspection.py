@@ -1,4 +1,4 @@
-"""What a dataset holds: how many images of which sizes, how many pixels of each class, and which files are no good."""
+"""What a dataset holds: how many images of which sizes, how many pixels of each class, and which files are unusable."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Loadable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """How much of the labelled images one class covers.
+    """How much of the labelled images a class covers.
 
     pixels: how many pixels. images: how many images hold at least one. share: of the pixels that are not ignored;
-    0 where there are none.
+    0 if there are none.
     """
 
     name: str
@@ -68,11 +68,11 @@ class Inspection:
 
 
 def inspect(recipe: Loadable, *, on_image: Callable[[int, int], None] | None = None) -> Inspection:
-    """Read every image and annotation of the dataset that `recipe` loads, and go on where one cannot be used.
+    """Read every image and annotation of the dataset that `recipe` loads, and continue after one that cannot be used.
 
-    on_image: progress, called with how many samples were read and how many there are.
+    on_image: progress, called with the number of samples read and the number of all.
 
-    A dataset that cannot be loaded at all raises what its `load` does; what `IncompleteError` names is a problem
+    A dataset that cannot be loaded at all raises the error of its `load`. What `IncompleteError` names is a problem
     like any other, and the rest is read.
     """
     problems: list[str] = []

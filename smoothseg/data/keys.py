@@ -1,4 +1,4 @@
-"""By which key an image is known: what names its files, and what its noise is made from."""
+"""The key of an image: it names the image's files and determines its noise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def key_of(relative: Path) -> str:
     """Return the key of the image with this relative path, the same on every file system.
 
     It is the path without suffix, its `/` written `__`. Every other character that is not an ASCII letter, digit, `-`,
-    `_` or `.` becomes `_`; what is longer than 120 characters is cut there; and whatever was changed so gets `-` and
+    `_` or `.` becomes `_`; a path longer than 120 characters is cut there. A path changed in this way gets `-` and
     the first 12 hexadecimal digits of the sha256 of the path without suffix (in Unicode's form NFC).
     """
     stem = unicodedata.normalize("NFC", relative.with_suffix("").as_posix())

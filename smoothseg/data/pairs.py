@@ -1,7 +1,7 @@
 """Image files with their annotation files, each pair under a key, as a dataset.
 
-`Paired` is the dataset: it reads image and annotation, and refuses labels without a meaning. What does not fit is a
-*problem*, a line that begins with what is wrong and names the file: an image without annotation, an annotation without
+`Paired` is the dataset. It reads image and annotation, and refuses undefined labels. A *problem* is a line that says
+what is wrong and names the file: an image without annotation, an annotation without
 image, a listed image that is not there, a name that is no key, two images of one key. `complete` raises the problems of
 a dataset as one `IncompleteError`. `folders.py` finds the pairs.
 """
@@ -39,7 +39,7 @@ class Found:
     problems: tuple[str, ...] = ()
 
     def __add__(self, other: Found) -> Found:
-        """Return both, one after the other. Their keys must be told apart beforehand, by a prefix."""
+        """Return both, one after the other. Their keys must already differ, for example by a prefix."""
         return Found(self.pairs + other.pairs, self.problems + other.problems)
 
 
@@ -49,7 +49,7 @@ class Paired:
 
     classes, palette, ignore: as in `smoothseg.Dataset`. licence: terms of the data, in a line.
     ids: what the values in an annotation stand for, see `smoothseg.data.images.read_labels`; None: classes themselves.
-    read: how an annotation becomes labels, uint8 (H, W), where it is no label map; it is given the pair and the
+    read: how an annotation becomes labels, uint8 (H, W), if it is not a label map; it receives the pair and the
         image's (H, W) and raises `DataError`. None: it is a label map.
     """
 
@@ -90,7 +90,7 @@ class Paired:
 
 
 def checked(pairs: Iterable[Pair], *, listing: Path | None = None) -> Found:
-    """Return the pairs whose files are there and whose keys are fit and unlike, and a problem for each other one.
+    """Return the pairs whose files exist and whose keys are valid and unique, and a problem for each other pair.
 
     listing: the file that names the images, for the message.
     """
@@ -105,7 +105,7 @@ def checked(pairs: Iterable[Pair], *, listing: Path | None = None) -> Found:
             problems.append(f"no annotation {pair.annotation} for the image {pair.image}")
         elif not KEY.fullmatch(pair.key):
             problems.append(f"{pair.image}: expected a name of letters, digits, '-', '_' and '.'")
-        elif (same := pair.key.casefold()) in good:  # some file systems take no notice of case
+        elif (same := pair.key.casefold()) in good:  # some file systems ignore case
             problems.append(f"two images have the name '{pair.key}': {good[same].image} and {pair.image}")
         else:
             good[same] = pair
@@ -122,8 +122,8 @@ def complete(dataset: Paired, problems: Iterable[str]) -> Paired:
 def thinned(dataset: Paired, *, every: int, count: int, whole: int, name: str) -> Paired:
     """Return samples 0, `every`, 2 `every`, ... of `dataset`, `count` of them.
 
-    Raises `DataError` unless the dataset has `whole` samples: of another number these would be other images than
-    the ones that the subset `name` stands for.
+    Raises `DataError` unless the dataset has `whole` samples: with another number these would not be the images of
+    the subset `name`.
     """
     if len(dataset) != whole:
         raise DataError(f"{name} is a part of {whole} images, but there are {len(dataset)}")

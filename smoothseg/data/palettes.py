@@ -1,4 +1,4 @@
-"""Colours for classes that bring none of their own, and published ones that several datasets share."""
+"""Colours for classes without their own, and published palettes that several datasets share."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CITYSCAPES: tuple[Colour, ...] = (
 def palette(count: int) -> tuple[Colour, ...]:
     """Return `count` RGB colours (0..255), all different, far from each other and from black and white.
 
-    Each colour is the one farthest from all before it, of a lattice of 9 levels a channel, in a distance that
-    weighs green and blue more than red; a shorter palette is the beginning of a longer one. Black and white
-    stay free for ignored and abstaining pixels. count: 0..727.
+    Each colour is the one farthest from all before it, on a lattice of 9 levels per channel, in a distance that
+    weights green and blue more than red. A shorter palette is the beginning of a longer one. Black and white
+    are reserved for ignored and abstaining pixels. count: 0..727.
     """
     levels = np.linspace(0, 255, 9).round().astype(np.int64)
     lattice = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)

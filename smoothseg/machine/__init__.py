@@ -1,4 +1,4 @@
-"""What this machine has and how it computes: devices, memory, cores, versions, and the doctor that looks at them all.
+"""What this machine has and how it computes: devices, memory, cores, versions, and the doctor that checks them all.
 
 Nothing here decides what is certified.
 """

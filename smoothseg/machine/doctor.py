@@ -1,4 +1,4 @@
-"""What an installation is made of, what is broken in it, and what would be slow, and why."""
+"""What an installation consists of, what is broken in it, and what would be slow and why."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["Device", "Examination", "examine"]
 _GB = 1e9
 _LITTLE_MEMORY, _LITTLE_DISK = 2 * _GB, 2 * _GB
 _OPTIONAL = ("transformers", "mmsegmentation", "tensorboard", "wandb", "mlflow")
-"""Distributions that some component or option needs, and no other."""
+"""Distributions that only some component or option needs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """Something that can compute. name: as for --device. memory: bytes, None where it is main memory."""
+    """Something that can compute. name: as for --device. memory: bytes, None if it is main memory."""
 
     name: str
     kind: str
@@ -65,7 +65,7 @@ class Examination:
 
 
 def examine() -> Examination:
-    """Look at the installation and the machine; changes and fetches nothing, and raises nothing for what it finds."""
+    """Inspect the installation and the machine; change and fetch nothing, and raise no error for faults."""
     slow: list[str] = []
     broken: list[str] = [f"{name} is not installed" for name in _missing()]
     system: dict[str, Any] = {
@@ -177,7 +177,7 @@ def _devices(system: dict[str, Any], slow: list[str], broken: list[str]) -> tupl
 
 
 def _cpu_bfloat16() -> bool | None:
-    """Tell whether the processor multiplies bfloat16 itself; None where this torch cannot say."""
+    """Tell whether the processor multiplies bfloat16 itself; None if this torch cannot tell."""
     import torch
 
     asked = [

@@ -1,4 +1,4 @@
-"""What this machine has: processor cores, memory and disk, as far as the operating system tells; imports no torch."""
+"""What this machine has: processor cores, memory and disk, as the operating system reports them; imports no torch."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def cores() -> int:
 
 
 def load() -> float | None:
-    """Return how many cores were in use during the last minute, on average; None where nobody tells."""
+    """Return how many cores were in use during the last minute, on average; None if unknown."""
     with contextlib.suppress(OSError, AttributeError):
         return os.getloadavg()[0]
     return None
 
 
 def total_memory() -> int | None:
-    """Return the bytes of main memory, or of the container's share of it; None where nobody tells."""
+    """Return the bytes of main memory, or of the container's share of it; None if unknown."""
     found: int | None = None
     if sys.platform == "win32":
         found = _windows_memory()[0]
@@ -46,7 +46,7 @@ def total_memory() -> int | None:
 
 
 def available_memory() -> int | None:
-    """Return the bytes of main memory that can still be had; None where nobody tells."""
+    """Return the bytes of available main memory; None if unknown."""
     if sys.platform == "win32":
         return _windows_memory()[1]
     found: int | None = None
@@ -61,7 +61,7 @@ def available_memory() -> int | None:
 
 
 def peak_memory() -> int | None:
-    """Return the most bytes of main memory that this process has held so far; None where nobody tells."""
+    """Return this process's peak main memory in bytes; None if unknown."""
     if sys.platform == "win32":
         return _windows_peak()
     import resource
@@ -71,7 +71,7 @@ def peak_memory() -> int | None:
 
 
 def free_disk(path: Path) -> int | None:
-    """Return the free bytes where `path` is, or will be; None where nobody tells."""
+    """Return the free bytes where `path` is, or will be; None if unknown."""
     there = next((each for each in (path, *path.absolute().parents) if each.exists()), None)
     try:
         return None if there is None else shutil.disk_usage(there).free

@@ -1,4 +1,4 @@
-"""The versions of what computes: what a result may depend on, and what a report of a fault should say."""
+"""The versions of the software that computes: a result may depend on them, and a bug report should name them."""
 
 from __future__ import annotations
 

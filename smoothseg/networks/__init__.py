@@ -1,6 +1,6 @@
 """What wrapping a network needs: fitting images to it, seeded draws, and a network as a segmenter.
 
-Which network it is, and where its weights come from, is a plugin's business; noise and voting are not known here.
+Plugins know which network it is and where its weights come from. Nothing here knows of noise levels and voting.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a model of one's own becomes a segmenter: a torch module with the names of its classes and its normalisation."""
+"""How a user's model becomes a segmenter: a torch module with the names of its classes and its normalisation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["ModuleSegmenter", "class_count", "state_digest"]
 class ModuleSegmenter:
     """A torch module as a `smoothseg.Segmenter`; see `smoothseg.segmenter`.
 
-    The module is taken over: it is in eval mode whenever it is asked, and `to` moves it. It sees one image at a time,
-    so that a row of the result cannot depend on the batch it is in.
+    The segmenter takes over the module: it puts it into eval mode before each call, and `to` moves it. The module sees
+    one image at a time, so a row of the result cannot depend on its batch.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ def class_count(module: nn.Module, size: tuple[int, int], device: torch.device) 
 def state_digest(module: nn.Module) -> str:
     """Return the sha256 of a module's tensors: of their names, types, shapes and bytes.
 
-    They are its parameters, its buffers, stored with it or not, and tensors that are plain attributes.
+    They are its parameters, all its buffers, and tensors that are plain attributes.
     """
     held = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name, child in module.named_modules():

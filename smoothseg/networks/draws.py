@@ -1,4 +1,4 @@
-"""Gaussian draws in which every row is a pure function of its own seed, for whatever draws: noise, and denoisers."""
+"""Gaussian draws in which every row is a pure function of its own seed, for noise and for denoisers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["seeds", "standard_normal"]
 
 
 def seeds(seed: int, key: str, indices: Iterable[int], *, purpose: str) -> list[int]:
-    """Return one 128-bit integer an index, a pure function of its arguments.
+    """Return one 128-bit integer for each index, a pure function of the arguments.
 
     seed: the run's seed, any non-negative integer. key: the image's key. indices: sample numbers.
-    purpose: keeps streams apart that belong to the same sample, such as "noise" and "denoiser".
+    purpose: separates the streams of one sample, such as "noise" and "denoiser".
     """
     return [
         int.from_bytes(
@@ -30,7 +30,7 @@ def standard_normal(
 ) -> torch.Tensor:
     """Return float32 N(0, 1) draws of shape (len(seeds), *shape); row i is a function of `seeds[i]` and `shape` alone.
 
-    The numbers are made on the CPU, so they are the same for every device.
+    The numbers are drawn on the CPU, so they are the same for every device.
     """
     rows = np.empty((len(seeds), *shape), dtype=np.float32)
     for row, seed in zip(rows, seeds, strict=True):

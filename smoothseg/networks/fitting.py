@@ -1,7 +1,7 @@
-"""How a network that wants so many rows at a time, normalised values or certain sides sees any batch of any size.
+"""How a network that needs a fixed number of rows, normalised values or certain sides sees any batch of any size.
 
-A component's rows must not depend on each other (see `protocols`), and which kernel a library picks, and with it the
-last bits of a result, may depend on the size of the batch: networks therefore see a fixed number of rows.
+A component's rows must not depend on each other (see `protocols`). The kernel that a library picks, and with it the
+last bits of a result, may depend on the batch size. Networks therefore see a fixed number of rows.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ __all__ = [
 ]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Of ImageNet's images, red, green and blue, in [0, 1] units."""
+"""The mean of ImageNet's images: red, green and blue, in [0, 1] units."""
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Their standard deviation, a channel each, in [0, 1] units."""
+"""The standard deviation of ImageNet's images: red, green and blue, in [0, 1] units."""
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """(B, C, H, W), sides that fit -> (B, D, H, W)."""
 
 
 def in_rows(apply: Callable[[list[int]], torch.Tensor], count: int, *, rows: int = 1) -> torch.Tensor:
-    """Return what `apply` gives for rows 0 to `count` - 1, so many at a time, one behind the other.
+    """Return the results of `apply` for rows 0 to `count` - 1, `rows` at a time, concatenated.
 
-    apply: is handed exactly `rows` indices and returns a row each. The last of them are repeated where `count` is no
-        multiple, and what comes of the copies is dropped.
+    apply: receives exactly `rows` indices and returns a row for each. If `count` is not a multiple, the last index is
+        repeated and the results of the copies are dropped.
 
-    Raises `ValueError` if `count` is 0: nothing tells the shape of a row.
+    Raises `ValueError` if `count` is 0, because the shape of a row is then unknown.
     """
     if count < 1:
         raise ValueError(f"there are no rows: expected a batch of at least 1, got {count}")
@@ -52,7 +52,7 @@ def in_rows(apply: Callable[[list[int]], torch.Tensor], count: int, *, rows: int
 
 
 def normalised(images: torch.Tensor, *, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Return images (B, C, H, W) less `mean`, divided by `std`, a number a channel in the images' units."""
+    """Return images (B, C, H, W) minus `mean`, divided by `std`, one number per channel in the images' units."""
     centre = torch.tensor(mean, dtype=images.dtype, device=images.device).view(-1, 1, 1)
     width = torch.tensor(std, dtype=images.dtype, device=images.device).view(-1, 1, 1)
     return (images - centre) / width
@@ -61,7 +61,7 @@ def normalised(images: torch.Tensor, *, mean: Sequence[float], std: Sequence[flo
 def pad(images: torch.Tensor, multiple: int) -> torch.Tensor:
     """Return (B, C, H, W) images reflected at the bottom and the right until both sides are multiples of `multiple`.
 
-    An image that is smaller than what it lacks is reflected again and again.
+    An image smaller than the padding is reflected repeatedly.
     """
     for axis in (-2, -1):
         length = images.shape[axis]
@@ -80,18 +80,17 @@ def padded(network: Network, images: torch.Tensor, multiple: int) -> torch.Tenso
 
 
 def cropped(scores: torch.Tensor, padded: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """Return the share that an image of `size` has in the `scores` of its padded copy.
+    """Return the part of the `scores` of a padded image that belongs to the image of `size`.
 
-    scores: (B, C, h, w), a value for every so many pixels of `padded` (height, width), evenly along each side; the
-    image is at the top left. The result has as few values as cover `size`, spread evenly over it: upsampled to `size`,
-    it lies where the upsampled `scores` do.
+    scores: (B, C, h, w), values spread evenly over `padded` (height, width); the image is at the top left. The result
+    has as few values as cover `size`, spread evenly over it. Upsampled to `size`, it lies where the upsampled `scores`
+    do.
 
-    A side of as many whole values is cut off as it is. On any other the last value would stand for pixels that the
-    image has not, and upsampling would pull all of them towards its start by as much as that: the values are therefore
-    taken at the right places in between. (Upsampling first and cropping pixels would do as well, but would hold a
-    value a class for every pixel.)
+    A side that holds a whole number of values is simply cut. On any other side the last value would cover pixels beyond
+    the image, and upsampling would shift all values towards the start. The values are therefore interpolated at the
+    right places. (Upsampling first and then cropping would do as well, but hold a value per class for every pixel.)
 
-    Raises `ValueError` if a side of `padded` is no multiple of that of `scores`, or shorter than that of `size`.
+    Raises `ValueError` if a side of `padded` is not a multiple of that of `scores`, or is shorter than that of `size`.
     """
     height, width = scores.shape[-2:]
     if padded[-2] % height or padded[-1] % width:
@@ -119,11 +118,11 @@ def cropped(scores: torch.Tensor, padded: Sequence[int], size: Sequence[int]) ->
 
 
 def fold_batch_norms(module: nn.Module) -> None:
-    """Make batch norms part of the convolutions before them, in place; `module` is in eval mode.
+    """Merge batch norms into the convolutions before them, in place; `module` is in eval mode.
 
-    Folded are those right behind the convolution that feeds them, among the children of one module in the order in
-    which they were added; identities take their places. That computes the same only where such a convolution feeds
-    nothing else, which the order of children cannot tell: it is for networks known to be built that way.
+    Only a batch norm directly after its convolution is folded, among the children of one module in the order in which
+    they were added. An identity replaces it. The result is the same only if the convolution feeds nothing else, which
+    the order of children does not show. Use it only for networks known to be built that way.
     """
     before: tuple[str, nn.Module] | None = None
     for name, child in list(module.named_children()):

@@ -2,7 +2,7 @@
 
 Resizing is linear and separable, so white noise of standard deviation sigma leaves pixel (i, j) with
 sigma * |row i| * |column j|, the l2 norms of the rows of the two resampling matrices. An antialiased 2x2 mean
-halves it; bilinear resampling to the same size leaves it as it is.
+halves it; bilinear resampling to the same size does not change it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def sigma_left(
 ) -> float:
     """Return the standard deviation that white noise `sigma` has after `resize` from `size` to `resized`.
 
-    Exact: the root mean square over all pixels, from the resampling matrices. (At a ratio that is no integer,
-    single pixels lie a little above or below.)
+    Exact: the root mean square over all pixels, from the resampling matrices. (If the ratio is not an
+    integer, single pixels lie slightly above or below.)
     """
     rows = _mean_square(size[0], resized[0], antialias)
     columns = _mean_square(size[1], resized[1], antialias)

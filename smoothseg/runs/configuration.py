@@ -1,6 +1,6 @@
-"""What `smoothseg certify` is asked for, from a file and the command line: what to compute, and how to run it.
+"""The options of `smoothseg certify`, from a file and the command line: what to compute, and how to run it.
 
-What decides the results is a `plan.Plan`; how the run is carried out is `Running`. A YAML file may hold both.
+A `plan.Plan` decides the results; `Running` says how the run is made. A YAML file may hold both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["KEYS", "Running", "configure", "describe", "output", "running"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Running:
-    """How and where a run is carried out; none of it changes what is certified of an image."""
+    """How and where a run is made; none of it changes what is certified of an image."""
 
     output: Path | None = option(None, HELP["output"])
     batch_size: int = option(1, HELP["batch_size"])
@@ -56,10 +56,10 @@ _OF_A_METHOD = ("denoiser", "segmenter", "certifier")
 def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> tuple[Plan, Running]:
     """Return the plan and the way to run it that `file` and the options `given` beside it ask for.
 
-    file, given: keys as in `KEYS`, with hyphens or underscores. What is given wins over the file: a denoiser or a
-    segmenter replaces that of the file's methods, which must agree in the components that are not given; a certifier
-    decides for all methods, a tau is that of every certifier.
-    The file's own tau is for the certifiers that say none.
+    file, given: keys as in `KEYS`, with hyphens or underscores. `given` overrides the file: a denoiser or a
+    segmenter replaces that of the file's methods, which must agree in the other components; a certifier and a tau
+    apply to all methods.
+    The file's own tau applies to the certifiers without one.
 
     Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
     """
@@ -90,7 +90,7 @@ def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -
 
 
 def output(plan: Plan, how: Running, *, name: str | None = None) -> Path:
-    """Return the run directory: the one that was asked for, or `runs/NAME-DIGEST` with a digest of the plan.
+    """Return the run directory: the given one, or `runs/NAME-DIGEST` with a digest of the plan.
 
     name: begins the default; that of the dataset without it.
     """
@@ -118,10 +118,9 @@ def running(values: Mapping[str, Any]) -> Running:
 
 
 def describe(plan: Plan, how: Running) -> dict[str, Any]:
-    """Return both as plain values; `configure` of them is the same again, but for `fresh`.
+    """Return both as plain values; `configure` of them gives the same, except for `fresh`.
 
-    `output` is there if it was asked for. `fresh` never is: a file that removes the run which it made before is not
-    what anybody wants to keep.
+    `output` is included if it was given. `fresh` never is, because a stored file should not remove an earlier run.
     """
     plain = dataclasses.asdict(how)
     del plain["fresh"], plain["output"]
@@ -166,7 +165,7 @@ def _listed(value: Any) -> list[Any]:
 def _with_tau(values: Mapping[str, Any], tau: Any, *, everywhere: bool) -> dict[str, Any]:
     """Return the options `values` with `tau` for every certifier, or with `taus` where it lists several.
 
-    everywhere: for those that say one themselves, too.
+    everywhere: also for those that have their own.
     """
     several = isinstance(tau, list | tuple) or (isinstance(tau, str) and "," in tau)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "Estimate", "batch_to_measure", "cost", "measure", "pace"]
 
 _SHARE = 1 / 50
-"""Part of a run that measuring it may take where nobody asked for it."""
+"""The largest share of a run's time that an unrequested measurement may take."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Cost:
 class Estimate:
     """What is left of a run, measured on this machine.
 
-    costs, seconds: by the name of the method. memory: the most bytes that were held while measuring, on the device or,
-    on the CPU, by the whole process; None where nobody tells. disk: bytes that the results take at most.
+    costs, seconds: by the name of the method. memory: peak bytes during the measurement, on the device or,
+    on the CPU, of the whole process; None if unknown. disk: bytes that the results take at most.
     """
 
     costs: Mapping[str, Cost]
@@ -47,7 +47,7 @@ class Estimate:
 
 
 def cost(plan: Plan, method: Method, images: int) -> Cost:
-    """Return what one method of `plan` takes on `images` images.
+    """Return the cost of one method of `plan` on `images` images.
 
     A denoiser's recipe may say how many `calls` of its network a sample takes; without it, it is one.
     """
@@ -60,7 +60,7 @@ def _cost(method: Method, certificates: int) -> Cost:
 
 
 def batch_to_measure(prepared: Prepared, jobs: Sequence[Job], batch_size: int) -> int:
-    """Return the batch to measure with where nobody asked for it: `batch_size`, or less where that takes too long.
+    """Return the batch size of an unrequested measurement: `batch_size`, or less if that takes too long.
 
     Measuring may take a fiftieth of `jobs`; 0 if that is less than one sample.
     """
@@ -85,7 +85,7 @@ def measure(
 
     pictures: the bytes that the pictures of one certificate take at most, by the image's (H, W).
 
-    They are those of the largest image; a smaller one is taken to be faster in proportion to its pixels.
+    The samples are of the largest image. The time of a smaller one is assumed proportional to its pixels.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""A run over a dataset, image by image: what is done is not done again, what is missing is certified and recorded."""
+"""A run over a dataset, image by image: what is missing is certified and recorded, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ def execute(
 ) -> None:
     """Make every certificate of `prepared` in `directory`.
 
-    What the ledger says is done is not done again; the result is the same as that of a run that was never
-    interrupted. batch_size: noise samples labelled at once; it changes the speed and the memory, not a count.
-    fresh: remove an earlier run of the directory first. listener: is told how it goes on. illustrator: draws each
-    image once its certificates are there.
+    What the ledger records is not done again; the result is that of an uninterrupted run. batch_size: noise samples
+    labelled at once; it changes the speed and the memory, not a count. fresh: remove an earlier run of the directory
+    first. listener: receives the progress. illustrator: draws each image once its certificates are there.
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
@@ -60,7 +59,7 @@ def execute(
 def _work(
     prepared: Prepared, directory: Path, batch_size: int, told: Listener, illustrator: Illustrator | None
 ) -> None:
-    """Make every certificate and picture that is not there yet, image by image."""
+    """Make every missing certificate and picture, image by image."""
     ledger = Ledger(directory / "ledger.jsonl")
     there = done(directory)
     log.info(

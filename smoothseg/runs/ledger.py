@@ -1,4 +1,4 @@
-"""Which parts of a run are done: one JSON line each, appended when the certificate is safely on disk."""
+"""Which parts of a run are done: one JSON line for each, appended when the certificate is safely on disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Ledger:
         line = json.dumps(entry, sort_keys=True) + "\n"
         with self.path.open("ab") as file:
             if file.tell() and not _ends_with_newline(self.path):
-                file.write(b"\n")  # the line before was cut short; it stays behind as one that does not parse
+                file.write(b"\n")  # the line before is incomplete; it remains as one that does not parse
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
@@ -45,7 +45,7 @@ def _complete_lines(path: Path) -> Iterator[Mapping[str, Any]]:
     for line in content.split(b"\n"):
         try:
             entry = json.loads(line)
-        except ValueError:  # cut short by a crash: what it announced is done again
+        except ValueError:  # incomplete after a crash: its certificate is made again
             continue
         if isinstance(entry, dict):
             yield entry

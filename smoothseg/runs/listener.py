@@ -1,4 +1,4 @@
-"""Who is told how a run goes on, and who draws what it finds; a run knows them by these protocols alone."""
+"""What follows the progress of a run, and what draws its results; a run knows them only by these protocols."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Illustrator", "Listener", "Listeners"]
 
 
 class Listener:
-    """Is told how a run goes on; a class that derives from it leaves out what it does not want to know."""
+    """Receives the progress of a run; a subclass overrides the methods that it needs."""
 
     def opened(self) -> None:
         """The directory is ready; no network has run yet."""
@@ -23,7 +23,7 @@ class Listener:
         """A certificate is being made."""
 
     def sampled(self, count: int) -> None:
-        """So many more noise samples of it are labelled."""
+        """More noise samples of it are labelled: their number."""
 
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
         """A certificate is in the directory. entry: its line in the ledger. before: an earlier run had made it."""
@@ -60,7 +60,7 @@ class Illustrator(Protocol):
     """Draws the certificates of one image."""
 
     def missing(self, key: str) -> Sequence[Method]:
-        """Return the methods whose pictures of the image `key` are not there yet."""
+        """Return the methods whose pictures of the image `key` are missing."""
 
     def draw(self, sample: Sample, method: Method) -> None:
         """Draw the certificates of `sample` and `method`, which are all in the directory."""

@@ -1,4 +1,4 @@
-"""What is being done, told to Python's logger `smoothseg`, and the log file that a run keeps of it."""
+"""The messages of Python's logger `smoothseg`, and the log file of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from smoothseg.machine import versions
 __all__ = ["log", "settings", "telling", "writing"]
 
 log = logging.getLogger("smoothseg")
-"""Where everything is told: stages and certificates as INFO, what is doubtful as WARNING, what ends a run as ERROR."""
+"""The logger: stages and certificates are INFO, doubtful things are WARNING, what ends a run is ERROR."""
 
 log.addHandler(logging.NullHandler())  # without it Python would print warnings of whoever asked for none
 
@@ -27,7 +27,7 @@ log.addHandler(logging.NullHandler())  # without it Python would print warnings 
 class _File(logging.FileHandler):
     """Appends lines with time and level, or holds them until it is `let_go`.
 
-    A log that cannot be written must not end the run that it is about.
+    A log that cannot be written must not end its run.
     """
 
     def __init__(self, path: Path, *, held: bool) -> None:
@@ -67,7 +67,7 @@ class _Timed(logging.Formatter):
 
 @contextlib.contextmanager
 def telling(handler: logging.Handler) -> Iterator[None]:
-    """Give `handler` what is told from INFO upwards while the block runs."""
+    """Send messages from INFO upwards to `handler` while the block runs."""
     before = log.level
     if log.getEffectiveLevel() > logging.INFO or log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
@@ -84,8 +84,8 @@ def telling(handler: logging.Handler) -> Iterator[None]:
 def writing(path: Path, *, held: bool = False) -> Iterator[None]:
     """Append to the file `path` what is told while the block runs, Python's warnings, and what ends it.
 
-    It begins with the command and the versions of what computes. The folder is made. Nothing of it enters a result:
-    it may be deleted at any time.
+    It begins with the command and the versions of the software. The folder is created. Nothing in the log enters a
+    result, and it may be deleted at any time.
 
     held: write nothing before a block within this one writes to the same file, which then goes on in it: so that there
     can be a log of what decides whether there will be a folder at all. If an error comes first, the lines are added

@@ -31,7 +31,7 @@ DEFAULTS: Mapping[str, Any] = {
     "seed": 0,
     "device": "auto",
 }
-"""Every key of a configuration with its default; `methods` wins over the three kinds of component."""
+"""Every key of a configuration with its default; `methods` overrides the three kinds of component."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Plan:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return the plan as plain values; `Plan.of` of them is this plan again."""
+        """Return the plan as plain values; `Plan.of` of them gives this plan."""
         registries = plugins()
         return {
             "dataset": registries["dataset"].describe(self.dataset),

@@ -1,4 +1,4 @@
-"""From a plan to everything loaded and every image checked, before any network runs."""
+"""From a plan to loaded components and checked images, before any network runs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Prepared:
         return self.dataset.ignore if self.dataset.classes else len(classes)
 
     def identity(self) -> dict[str, Any]:
-        """Return everything the results depend on, as JSON values, but the number of threads."""
+        """Return everything that the results depend on, as JSON values, except the number of threads."""
         return {
             "schema": results.SCHEMA,
             "plan": {**self.plan.describe(), "device": self.device.type},

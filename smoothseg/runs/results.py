@@ -1,4 +1,4 @@
-"""What a run directory says of itself: what it depends on and what is certified, without torch or an image."""
+"""What a run directory records: what it depends on and what is certified, without torch or an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def entries(
 ) -> dict[tuple[str, float], dict[str, Mapping[str, Any]]]:
     """Return the ledger's last line of every certificate by (method, sigma), in the plan's order, and by key.
 
-    identity: what `read_identity` gave. What nothing is known of yet is left out.
+    identity: what `read_identity` gave. Certificates without a line are left out.
     """
     found: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
     for entry in Ledger(directory / "ledger.jsonl"):
@@ -51,6 +51,6 @@ def read_identity(directory: Path) -> dict[str, Any]:
 
 
 def intact(directory: Path, entry: Mapping[str, Any]) -> bool:
-    """Tell whether the certificate of a ledger line is there, byte for byte as it was written."""
+    """Tell whether the certificate of a ledger line exists, byte for byte as it was written."""
     path = directory / entry["certificate"]
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(entry["sha256"])

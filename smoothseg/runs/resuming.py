@@ -1,16 +1,16 @@
-"""The directory of a run: made, emptied, or found to be the same run, and what is done in it already.
+"""The directory of a run: created, emptied, or recognised as the same run, and what is done in it.
 
 RUN/
   config.yaml                                       the resolved configuration; `--config` runs it again
   run.json                                          what the results depend on, to compare before resuming
-  ledger.jsonl                                      one line a finished certificate, with times
+  ledger.jsonl                                      one line for each finished certificate, with times
   log.txt                                           what was done when, see `logs.py`; no part of the result
-  certificates/METHOD/sigma-S/KEY.npz               see `certificate.py`
+  certificates/METHOD/sigma-S/KEY.npz               see `certificates/file.py`
   pictures/METHOD/KEY.png                           noisy, denoised, ground truth, certified
   previews/KEY/, legend.json                        see `report/previews.py`
   metrics.json, metrics.csv, per_class.csv, table.md, report.html
 
-Pictures, previews, tables and the page are made by `report/`, from what the run hands over.
+`report/` makes the pictures, previews, tables and the page.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def done(directory: Path) -> set[str]:
 def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
     """Make `directory` ready for `prepared`, new, emptied, or found to be the same run; return its thread count.
 
-    The number of threads can change the last bits of a network's output: a resumed run goes on with the number
-    it was started with.
+    The number of threads can change the last bits of a network's output: a resumed run keeps the number with
+    which it started.
     """
     if fresh and (directory / "run.json").exists():
         # Out of the way first: a crash in the middle of removing must not leave half a run under this name.

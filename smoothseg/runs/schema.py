@@ -77,7 +77,7 @@ def _certify() -> dict[str, Any]:
 
 
 def schema(name: str) -> dict[str, Any]:
-    """Return the JSON schema (draft 7) of the files called `name`: `certify`, or what a plugin offers.
+    """Return the JSON schema (draft 7) called `name`: `certify`, or one that a plugin offers.
 
     Keys are written with underscores. Components are those of the installed plugins, as text or as a mapping with
     `name`. Raises `UnknownNameError`.
@@ -88,12 +88,12 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def names() -> tuple[str, ...]:
-    """Return what reads a YAML file of options: `certify`, and the commands of plugins that offer a schema."""
+    """Return the names of the schemas: `certify`, and those that plugins offer."""
     return ("certify", *plugins()["schema"].names)
 
 
 def file(title: str, properties: Mapping[str, Any], *, required: tuple[str, ...]) -> dict[str, Any]:
-    """Return the schema of a file with these properties; components are defined once, for references to them."""
+    """Return the schema of a file with these properties; each kind of component is defined once and referenced."""
     definitions = {kind: _kind(kind) for kind in KINDS}
     return {
         "$schema": _DIALECT,
@@ -139,7 +139,7 @@ def _options(entry: Entry) -> dict[str, Any]:
 def fields(kind: type[Any]) -> dict[str, Any]:
     """Return the properties of a dataclass, with the help of its fields as descriptions.
 
-    A type that JSON schema cannot express is any value: an editor's hint must not stand in a plugin's way.
+    A type that JSON schema cannot express accepts any value, so that an editor's hint never blocks a plugin.
     """
     try:
         made = pydantic.TypeAdapter(kind).json_schema()

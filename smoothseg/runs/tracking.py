@@ -1,4 +1,4 @@
-"""What a run finds out, told to experiment trackers as it comes; which there are, plugins say."""
+"""The figures of a run, sent to experiment trackers as they come; plugins provide the trackers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["Figures", "Tracking", "check", "check_names", "chosen", "tracking"]
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise `UnknownNameError` for a name that is no tracker's."""
+    """Raise `UnknownNameError` unless each name is a tracker's."""
     for name in names:
         _make(name)
 
 
 def check(names: Iterable[str]) -> None:
-    """Raise `UnknownNameError` for a name that is no tracker's, `ConfigError` for a tracker that cannot work here."""
+    """Raise `UnknownNameError` for an unknown tracker, `ConfigError` for one that cannot work here."""
     for name in names:
         if (ready := getattr(_make(name), "check", None)) is not None:
             ready()
@@ -52,9 +52,9 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 class Tracking:
-    """Several trackers of one run as one, none of which is there before `open`.
+    """Several trackers of one run as one; `open` starts them.
 
-    What one of them raises once it is open is told as a warning, and it hears no more: the run goes on.
+    If a tracker raises after `open`, a warning says so, the tracker receives no more figures, and the run goes on.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Tracking:
         self._lost: dict[str, Tracker] = {}
 
     def open(self) -> None:
-        """Begin with every tracker, which may write into the run's directory and ask its server.
+        """Start every tracker, which may write into the run's directory and contact its server.
 
-        Raises `ConfigError` with the name of one that cannot begin.
+        Raises `ConfigError` with the name of a tracker that cannot start.
         """
         for each in self._names:
             if each not in self._opened and each not in self._lost:
@@ -95,7 +95,7 @@ class Tracking:
                 self._warn(f"--track {name} failed and is told no more: {_said(error)}")
 
     def close(self, *, failed: bool = False) -> None:
-        """Close those that were opened; one that failed before, and all if the run `failed`, as failed."""
+        """Close all opened trackers; as failed those that failed before, and all if the run `failed`."""
         for name, tracker in self._opened.items():
             try:
                 tracker.close(failed=failed)
@@ -126,11 +126,11 @@ def tracking(
     config: Mapping[str, Any],
     tell: Callable[[str], None] | None = None,
 ) -> Iterator[Tracking | None]:
-    """Give what passes figures on to the trackers `names` once it is opened, None without any; close it at the end.
+    """Yield the `Tracking` of the trackers `names`, not opened yet, or None without names; close it at the end.
 
     directory: the run's; TensorBoard writes to its folder `tensorboard`, Weights & Biases to `wandb`. name: the run's
-    name. config: what it is run with, as plain values. tell: is told a line when a tracker fails, beside the log. A
-    block that raises, or is interrupted, is a failed run to the trackers.
+    name. config: its configuration, as plain values. tell: receives a line when a tracker fails, like the log. If the
+    block raises or is interrupted, the trackers record a failed run.
     """
     check(names)
     if not names:
@@ -148,8 +148,8 @@ def tracking(
 class Figures(Listener):
     """Tells `tracker` the scores so far of each method and sigma of a run, certificate by certificate.
 
-    What was there before counts and is not told again. Names are `SLUG/sigma-S/FIGURE`, the step is the number of
-    images so far.
+    Certificates of an earlier run count but are not reported again. Names are `SLUG/sigma-S/FIGURE`, the step is the
+    number of images so far.
     """
 
     def __init__(self, tracker: Tracking, prepared: Prepared) -> None:
@@ -158,7 +158,7 @@ class Figures(Listener):
         self._known: dict[tuple[str, float], list[Counts]] = {}
 
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
-        """Count the certificate of `entry`, and tell what is new."""
+        """Count the certificate of `entry`, and report new scores."""
         from smoothseg.certificates.counts import Counts
         from smoothseg.certificates.metrics import compute
 

@@ -18,7 +18,7 @@ class BaseModel:
     """Resize, denoise, segment, upsample, argmax.
 
     The guarantee needs only that the labels are a function of the noisy image (and of draws independent of
-    the noise), the same function for every sample; it needs nothing of the networks.
+    the noise), the same function for every sample. It requires nothing of the networks.
     """
 
     def __init__(self, denoiser: Denoiser, segmenter: Segmenter, geometry: geo.Geometry) -> None:
@@ -30,8 +30,8 @@ class BaseModel:
     def predict(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
         """Return labels (B, H, W) of noisy images (B, 3, H, W).
 
-        sigma: standard deviation of their noise in [0, 1] pixel units. seeds: one integer a row for a denoiser
-        that draws.
+        sigma: standard deviation of their noise in [0, 1] pixel units. seeds: one integer for each row, for a
+        denoiser that draws.
         """
         size = (noisy.shape[-2], noisy.shape[-1])
         return geo.labels(self._score(self.denoised(noisy, sigma, seeds=seeds)), size)

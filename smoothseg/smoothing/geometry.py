@@ -1,6 +1,6 @@
-"""At which size the networks see an image, which sigma the denoiser is told, and how scores become labels again.
+"""At which size the networks see an image, which sigma the denoiser receives, and how scores become labels.
 
-What resizing leaves of the noise is computed in `networks/resizing.py`.
+`networks/resizing.py` computes the noise left after resizing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Geometry:
         always at the image's size.
     convention: `noise-aware` resizes with antialiasing and tells the denoiser the sigma that is left; `paper`
         resizes without antialiasing and tells it the sigma before resizing, as the published code does.
-    denoise_at: `scale` denoises the resized image, `full` denoises at the image's size and resizes then.
+    denoise_at: `scale` denoises the resized image, `full` denoises at the image's size and then resizes.
     """
 
     scale: float = 0.5
@@ -42,7 +42,7 @@ class Geometry:
 
     @property
     def antialias(self) -> bool:
-        """Whether resizing averages over all pixels it leaves out."""
+        """Whether resizing averages over all pixels when it shrinks."""
         return self.convention == "noise-aware"
 
     def size(self, height: int, width: int) -> tuple[int, int]:
@@ -61,8 +61,8 @@ def labels(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
     scores: (B, C, h, w), upsampled bilinearly (`align_corners=False`). A tie goes to the lowest class.
 
-    Images, bands of rows and classes are done one after another, so that beyond `scores` and the result no more
-    than a few bands of one class are held, whatever B, C, H and W are, and no image's labels depend on the batch.
+    Images, bands of rows and classes are processed one after another. Besides `scores` and the result, only a few bands
+    of one class are held, for any B, C, H and W, and no image's labels depend on the batch.
     """
     dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int16
     result = torch.empty((len(scores), *size), dtype=dtype, device=scores.device)
@@ -74,7 +74,7 @@ def labels(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def _label(scores: torch.Tensor, target: torch.Tensor) -> None:
     """Write the class of largest score (C, h, w) per pixel to `target` (H, W)."""
     (height, width), (rows, columns) = scores.shape[1:], target.shape
-    # Where every operation is a kernel to launch, fewer and larger ones are the faster way.
+    # If every operation launches a kernel, fewer and larger operations are faster.
     limit = _BAND_BYTES if scores.device.type == "cpu" else 8 * _BAND_BYTES
     count = max(1, limit // (4 * columns))
     first, second, share = _rows(height, rows, scores.device)

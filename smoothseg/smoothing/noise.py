@@ -1,8 +1,8 @@
 """Gaussian noise in which every sample is a pure function of (seed, image key, index).
 
-Each sample has a Philox stream of its own (Salmon et al., SC 2011), keyed by 128 bits of a hash of
-(seed, key, index, purpose). No stream is ever continued from another, so neither batch size, order, device,
-number of workers nor a restart can change a sample, and no two samples share a draw.
+Each sample has its own Philox stream (Salmon et al., SC 2011), keyed by 128 bits of a hash of
+(seed, key, index, purpose). No stream continues another. Batch size, order, device, number of
+workers and restarts therefore cannot change a sample, and no two samples share a draw.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KIND", "batch"]
 
 KIND = "philox-numpy-float32"
-"""Names the algorithm in a certificate; it changes whenever the numbers would."""
+"""Names the algorithm in a certificate; it changes whenever the numbers change."""
 
 
 def batch(

@@ -1,4 +1,4 @@
-"""One image in, one certificate out: the base model and the certifier, with what a certificate says of them."""
+"""From one image to one certificate: the base model, the certifier, and the provenance in the certificate."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["Description", "Pipeline"]
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What a certificate says of where it comes from, as JSON values.
+    """The provenance of a certificate, as JSON values.
 
     denoiser, segmenter, certifier: name and options of each. plugins: the owner of each, by kind. method: the name of
-    their combination. dataset: name and options, None for images without a dataset. device, versions: what computed.
+    their combination. dataset: name and options, None for images without a dataset. device, versions: as computed.
     """
 
     denoiser: Mapping[str, Any]
@@ -84,7 +84,7 @@ class Pipeline:
     ) -> Certificate:
         """Return the certificate of `sample` under noise `sigma` ([0, 1] pixel units), with its provenance.
 
-        The noise is a function of `seed`, `sample.key` and the sample's number alone. batch_size: noise samples
+        The noise depends only on `seed`, `sample.key` and the sample's number. batch_size: noise samples
         labelled at once; it changes no count. progress: called with the number of noise samples just labelled.
         """
         draw = Draw(
@@ -108,7 +108,7 @@ class Pipeline:
         return self.model.clean(image[None].float().div_(255.0))[0].cpu().numpy()
 
     def first(self, sample: Sample, *, sigma: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return the first noise sample and what the denoiser makes of it, (h, w, 3) floats about [0, 1] each."""
+        """Return the first noise sample and the denoiser's estimate, (h, w, 3) floats about [0, 1] each."""
         noisy = noise.batch(sample.image, sample.key, [0], sigma=sigma, seed=self.seed, device=self.device)
         seeds = seeds_of(self.seed, sample.key, [0], purpose="denoiser")
         estimate = self.model.denoised(noisy, sigma, seeds=seeds)

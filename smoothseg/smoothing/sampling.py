@@ -1,4 +1,4 @@
-"""The only loop over noise samples: from an image to label maps that are counted and forgotten."""
+"""The only loop over noise samples: from an image to label maps that are counted and discarded."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ T = TypeVar("T", bound=Tally)
 class Draw:
     """Fresh noise samples of one image, labelled and counted.
 
-    Samples are numbered 0, 1, 2, ... and each call goes on where the last one ended, so that the draws of a
-    certifier are disjoint by construction.
+    Samples are numbered 0, 1, 2, ... and each call continues after the last one. The draws of a certifier are therefore
+    disjoint by construction.
     """
 
     def __init__(

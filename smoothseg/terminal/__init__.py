@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: bars on a terminal, lines in a log, times and sizes in words.
+"""What a person sees during work: bars on a terminal, lines in a log, times and sizes in words.
 
-It is told what happens, and asks for nothing; both front doors hand it in.
+It receives events and asks for nothing. `cli` and `api` pass it to the work.
 """

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar with images a second and ETA on a terminal, plain lines in a log."""
+"""Progress of a run: a bar with images per second and ETA on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Teller", "Track", "counting", "downloading", "duration", "progress"]
 
 _LINE_EVERY = 15.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines without a terminal."""
 
 
 class Track(Listener):
@@ -92,7 +92,7 @@ class Track(Listener):
         self._started = time.monotonic()
 
     def started(self, job: Job) -> None:
-        """Name the certificate that is being made."""
+        """Name the certificate in progress."""
         self._counted = 0
         self._bar.update(self._task, description=f"{job.key}  {job.method.name}  sigma {job.sigma:g}")
 

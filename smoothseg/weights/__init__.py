@@ -1,6 +1,6 @@
 """From a weight reference to a verified local file and its tensors; plugins load and save weights through these names.
 
-What a network does with its tensors is not decided here, and nothing here imports torch before a file is read.
+Nothing here decides what a network does with its tensors, or imports torch before a file is read.
 """
 
 from __future__ import annotations

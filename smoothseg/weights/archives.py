@@ -1,7 +1,6 @@
-"""How the one file wanted is taken out of a tar or zip archive, and nothing else.
+"""How the requested file, and nothing else, is extracted from a tar or zip archive.
 
-No name in the archive is ever used as a path. An archive with a name that leads outside of it was not made in good
-faith, and is refused whole.
+No name in the archive is used as a path. An archive with a name that leads outside is hostile and is refused whole.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _DAMAGE = (
     UnicodeError,
     ValueError,
 )
-"""What reading a damaged archive may raise beside the errors of `tarfile` and `zipfile`."""
+"""What reading a damaged archive may raise besides the errors of `tarfile` and `zipfile`."""
 
 
 def extract(archive: Path, member: str, target: Path, *, origin: str) -> None:
@@ -40,7 +39,7 @@ def extract(archive: Path, member: str, target: Path, *, origin: str) -> None:
 
     Raises `WeightsError` if the archive is damaged (a compressed one is read to its end, where its checksum is),
     encrypted or neither of the two, if it has no such file or several, if that is no regular file, or if any name in it
-    is absolute or leads outside with `..`. Errors of the disk that is written to pass as they are.
+    is absolute or leads outside with `..`. Errors of the disk that it writes to are passed on.
     """
     try:
         with archive.open("rb") as file:
@@ -103,7 +102,7 @@ def _tar(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
 
 
 def _chosen(names: list[str], member: str, origin: str) -> str:
-    """Return which of the `names` in an archive is meant by `member`."""
+    """Return the one of the `names` in an archive that `member` means."""
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):

@@ -1,6 +1,6 @@
-"""Which weight files a plugin package knows by name: those it brings along, and official ones to be fetched.
+"""Which weight files a plugin package knows by name: those it includes, and official ones to be fetched.
 
-The file `weights/catalogue.yaml` of the package has an entry a name:
+The file `weights/catalogue.yaml` of the package has an entry for each name:
 
     streets:                         # a file beside the catalogue
       file: streets.safetensors
@@ -38,9 +38,9 @@ __all__ = ["Entry", "automatic", "catalogue"]
 class Entry:
     """A weight file with a name.
 
-    path: the file, if the package brings it along. download: where it comes from otherwise. licence, source: of the
-    file, in words. component: the component that reads it, None for any of the package. datasets: for which `auto`
-    takes it. options: the component's options that the file does not say of itself.
+    path: the file, if the package includes it. download: where it comes from otherwise. licence, source: of the
+    file, in words. component: the component that reads it, None for any of the package. datasets: those for which
+    `auto` selects it. options: the component's options that the file does not contain.
     """
 
     name: str
@@ -69,9 +69,9 @@ class Entry:
 
 @functools.cache
 def catalogue(package: str) -> Mapping[str, Entry]:
-    """Return what the importable `package` knows by name; files it brings along without an entry are named after it.
+    """Return what the importable `package` knows by name; included files without an entry have their file name.
 
-    Raises `PluginError` if its catalogue is not as it should be.
+    Raises `PluginError` if its catalogue is invalid.
     """
     folder = resources.files(package) / "weights"
     if not folder.is_dir():
@@ -106,9 +106,9 @@ def automatic(
     dataset: str | None,
     agrees: Callable[[Entry], bool] = lambda entry: True,
 ) -> Entry:
-    """Return the entry that `weights=auto` is: the first of `dataset` that `agrees`, or of `any` if none names it.
+    """Return the entry that `weights=auto` selects: the first of `dataset` that `agrees`, or of `any` if none names it.
 
-    dataset: a dataset's name, None where none is known. Raises `ConfigError` if there is none.
+    dataset: a dataset's name, None if unknown. Raises `ConfigError` if there is none.
     """
     entries = [entry for entry in catalogue(package).values() if entry.fits(component)]
     named = [entry for entry in entries if dataset in entry.datasets]

@@ -1,8 +1,8 @@
 """From an address to a verified file in the cache.
 
-What is fetched is compared with its size and hash, and takes its name only then: the cache never holds a part of a file
-under the file's name. Where no hash is published, that of the first download is recorded beside the file and enforced
-from then on. With `SMOOTHSEG_OFFLINE=1` nothing is ever fetched.
+A download is compared with its size and hash before it gets its name, so the cache never holds a partial file under
+the file's name. If no hash is published, that of the first download is recorded beside the file and enforced from
+then on. With `SMOOTHSEG_OFFLINE=1` nothing is ever fetched.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from smoothseg.weights.transfer import Progress, forget, transfer
 __all__ = ["Fetched", "fetch", "offline", "sha256_of", "verify_cache"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says of a disk that is full, or of a file that must not grow any further."""
+"""The system's error numbers for a full disk, or for a file that must not grow further."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fetched:
-    """A file that is there, and its sha256."""
+    """A local file and its sha256."""
 
     path: Path
     sha256: str
 
 
 def offline() -> bool:
-    """Tell whether `SMOOTHSEG_OFFLINE` or Hugging Face's `HF_HUB_OFFLINE` forbids to fetch anything."""
+    """Tell whether `SMOOTHSEG_OFFLINE` or Hugging Face's `HF_HUB_OFFLINE` forbids any download."""
     return any(
         os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
         for name in ("SMOOTHSEG_OFFLINE", "HF_HUB_OFFLINE")
@@ -57,14 +57,14 @@ def sha256_of(path: Path) -> str:
 
 
 def fetch(source: Source, *, progress: Progress | None = None) -> Fetched:
-    """Return the file of `source`, from the cache or, if it is not there yet, from its address.
+    """Return the file of `source`, from the cache if it is there, otherwise from its address.
 
-    progress: is told how far a download has come. A file that was put into the cache by hand is verified like a
-    downloaded one, where that is possible: the hash of an archive says nothing about a file that was in it. Two
-    processes that want the same file wait for each other.
+    progress: receives the progress of a download. A file that was put into the cache by hand is verified like a
+    download if possible; the hash of an archive does not verify a file from it. Two processes that need the same file
+    wait for each other.
 
     Raises `WeightsError` in one line if it cannot be fetched (with what to put where), if size or hash are not what
-    they should be, or if the disk is full; the cache is then as it was, but for the part that can be gone on with.
+    they should be, or if the disk is full. The cache is then unchanged, except for a resumable partial download.
     """
     from filelock import FileLock
 
@@ -82,7 +82,7 @@ def fetch(source: Source, *, progress: Progress | None = None) -> Fetched:
 
 
 def verify_cache() -> Iterator[tuple[Path, str | None]]:
-    """Give every file in the cache with what is wrong with it, None if it has the hash that is known of it.
+    """Yield every file in the cache with its fault, None if it has its known hash.
 
     Known are the hashes that were recorded, and those by which the Hugging Face hub names its large files.
     """
@@ -111,7 +111,7 @@ def verify_cache() -> Iterator[tuple[Path, str | None]]:
 
 
 def _verified(source: Source) -> Fetched:
-    """Return the file in the cache, compared with what is known of it; a file without a record gets one."""
+    """Return the file in the cache after verification; a file without a record gets one."""
     path = source.path
     digest = sha256_of(path)
     record = _read_record(source.folder)
@@ -134,7 +134,7 @@ def _verified(source: Source) -> Fetched:
 
 
 def _record(source: Source, digest: str, origin: str | None) -> None:
-    """Keep the hash of the file, and that of the archive it came from (of itself if it came from none)."""
+    """Record the hash of the file and that of its archive (its own hash if it has no archive)."""
     content = {
         "sha256": digest,
         "origin": origin,
@@ -167,7 +167,7 @@ def _compare(source: Source, digest: str, what: str) -> None:
 
 
 def _download(source: Source, progress: Progress | None) -> None:
-    """Fetch what is at the address and put the file in its place."""
+    """Fetch the address and put the file in its place."""
     part = source.folder / PART
     transfer(source, part, progress)
     try:
@@ -179,7 +179,7 @@ def _download(source: Source, progress: Progress | None) -> None:
 
 
 def _place(source: Source, got: Path) -> None:
-    """Verify what was fetched, `got`, and give it, or the file wanted out of it, its name in the cache."""
+    """Verify the download `got`, and give it, or the file requested from it, its name in the cache."""
     origin = sha256_of(got)
     _compare(source, origin, "the download, which was removed")
     with replacing(source.path) as temporary:
@@ -200,7 +200,7 @@ def _place(source: Source, got: Path) -> None:
 def _from_hub(source: Source, progress: Progress | None) -> None:
     """Let huggingface-hub fetch the file into a folder of its own, and put it in its place.
 
-    The hub's library shows its own progress, and goes on with a download that broke off.
+    The hub's library shows its own progress and resumes an interrupted download.
     """
     import huggingface_hub
 
@@ -230,7 +230,7 @@ def _from_hub(source: Source, progress: Progress | None) -> None:
 
 @contextlib.contextmanager
 def _explained(source: Source) -> Iterator[None]:
-    """Turn the errors of a disk that is full or cannot be written into ours, of one line."""
+    """Turn the errors of a full or read-only disk into our one-line errors."""
     try:
         yield
     except OSError as error:

@@ -39,7 +39,7 @@ def check_network(weights: Weights, network: str) -> None:
 
 
 def own_classes(weights: Weights, network: str, *, given: str | None) -> tuple[str, ...]:
-    """Return the class names that a segmenter's file written by `save` brings along.
+    """Return the class names in a segmenter's file written by `save`.
 
     given: what the user named instead, which is refused. Raises `WeightsError` if the file is of another network or
     names no classes.
@@ -53,7 +53,7 @@ def own_classes(weights: Weights, network: str, *, given: str | None) -> tuple[s
 
 
 def load_state(module: torch.nn.Module, weights: Weights) -> None:
-    """Put `weights.state` into `module`, strictly; raise `WeightsError` with the first keys or shapes that differ."""
+    """Load `weights.state` into `module`, strictly; raise `WeightsError` with the first keys or shapes that differ."""
     own = module.state_dict()
     missing = [key for key in own if key not in weights.state]
     unexpected = [key for key in weights.state if key not in own]

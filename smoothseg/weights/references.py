@@ -1,4 +1,4 @@
-"""From a weight reference to the file that it means.
+"""From a weight reference to its file.
 
 A reference is one of
 
@@ -35,14 +35,14 @@ def package_of(recipe: Any) -> str:
 
 
 def pinned(recipe: Any, *, component: str, dataset: str | None = None) -> Any:
-    """Return `recipe` with what the catalogue says of its weights: their name for `auto`, and their options.
+    """Return `recipe` completed from the catalogue: with the weights' name for `auto`, and their options.
 
-    component: the recipe's name. dataset: that of the dataset, for `auto`; of several files for one dataset the first
-    is taken whose options agree with those of the recipe. A recipe whose weights are not in the catalogue, or that has
-    none, is returned as it is.
+    component: the recipe's name. dataset: that of the dataset, for `auto`; of several files for one dataset it
+    selects the first whose options agree with the recipe's. A recipe without weights, or whose weights are not in the
+    catalogue, is returned unchanged.
 
-    Raises `ConfigError` if the plugin knows no weights for `auto`, or if the recipe has another value for an option of
-    its weights than they have. An option that has its default value counts as not given.
+    Raises `ConfigError` if the plugin knows no weights for `auto`, or if an option of the recipe differs from that of
+    its weights. An option with its default value counts as not given.
     """
     reference, package = getattr(recipe, "weights", None), package_of(recipe)
     if reference == AUTO:
@@ -62,7 +62,7 @@ def pinned(recipe: Any, *, component: str, dataset: str | None = None) -> Any:
 
 
 def _differing(recipe: Any, entry: Entry, component: str) -> Iterator[tuple[str, Any, Any]]:
-    """Give each option that a recipe was given in another way than `entry` has it: name, given, the entry's."""
+    """Yield each option whose given value differs from that of `entry`: name, given, the entry's."""
     fields = {field.name: field for field in dataclasses.fields(recipe)}
     for key, value in entry.options.items():
         if key not in fields:
@@ -77,10 +77,10 @@ def _differing(recipe: Any, entry: Entry, component: str) -> Iterator[tuple[str,
 def locate(
     reference: str, *, package: str, component: str | None = None
 ) -> tuple[Path | Source, Entry | None]:
-    """Return where the file of `reference` is or comes from, and its entry if it is in the catalogue by name.
+    """Return the path or source of the file of `reference`, and its entry if it is a name in the catalogue.
 
-    package: import package whose catalogue knows names. component: the one that is to read the file, for `auto`
-    (without a dataset) where a package has several.
+    package: import package whose catalogue knows names. component: the one that reads the file, for `auto`
+    (without a dataset) if a package has several.
 
     Raises `WeightsError` if a path does not exist, `UnknownNameError` for a name that is not in the catalogue,
     `ConfigError` for an address that cannot be used.
@@ -104,7 +104,7 @@ def locate(
 
 
 def ensure(recipe: Any, *, component: str, progress: Progress | None = None) -> None:
-    """Fetch the weights of `recipe` if they are to be fetched and not in the cache yet.
+    """Fetch the weights of `recipe` unless they are local or already in the cache.
 
     A recipe's option `weights`, if it has one, is its weight reference. progress: see `downloads.fetch`. Raises what
     `locate` and `fetch` raise.

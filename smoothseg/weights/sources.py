@@ -1,4 +1,4 @@
-"""Where a weight file comes from, how it is known to be the right one, and where in the cache it lies.
+"""Where a weight file comes from, how it is verified, and where it is in the cache.
 
     CACHE/weights/NAME-KEY/NAME         the file; KEY follows from the address
                            record.json  its hash, size and address
@@ -22,19 +22,19 @@ __all__ = ["PART", "RECORD", "RESERVED", "STATE", "Source", "cache", "hub_parts"
 
 RECORD, PART, STATE = "record.json", "download.part", "part.json"
 RESERVED = (RECORD, PART, STATE)
-"""Names of files beside a downloaded one, which is never called so."""
+"""Reserved names of files beside a download."""
 
 _LONGEST = 150
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where a file comes from and how it is known to be the right one.
+    """Where a file comes from and how it is verified.
 
     url: `https://...`, `hf://owner/name/file@revision`, or `http://` with a hash or from this machine.
-    file: its name in the cache. member: the file wanted of an archive that `url` is, by path or name; None if `url`
+    file: its name in the cache. member: if `url` is an archive, the path or name of the file in it; None if `url`
         is the file itself.
-    sha256: of what `url` gives, 64 hexadecimal digits or their first 8 and more; None where none is published.
+    sha256: of the content of `url`, 64 hexadecimal digits or at least the first 8; None if none is published.
     size: its bytes, or None.
     """
 
@@ -83,18 +83,18 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        """Where in the cache the file lies; of another address it lies elsewhere."""
+        """The file's folder in the cache, a different one for each address."""
         key = hashlib.sha256(f"{self.url}#{self.member or ''}".encode()).hexdigest()[:12]
         return cache() / "weights" / f"{self.file}-{key}"
 
     @property
     def path(self) -> Path:
-        """The file in the cache, there or not."""
+        """The path of the file in the cache, whether it exists or not."""
         return self.folder / self.file
 
     @property
     def told(self) -> str:
-        """What to fetch and from where, for messages; a file on the hub by the address a browser takes."""
+        """What to fetch and from where, for messages; a file on the hub by its address in a browser."""
         url = self.url
         if url.startswith("hf://"):
             repository, file, revision = hub_parts(url)
@@ -105,8 +105,8 @@ class Source:
         return f"{what} and take {self.member} out of it" if self.member else what
 
     def absent(self, reason: str) -> WeightsError:
-        """Return the error that the file is not here: why, what to fetch from where, and where to put it."""
-        # A file by itself does not show that it comes out of an archive with the right hash.
+        """Return the error for a missing file: why, what to fetch from where, and where to put it."""
+        # A file alone does not show that it comes from an archive with the right hash.
         then = (
             f"put it at {self.path}" if None in (self.member, self.sha256) else "give its path with weights="
         )
@@ -116,7 +116,7 @@ class Source:
 
 
 def cache() -> Path:
-    """Return the folder for what is downloaded: `SMOOTHSEG_CACHE`, else the user's own cache folder."""
+    """Return the folder for downloads: `SMOOTHSEG_CACHE`, else the user's own cache folder."""
     if chosen := os.environ.get("SMOOTHSEG_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "smoothseg"
@@ -143,11 +143,11 @@ def split(url: str) -> urllib.parse.SplitResult:
 
 
 def loopback(address: urllib.parse.SplitResult) -> bool:
-    """Tell whether an address is this machine's own."""
+    """Tell whether an address is on this machine."""
     return address.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _safe(name: str) -> str:
-    """Return a file name without what a file system or a shell might take for more than a letter."""
+    """Return a file name without characters that are special to a file system or a shell."""
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[-_LONGEST:] or "weights"
     return f"file-{cleaned}" if cleaned in RESERVED else cleaned

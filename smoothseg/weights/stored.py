@@ -1,4 +1,4 @@
-"""The content of a weight file: tensors that are known to be the right ones, and what stands beside them.
+"""The content of a weight file: verified tensors, and the metadata stored with them.
 
 Only tensors are ever read: safetensors, or torch files with `weights_only=True`.
 
@@ -36,9 +36,9 @@ _FORMAT = 1
 class Weights:
     """The content of one weight file.
 
-    state: tensors by key. network, config, classes, card: what `save` stored beside them, or None and {} for a
+    state: tensors by key. network, config, classes, card: what `save` stored with them, or None and {} for a
     file of another origin. path: the file. digest: its sha256. options: for a file that the catalogue knows, by its
-    name or its hash, the options of its component that it does not say of itself, such as the network's size; they go
+    name or its hash, the options of its component that the file does not contain, such as the network's size; they go
     before the recipe's.
     """
 
@@ -54,17 +54,17 @@ class Weights:
 
 @runtime_checkable
 class Convertible(Protocol):
-    """A segmenter's or denoiser's recipe whose weight file `smoothseg weights convert` can write anew."""
+    """A segmenter's or denoiser's recipe whose weight file `smoothseg weights convert` can rewrite."""
 
     def converted(self) -> Weights:
         """Return the content of the weight file in the network's own keys, with its name, config and classes.
 
-        The file was loaded strictly. What `smoothseg.weights.save` writes of it, the recipe's `load` takes back.
+        The file was loaded strictly. `smoothseg.weights.save` writes it, and the recipe's `load` reads the result.
         """
 
 
 def load(reference: str, *, package: str, component: str | None = None) -> Weights:
-    """Return the tensors of `reference` and what is stored beside them; see `locate` for where they come from.
+    """Return the tensors of `reference` and the metadata stored with them; `locate` finds the file.
 
     Half-precision tensors of a file written by `save` are returned as float32. Raises `WeightsError` for a file
     that is missing, damaged, or needs more than tensors to be read.
@@ -104,9 +104,9 @@ def save(
     card: Mapping[str, Any] | None = None,
     half: bool = True,
 ) -> None:
-    """Write a safetensors file that `load` and the plugin of `network` take back; atomic.
+    """Write a safetensors file that `load` and the plugin of `network` can read; atomic.
 
-    half: store floating-point tensors as float16 (running variances that overflow it stay as they are).
+    half: store floating-point tensors as float16 (running variances that would overflow stay unchanged).
     """
     import torch
     from safetensors import SafetensorError
@@ -138,7 +138,7 @@ def save(
 
 
 def _described(text: str, path: Path) -> dict[str, Any]:
-    """Return what `save` stored beside the tensors of `path`; raise `WeightsError` if it is not that."""
+    """Return what `save` stored with the tensors of `path`; raise `WeightsError` if it is invalid."""
     try:
         stored = json.loads(text)
         version = stored.get("format")
@@ -203,6 +203,6 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _wanted(message: str) -> str:
-    """Return what a refused pickle asks for, from torch's message, to be put into a sentence."""
+    """Return what a refused pickle asks for, from torch's message, for use in a sentence."""
     found = re.search(r"GLOBAL ([\w.]+)", message)
     return f" ({found[1]})" if found else ""

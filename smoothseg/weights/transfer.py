@@ -1,7 +1,7 @@
-"""How the bytes of an address come here, going on where an earlier try broke off.
+"""How the bytes of an address are downloaded, and an interrupted download resumed.
 
-Proxies are those of the environment (`HTTPS_PROXY`, ...). Two pieces are put together only if the server says, by its
-mark of the file, that they are of one file, or if the hash of the whole will tell.
+Proxies are those of the environment (`HTTPS_PROXY`, ...). Two pieces are joined only if the server's mark of the file
+shows that they belong together, or if the hash of the whole will show it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from smoothseg.weights.sources import STATE, Source, loopback
 __all__ = ["Progress", "forget", "transfer"]
 
 Progress = Callable[[str, int, int | None], None]
-"""`progress(name, done, total)`: so many bytes of a download are there, of a total that may be unknown."""
+"""`progress(name, done, total)`: the bytes downloaded so far, and the total, which may be unknown."""
 
 _CHUNK = 1 << 20
 _TRIES = 4
@@ -36,14 +36,14 @@ _PAUSE = 1.0
 """Seconds before the second try; doubled for each further one."""
 
 _QUOTED = "/:?=&%+,;@!$'()*[]~"
-"""What stays as it is in an address; anything else that is not plain is written as %XX."""
+"""Characters that stay unchanged in an address; other special ones are written as %XX."""
 
 
 def transfer(source: Source, part: Path, progress: Progress | None) -> None:
-    """Bring what is at the address of `source` to the file `part`, going on with what is there of an earlier try.
+    """Download the address of `source` to the file `part`, resuming an earlier download.
 
-    Raises `WeightsError` if it cannot be had, or has not the size it should have; what has come is kept for the next
-    try where that can go on with it.
+    Raises `WeightsError` if the download fails or has the wrong size. What arrived is kept if the next try can resume
+    it.
     """
     reason = ""
     for attempt in range(_TRIES):
@@ -59,7 +59,7 @@ def transfer(source: Source, part: Path, progress: Progress | None) -> None:
             if error.code < 500 and error.code not in (408, 429):
                 raise source.absent(reason) from None
         except urllib.error.URLError as error:
-            # there is no connection now, and so there will be none in a second
+            # without a connection now there will be none in a second
             raise source.absent(str(getattr(error.reason, "strerror", None) or error.reason)) from None
         except http.client.InvalidURL as error:
             raise ConfigError(f"{source.url} is no address: {error}") from None
@@ -84,12 +84,12 @@ def forget(part: Path) -> None:
 
 
 def _receive(source: Source, part: Path, progress: Progress | None) -> bool:
-    """Go on with the download in `part` (or start it) until the connection ends; tell whether it is complete."""
+    """Resume (or start) the download in `part` until the connection ends; tell whether it is complete."""
     state = _state(part)
     validator = state.get("validator")
     have = part.stat().st_size if part.exists() else 0
     if have and validator is None and source.sha256 is None:
-        have = 0  # nothing would tell whether the two pieces are of one file
+        have = 0  # nothing would show whether the two pieces belong to one file
     if have and have == (source.size or state.get("total")):
         return True
     request = urllib.request.Request(
@@ -146,7 +146,7 @@ def _range(header: str | None) -> tuple[int | None, int | None, int | None]:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a server from one safe address to another; only with a hash to an unsafe one."""
+    """Follows redirects to safe addresses, and to an unsafe one only with a hash."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

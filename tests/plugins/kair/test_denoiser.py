@@ -15,7 +15,8 @@ from smoothseg.weights.catalogue import catalogue
 from smoothseg_kair import DnCNNRecipe, FFDNetRecipe
 from smoothseg_kair.denoiser import ConvolutionalDenoiser
 from smoothseg_training.configuration import DenoiserTraining, Running, configure
-from smoothseg_training.loop import Measured, train
+from smoothseg_training.events import Measured
+from smoothseg_training.loop import train
 
 RECIPES = {
     "dncnn": DnCNNRecipe(depth=4, width=8),
