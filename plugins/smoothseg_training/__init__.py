@@ -1,4 +1,4 @@
-"""`smoothseg train`: segmenters and denoisers of one's own, trained on any dataset."""
+"""How does a user train a segmenter or a denoiser of their own? With `smoothseg train`, on any dataset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["register_commands", "register_schemas", "train"]
 
 
 class _Commands(click.Group):
-    """A group whose commands have an option for every field of a recipe, and are made when they are used."""
+    """A group whose commands have an option for every field of a configuration and are imported on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return ["denoiser", "segmenter"]
@@ -28,13 +28,13 @@ def train() -> None:
 
 @smoothseg.hookimpl
 def register_commands(cli: click.Group) -> None:
-    """Offer `smoothseg train`."""
+    """Add `smoothseg train` to the command line."""
     cli.add_command(train)
 
 
 @smoothseg.hookimpl
 def register_schemas(register: smoothseg.RegisterFunction) -> None:
-    """Offer the schemas of `smoothseg train segmenter --config` and `smoothseg train denoiser --config`."""
+    """Register the schemas of `smoothseg train segmenter --config` and `smoothseg train denoiser --config`."""
 
     def segmenter() -> dict[str, object]:
         from smoothseg_training import schemas

@@ -1,4 +1,4 @@
-"""The moving average of a network's weights, which is what a training run gives."""
+"""What is the moving average of a network's weights? It is the result of a training run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ __all__ = ["Average"]
 class Average:
     """Exponential moving average of the parameters and floating-point buffers of a network.
 
-    After t updates the decay is min(decay, (1 + t) / (10 + t)), so that a short run is not held back by its initial
-    weights. Running statistics of batch normalisation are averaged like the weights they belong to; integer
-    buffers are copied.
+    After t updates the decay is min(decay, (1 + t) / (10 + t)), so that the initial weights do not dominate a short
+    run. Running statistics of batch normalisation are averaged like weights; integer buffers are copied.
     """
 
     def __init__(self, network: torch.nn.Module, decay: float) -> None:
@@ -23,7 +22,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: torch.nn.Module, updates: int) -> None:
-        """Move towards `network`; `updates` is how often that was done before."""
+        """Move the average towards `network`; `updates` is the number of earlier updates."""
         decay = min(self._decay, (1 + updates) / (10 + updates))
         source = network.state_dict()
         floating = [

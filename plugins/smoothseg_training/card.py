@@ -1,4 +1,4 @@
-"""How a set of weights was trained, told beside the weights: as values and as a page of markdown."""
+"""How was a set of weights trained? The card says so, as values in the weight file and as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["data_card", "hardware", "markdown"]
 
 
 def data_card(dataset: Dataset) -> dict[str, Any]:
-    """Return what the card says about a dataset: number and digest of its images, and its licence if it names one."""
+    """Return what the card says about a dataset: the number of its images, their digest, and its licence if known."""
     card: dict[str, Any] = {"images": len(dataset), "content": content(dataset)}
     licence = getattr(dataset, "licence", None) or getattr(dataset, "license", None)
     if isinstance(licence, str):
@@ -25,7 +25,7 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
 
 
 def hardware(device: torch.device) -> str:
-    """Return the class of the hardware: the GPU's name, or the number of CPU threads in use."""
+    """Return the hardware in words: the name of the GPU, or the number of CPU threads in use."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     threads = torch.get_num_threads()
@@ -38,7 +38,7 @@ def versions_of() -> dict[str, str]:
 
 
 def markdown(card: Mapping[str, Any], *, weights: str) -> str:
-    """Return the card as a page; `weights` is the name of the file it describes."""
+    """Return the card as a page of Markdown; `weights` is the name of the weight file."""
     recipe = {key: value for key, value in card["recipe"].items() if key != "task"}
     task = card["recipe"]["task"]
     lines = [

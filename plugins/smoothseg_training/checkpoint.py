@@ -1,4 +1,4 @@
-"""What a run leaves behind so that the same command goes on where it stopped."""
+"""What does an interrupted run leave on disk, and where, so that the same command can resume it?"""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Outputs:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state after `step` steps.
+    """The state of a run after `step` steps.
 
-    configuration: what is trained on what, as plain values. elapsed: seconds spent. loss: its running mean.
-    history: what was measured so far. The rest are state dicts.
+    configuration: the identity of the training, as plain values. elapsed: training time so far, in seconds. loss: its
+    running mean, None before the first step. history: the validation results so far. The rest are state dicts.
     """
 
     configuration: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Checkpoint:
     optimizer: Mapping[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write to `path`; a reader sees the file before or the file after, never a part."""
+        """Write to `path` atomically: a reader sees the old file or the new one, never a part of it."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content |= {"configuration": json.dumps(self.configuration), "history": json.dumps(self.history)}
         with replacing(path) as temporary:

@@ -19,7 +19,7 @@ __all__ = ["options"]
 
 
 def options(*kinds: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds one option a field of `kinds`; none has a default, so that YAML can have a say."""
+    """Return a decorator that adds an option for each field of `kinds`, without defaults so that YAML can set it."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for field, hint in reversed([pair for kind in kinds for pair in _fields(kind)]):
@@ -60,7 +60,7 @@ def _names(field: dataclasses.Field[Any], hint: Any) -> list[str]:
 
 
 def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
-    """Return what click needs to know of a field; its bounds are checked by the configuration."""
+    """Return the arguments of `click.option` for a field; the configuration checks its bounds."""
     default, text = field.default, str(field.metadata["help"])
     if default is not dataclasses.MISSING and default is not None and not isinstance(default, bool):
         size = field.name == "crop"

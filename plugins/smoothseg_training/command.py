@@ -1,4 +1,4 @@
-"""How does `smoothseg train` run a training? From its options to the files, and on signals to a stop."""
+"""How does `smoothseg train` run a training, from its options to the written files or to a stop on a signal?"""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _each(listeners: Sequence[Callable[[Event], None]], event: Event) -> None:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Let SIGINT and SIGTERM end the run after the step at hand; a second signal ends it at once."""
+    """Let SIGINT and SIGTERM stop the run after the current step; a second signal stops it at once."""
     asked: list[int] = []
     before: dict[signal.Signals, Any] = {}
 

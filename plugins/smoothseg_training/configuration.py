@@ -1,4 +1,4 @@
-"""How do plain values become the configuration of a training, and the other way round? Imports no torch."""
+"""How do plain values become the configuration of a training, and back? This module imports no torch."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def configure(kind: type[Config], values: Mapping[str, Any]) -> Config:
 
 
 def recipe(training: Training, running: Running) -> dict[str, Any]:
-    """Return both as plain values; `configure` of them, of each with its own, is the same again, but for `fresh`.
+    """Return both as plain values, from which `configure` makes equal configurations again, except for `fresh`.
 
-    Components have all their options, as in `smoothseg certify --print-config`. `fresh` is left out: a file that
-    removes the training which it made before is not what anybody wants to keep.
+    Components have all their options, as in `smoothseg certify --print-config`. `fresh` is left out: nobody wants to
+    keep a file that deletes its own earlier training.
     """
     plain = _plain(training)
     for field in COMPONENTS:
@@ -96,7 +96,7 @@ def _described(training: Training, field: str) -> dict[str, Any]:
 
 
 def _without_path(key: str, value: Any) -> Any:
-    """Return `PATH` for text that names a place on this machine: it is no part of what was computed."""
+    """Return `PATH` for text that names a file or folder: where it lies does not change what is computed."""
     if isinstance(value, str) and (key == "root" or "/" in value or os.sep in value):
         return "PATH"
     return value

@@ -1,7 +1,7 @@
-"""Which crops the network sees at a step: a pure function of (dataset, configuration, seed, step).
+"""Which crops does the network see at a step? A pure function of (dataset, configuration, seed, step) decides.
 
-Nothing is carried from one step to the next, so a resumed run continues with exactly the crops that the interrupted
-one would have seen, and neither the number of threads nor the cache can change a batch.
+Steps share no state, so a resumed run continues with exactly the crops that the interrupted run would have seen.
+Neither the number of threads nor the cache changes a batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from smoothseg_training.options import Training
 
 __all__ = ["Batch", "Batches", "Cache", "augment", "resized"]
 
-_ORDER, _ROW, _SCALE = 0, 1, 2  # streams of random numbers that must not meet
+_ORDER, _ROW, _SCALE = 0, 1, 2  # independent streams of random numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Batch:
     """The crops of one step.
 
     images: uint8 (B, H, W, 3). labels: uint8 (B, H, W), or None for a denoiser. image_scale: factor by which images of
-    the dataset were resized, random scaling aside.
+    the dataset were resized, without the random scaling.
     """
 
     images: npt.NDArray[np.uint8]
@@ -44,7 +44,7 @@ class Batch:
 class Cache:
     """A dataset whose samples are kept in memory, decoded, as long as they fit.
 
-    limit: bytes. Samples are visited in random order, so the first to come stay and the rest is read every time.
+    limit: in bytes. Samples are visited in random order; the first ones stay, and the others are read every time.
     """
 
     def __init__(self, dataset: Dataset, *, limit: float) -> None:
@@ -70,7 +70,7 @@ class Cache:
 
 
 class Batches:
-    """The batches of a run by step; every image comes once before any comes again."""
+    """The batches of a run by step; every image is used once before any is used again."""
 
     def __init__(self, samples: Cache, training: Training) -> None:
         self._samples = samples
@@ -97,7 +97,7 @@ class Batches:
 
     @contextlib.contextmanager
     def ahead(self, start: int, *, workers: int) -> Iterator[Iterator[Batch]]:
-        """Give the batches from step `start` on, made in `workers` background threads."""
+        """Yield an iterator over the batches from step `start`, which `workers` background threads make."""
         pool = ThreadPoolExecutor(workers, thread_name_prefix="smoothseg-data")
         try:
             yield self._stream(pool, start, workers + 1)
@@ -149,7 +149,7 @@ def augment(
 
 
 def _softened(training: Training, generator: np.random.Generator) -> tuple[int, int]:
-    """Return the size to which a crop is shrunk first; nothing is drawn where none is to be softened."""
+    """Return the size (h, w) to which a crop is shrunk first; without softening, draw no random number."""
     if training.soften == 1.0:
         return training.crop
     factor = math.exp(generator.uniform(0.0, math.log(training.soften)))
@@ -178,7 +178,7 @@ def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 def _photometric(
     image: npt.NDArray[np.uint8], strength: float, generator: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Change gain, colour balance, contrast and gamma by one table of 256 values a channel."""
+    """Return `image` with gain, colour balance, contrast and gamma changed, by one table of 256 values per channel."""
     gain = np.exp(generator.uniform(-strength, strength) + generator.uniform(-strength, strength, 3) / 2)
     contrast, gamma = np.exp(generator.uniform(-strength, strength, 2))
     values = np.linspace(0.0, 1.0, 256)[:, None] ** gamma

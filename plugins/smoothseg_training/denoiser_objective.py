@@ -1,6 +1,6 @@
 """What is a denoiser trained for, and how is it measured?
 
-Random numbers come from the generator that is handed in, which is seeded for the step.
+Random numbers come from the generator that the caller passes, seeded for the step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from smoothseg_training.options import DenoiserTraining
 __all__ = ["DenoiserObjective"]
 
 PSNR_SIGMAS = (0.05, 0.1, 0.25, 0.5, 1.0)
-"""Noise at which a denoiser is measured, where it lies in the range it is trained for."""
+"""Noise levels at which a denoiser is measured, as far as they lie in the range it is trained for."""
 
 
 class DenoiserObjective:
@@ -41,7 +41,7 @@ class DenoiserObjective:
         return (error / weight).mean()
 
     def measure(self, network: torch.nn.Module, device: torch.device) -> dict[str, float]:
-        """Return the mean PSNR in dB of the clipped estimate on central crops, by sigma and, if several, scale."""
+        """Return the mean PSNR in dB of the clipped estimate on central crops, by sigma and, if several, by scale."""
         if self._validation is None:
             return {}
         low, high = self._training.sigma_range
@@ -61,13 +61,13 @@ class DenoiserObjective:
         return figures
 
     def _left(self, clean: torch.Tensor, scale: float) -> float:
-        """Return the noise at the network over the noise in which sigma is stated."""
+        """Return the ratio of the noise at the network to the noise where sigma is stated."""
         if self._training.sigma_at == "network":
             return 1.0
         return noise_left(clean.shape, scale)
 
     def _range(self, clean: torch.Tensor, scale: float) -> tuple[float, float]:
-        """Return the least and the most noise at the network."""
+        """Return the smallest and the largest sigma at the network."""
         low, high = self._training.sigma_range
         left = self._left(clean, scale)
         return low * left, high * left
@@ -75,7 +75,7 @@ class DenoiserObjective:
     def _noisy(
         self, clean: torch.Tensor, sigma: torch.Tensor, generator: torch.Generator, scale: float
     ) -> torch.Tensor:
-        """Return images with noise that has `sigma`, one a row, when it reaches the network."""
+        """Return images with noise whose standard deviation at the network is `sigma`, one per image."""
         if self._training.noise == "white" or scale == 1.0:
             noise = resized_noise(clean.shape, 1.0, generator)
         else:

@@ -1,4 +1,4 @@
-"""What happens while a network is trained, and how a training ends."""
+"""What can happen while a network is trained, and how can a training end?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Event", "Measured", "Started", "Stepped", "Stopped", "Trained"]
 
 @dataclasses.dataclass(frozen=True)
 class Started:
-    """The run begins, or goes on after `step` steps."""
+    """The run begins, or resumes after `step` steps."""
 
     step: int
     images: int
@@ -23,8 +23,8 @@ class Started:
 class Stepped:
     """A step is done.
 
-    progress: 0..1 of the run. loss: running mean. seconds: spent in all. data_share: of this process's training
-    time, the part in which the network waited for images.
+    progress: share of the run that is done, 0..1. loss: running mean. seconds: training time so far. data_share: share
+    of the training time of this process in which the network waited for images, 0..1.
     """
 
     step: int
@@ -42,7 +42,7 @@ class Stepped:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The averaged weights were measured on the validation images."""
+    """The averaged weights have been measured on the validation images."""
 
     step: int
     figures: dict[str, float]
@@ -50,7 +50,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Stopped:
-    """The run was asked to stop and can be resumed from `checkpoint`."""
+    """The run has stopped on request and can be resumed from `checkpoint`."""
 
     step: int
     checkpoint: Path
@@ -58,7 +58,10 @@ class Stopped:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The run is complete: its weight file, its card, and whether that had been done before."""
+    """The run is complete.
+
+    weights, card: the files it wrote. already: whether an earlier run wrote them.
+    """
 
     weights: Path
     card: Path

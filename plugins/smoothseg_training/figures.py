@@ -1,4 +1,4 @@
-"""What a training finds out, told to experiment trackers."""
+"""Which figures of a training do experiment trackers get?"""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["steps"]
 
 
 def steps(tracker: Tracker, *, seconds: float = 1.0) -> Callable[[Event], None]:
-    """Return a listener for a training that tells `tracker` loss, learning rate and what is measured.
+    """Return a listener that reports loss, learning rate and validation results of a training to `tracker`.
 
-    Steps are told once in `seconds` of training, and the last one.
+    It reports at most one step in `seconds` of training time, and always the last one.
     """
     told = -seconds
 

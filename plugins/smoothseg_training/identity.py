@@ -22,7 +22,7 @@ def identity_of(
     validation: Mapping[str, Any] | None,
     used: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what two runs share that are the same: the recipe, and data and weights that may lie anywhere."""
+    """Return what identifies a training: the recipe, the data and the weights, wherever their files are."""
     identity = {
         **described,
         "images": data.get("images"),
@@ -35,7 +35,7 @@ def identity_of(
 
 
 def defaults(training: Training) -> dict[str, Any]:
-    """Return what an option was before there was one: its default."""
+    """Return the default of each option: its value in a file that was written before the option existed."""
     return {
         field.name: field.default
         for field in dataclasses.fields(training)
@@ -44,10 +44,10 @@ def defaults(training: Training) -> dict[str, Any]:
 
 
 def content(dataset: Dataset) -> str:
-    """Return 16 hexadecimal digits that tell one folder's images from another's, wherever the folder is.
+    """Return 16 hexadecimal digits that identify the images of a dataset, wherever its folder is.
 
-    They are a digest of all keys, and of the pixels and labels of the first, the middle and the last sample:
-    reading the rest would take longer than many a training.
+    They are a digest of all keys, and of the pixels and labels of the first, the middle and the last sample. Reading
+    all of them would take longer than many trainings.
     """
     digest = hashlib.sha256(repr(tuple(dataset.keys)).encode())
     for index in sorted({0, len(dataset) // 2, len(dataset) - 1}):
@@ -58,7 +58,7 @@ def content(dataset: Dataset) -> str:
 
 
 def check_same(there: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    """Raise `RunMismatchError` with every difference if what is in `path` was trained in another way."""
+    """Raise `RunMismatchError` with every difference if `path` belongs to another training."""
     before, after = _flat(there), _flat(now)
     differences = [
         f"{key} is {after.get(key, 'not set')}, was {before.get(key, 'not set')}"

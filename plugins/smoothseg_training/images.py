@@ -1,4 +1,4 @@
-"""What reaches a network of a dataset's images, and of the noise on them?"""
+"""Which pixels does a network see of a dataset's images and of the noise on them?"""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ def to_float(images: Pixels, device: torch.device) -> torch.Tensor:
 
 
 def scaled(sample: Sample, scale: float) -> Pixels:
+    """Return the image of `sample`, uint8 (H, W, 3), resized by `scale`."""
     height, width = sample.image.shape[:2]
     size = max(1, round(height * scale)), max(1, round(width * scale))
     return sample.image if size == (height, width) else resized(sample.image, size)
 
 
 def central(image: Pixels, crop: tuple[int, int]) -> Pixels:
-    """Return the middle of `image` in the size of `crop`; a smaller image is enlarged."""
+    """Return the centre of `image` in the size of `crop` (h, w); a smaller image is enlarged first."""
     factor = max(1.0, crop[0] / image.shape[0], crop[1] / image.shape[1])
     if factor > 1.0:
         image = resized(image, (math.ceil(image.shape[0] * factor), math.ceil(image.shape[1] * factor)))
@@ -44,10 +45,10 @@ def central(image: Pixels, crop: tuple[int, int]) -> Pixels:
 
 
 def resized_noise(shape: torch.Size, scale: float, generator: torch.Generator) -> torch.Tensor:
-    """Return what is left of N(0, 1) noise after it was resized by `scale` to `shape` (B, C, H, W).
+    """Return N(0, 1) noise after resizing by `scale` to `shape` (B, C, H, W).
 
-    Resizing is linear and nothing is clipped, so adding this to a resized clean image is the same as resizing a
-    noisy one.
+    Resizing is linear and nothing is clipped, so adding this noise to a resized clean image equals resizing a noisy
+    one.
     """
     if scale == 1.0:
         return torch.randn(shape, generator=generator, device=generator.device)
@@ -63,4 +64,5 @@ def noise_left(shape: torch.Size, scale: float) -> float:
 
 
 def _source(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Return the size (h, w) that resizing by `scale` takes to `size`."""
     return max(1, round(size[0] / scale)), max(1, round(size[1] / scale))

@@ -29,7 +29,7 @@ from smoothseg_training.steps import autocast, optimizer_of, rate, step_once
 __all__ = ["train"]
 
 _LOG_SECONDS = 60.0
-"""Training time between two steps in the log."""
+"""Seconds of training between two steps in the log."""
 
 
 def train(
@@ -39,12 +39,12 @@ def train(
     listen: Callable[[Event], None] = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained | Stopped:
-    """Train what `training` describes and write weights and card; resume if the output holds a part of the run.
+    """Train as `training` says and write the weights and their card; resume if the output holds a checkpoint.
 
-    listen: is told what happens, as it happens. stop: asked between steps; True ends the run with a checkpoint.
+    listen: called with every event when it happens. stop: called between steps; True stops the run with a checkpoint.
 
-    Everything that can be wrong with the configuration and the first images is raised before the first step:
-    `ConfigError`, `DataError`, `PluginError`, and `RunMismatchError` if the output belongs to another training.
+    Errors in the configuration and in the first images are raised before the first step: `ConfigError`, `DataError`,
+    `PluginError`, and `RunMismatchError` if the output belongs to another training.
     """
     outputs = Outputs.of(running.output)
     with logs.writing(outputs.log, held=True):
@@ -72,7 +72,7 @@ def _step_of(result: Trained | Stopped) -> tuple[int, ...]:
 
 
 def _logged(listen: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Return `listen` that also logs what it hears, steps once a minute."""
+    """Return a listener that logs every event, steps at most once a minute, and passes it to `listen`."""
     told = -math.inf
 
     def both(event: Event) -> None:
@@ -96,7 +96,7 @@ def _logged(listen: Callable[[Event], None]) -> Callable[[Event], None]:
 
 
 class _Run:
-    """One run from the checkpoint, or from the beginning: its weights and how far they are trained."""
+    """One run, from the checkpoint or from the beginning: its weights and how far they are trained."""
 
     def __init__(self, prepared: preparing.Prepared, running: Running, outputs: Outputs) -> None:
         self._prepared, self._running, self._outputs = prepared, running, outputs
@@ -123,7 +123,7 @@ class _Run:
         self._loss, self._history = found.loss, found.history
 
     def go(self, listen: Callable[[Event], None], stop: Callable[[], bool]) -> Trained | Stopped:
-        """Train to the end, or until `stop` says so."""
+        """Train to the end, or until `stop` returns True."""
         training, prepared = self._training, self._prepared
         parameters = sum(parameter.numel() for parameter in self._network.parameters())
         listen(Started(self._step, len(self._samples), parameters, hardware(self._device)))
@@ -164,19 +164,19 @@ class _Run:
         return results.write(prepared, self._outputs, self._average.network, self._state())
 
     def _objective(self) -> Objective:
-        # Validation images are few and read again and again: they are kept whatever the training images take.
+        # Validation images are few and are read repeatedly, so they have a cache of their own.
         prepared, limit = self._prepared, self._running.cache_gb * 1e9
         validation = None if prepared.validation is None else Cache(prepared.validation, limit=limit)
         return objective(self._training, prepared.dataset, self._samples, validation, prepared.denoiser)
 
     def _mean_loss(self, loss: float) -> float:
-        """Return the running mean with `loss`, that of the step at hand, in it."""
+        """Add `loss`, that of the current step, to the running mean; return the mean."""
         mean = self._loss
         self._loss = loss if mean is None else mean + (loss - mean) * max(0.01, 1 / (self._step + 1))
         return self._loss
 
     def _measure(self, aim: Objective, listen: Callable[[Event], None]) -> None:
-        """Measure the averaged weights, and keep and tell the figures."""
+        """Measure the averaged weights; keep the figures and report them to `listen`."""
         with torch.inference_mode(), autocast(self._training, self._device):
             figures = aim.measure(self._average.network, self._device)
         self._history.append(
@@ -191,11 +191,11 @@ class _Run:
         )  # fmt: skip
 
     def _elapsed(self) -> float:
-        """Return the seconds of the run, those before an interruption among them."""
+        """Return the training time in seconds, including the time before an interruption."""
         return self._before + time.monotonic() - self._began
 
     def _progress(self) -> float:
-        """Return how far the run is, 0..1; see `Training`."""
+        """Return the share of the run that is done, 0..1; see `Training`."""
         training = self._training
         by_steps = self._step / training.steps if training.steps else 0.0
         by_time = self._elapsed() / (60 * training.minutes) if training.minutes else 0.0

@@ -1,4 +1,4 @@
-"""Which objective belongs to a training, and what can every objective do?"""
+"""Which loss does a training minimise, and which figures does it report?"""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Objective", "objective"]
 
 
 class Objective(Protocol):
-    """A loss to minimise and figures to watch."""
+    """A loss to minimise and figures to report."""
 
     def loss(self, network: torch.nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        """Return the loss of `network` on `batch`, a scalar, on the generator's device."""
+        """Return the loss of `network` on `batch`, a scalar on the device of the generator."""
 
     def measure(self, network: torch.nn.Module, device: torch.device) -> dict[str, float]:
         """Return the figures of `network` (in eval mode) on the validation images."""
@@ -34,8 +34,8 @@ def objective(
 ) -> Objective:
     """Return the objective of `training`.
 
-    dataset: what a segmenter is trained on, and `samples` the same through a cache. validation: what is measured, or
-    None. denoiser: what a segmenter is trained behind, or None.
+    samples: `dataset` through a cache. validation: the images to measure on, or None. denoiser: removes the noise
+    before a segmenter sees the images, or None.
     """
     if isinstance(training, SegmenterTraining):
         return SegmenterObjective(training, dataset, samples, validation, denoiser)

@@ -1,8 +1,8 @@
 """Which options does a training have? Two frozen values hold them; this module imports no torch.
 
 `Training` and its two kinds hold everything that decides what a training computes. `Running` holds what does not change
-the result, such as the device, the number of threads or where the output goes. A field is an option on the command
-line (`batch_size` is `--batch-size`) and a key in a YAML recipe.
+the result, such as the device, the number of threads or where the output goes. A field is an option on the command line
+(`batch_size` is `--batch-size`) and a key in a YAML recipe.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """What the training of a segmenter and of a denoiser have in common.
+    """The options that segmenter and denoiser training have in common.
 
-    The run ends, and its learning rate reaches zero, when progress = max(step / steps, elapsed / minutes) is 1;
-    at least one of the two limits must be given. Time that a run spent before it was interrupted counts.
+    The run ends, and its learning rate reaches zero, when progress = max(step / steps, elapsed / minutes) is 1; at
+    least one of the two limits must be given. Time before an interruption counts.
 
-    Geometry: an image is resized by `image_scale` times a random factor from `scale_range` (antialiased, labels
-    by nearest neighbour) and cropped to `crop`. Where the image would not cover the crop, the factor is raised to
-    the smallest that does; a crop that even the largest factor cannot cover is refused before training.
+    Geometry: an image is resized by `image_scale` times a random factor from `scale_range` (antialiased, labels by
+    nearest neighbour) and cropped to `crop`. Where the image would not cover the crop, the factor is raised to the
+    smallest that does. A crop that even the largest factor cannot cover is refused before training.
     """
 
     kind: ClassVar[Literal["segmenter", "denoiser"]]
@@ -95,27 +95,27 @@ class Training:
 
     @property
     def scales(self) -> tuple[float, ...]:
-        """The image scales of the run, of which a step has one."""
+        """The image scales of the run; each step uses one of them."""
         return (self.image_scale,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SegmenterTraining(Training):
-    """Cross-entropy training of a segmenter, with Gaussian noise if asked for.
+    """Cross-entropy training of a segmenter, optionally with Gaussian noise.
 
-    Noise augmentation follows SegCertify (Fischer et al., ICML 2021), which trains its base model with every image
-    of every batch under N(0, 0.25^2) noise, in [0, 1] units and unclipped: `noise_sigma: 0.25`. The noise is drawn
-    at the resolution of the dataset's images and goes through `image_scale` with them, as it does in certification.
+    Noise augmentation follows SegCertify (Fischer et al., ICML 2021), which trains its base model with every image of
+    every batch under N(0, 0.25^2) noise, in [0, 1] units and unclipped: `noise_sigma: 0.25`. The noise is drawn at the
+    resolution of the dataset's images and goes through `image_scale` with them, as it does in certification.
     `noise_range` draws sigma per image instead, and `noise_fraction` leaves the rest of the images clean.
 
-    `consistency` asks for more: every image is seen under `copies` draws of its noise, and beside the cross-entropy
-    the loss has `consistency` times the mean Kullback-Leibler divergence of their mean prediction from each of them,
+    With `consistency`, the network sees every image under `copies` draws of its noise. Besides the cross-entropy, the
+    loss then has `consistency` times the mean Kullback-Leibler divergence of their mean prediction from each of them,
     and `entropy` times the entropy of that mean (Jeong and Shin, NeurIPS 2020; SegCertify's appendix B.3, with 2 copies
     and weights 5 and 0.5).
 
-    `denoiser` puts a denoiser between the noisy images and the network, which then learns what denoised images look
-    like: a network that has been trained on clean ones can be taken further (`initial`). The denoiser is told the noise
-    that resizing leaves, as in certification; clean images (`noise_fraction`) do not go through it.
+    `denoiser` puts a denoiser between the noisy images and the network, which then learns from denoised images.
+    Training can start from a network trained on clean images (`initial`). The denoiser gets the noise level that
+    resizing leaves, as in certification; clean images (`noise_fraction`) do not go through it.
     """
 
     kind = "segmenter"
@@ -158,18 +158,18 @@ class SegmenterTraining(Training):
 class DenoiserTraining(Training):
     """Training of a denoiser on crops under Gaussian noise of log-uniform sigma.
 
-    sigma, in [0, 1] units, is that of the noise that reaches the network, or with `sigma_at: image` that of the noise
-    on the dataset's images, of which resizing by `image_scale` leaves less. `loss` weighs the squared error of the
-    clean estimate: `epsilon` by 1 / sigma^2, which is the plain error of the predicted noise
-    (estimate - clean) / sigma of diffusion training; `x0` by 1 / sigma. A good denoiser's squared error grows about
-    like sigma on photographs, so with `x0` every octave of sigma has a like share in the loss, where `epsilon`
-    spends itself on the faint noise that hardly hurts a segmenter.
+    sigma, in [0, 1] units, is the noise level at the network, or with `sigma_at: image` the noise level on the
+    dataset's images, which resizing by `image_scale` lowers. `loss` weights the squared error of the clean estimate:
+    `epsilon` by 1 / sigma^2, which is the plain error of the predicted noise (estimate - clean) / sigma of diffusion
+    training; `x0` by 1 / sigma. A good denoiser's squared error grows about in proportion to sigma on photographs. With
+    `x0`, every octave of sigma therefore has a similar share in the loss; `epsilon` puts most of the weight on faint
+    noise, which hardly affects a segmenter.
 
-    `noise` is `white`, or `resized`: white at the dataset's resolution and then resized by `image_scale`, which
-    correlates neighbours, scaled to the stated sigma: what a denoiser meets that is fed with resized noisy images.
+    `noise` is `white`, or `resized`: white at the dataset's resolution, then resized by `image_scale`, which correlates
+    neighbouring pixels, and scaled to the stated sigma. A denoiser meets such noise in resized noisy images.
 
-    `image_scales` makes one denoiser for several scales of certification: each step draws one of them, and the
-    validation measures all.
+    `image_scales` trains one denoiser for several scales of certification: each step draws one of them, and validation
+    measures all of them.
     """
 
     kind = "denoiser"
@@ -204,13 +204,13 @@ class DenoiserTraining(Training):
 
     @property
     def scales(self) -> tuple[float, ...]:
-        """The image scales of the run, of which a step has one."""
+        """The image scales of the run; each step uses one of them."""
         return self.image_scales or (self.image_scale,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Running:
-    """How and where to run; none of it changes the result beyond rounding."""
+    """How and where to run a training; none of it changes the result beyond rounding."""
 
     output: Path = option(
         dataclasses.MISSING, "folder for model.safetensors and MODEL.md, or a .safetensors file"

@@ -26,10 +26,10 @@ __all__ = ["Prepared", "network", "prepare"]
 class Prepared:
     """What a training needs, loaded and checked.
 
-    name, recipe: of the component whose network is trained. validation: None where nothing is measured. denoiser: what
-    a segmenter is trained behind, or None. initial: the weights to start from, in the keys of the network that is
-    trained, or None. described: the configuration as plain values. data, validation_data: what the card says about the
-    datasets. used: digests of the weights that go into the training.
+    name, recipe: the component whose network is trained. validation: None where nothing is measured. denoiser: removes
+    the noise before a segmenter sees the images, or None. initial: the weights to start from, in the keys of the
+    network that is trained, or None. described: the configuration as plain values. data, validation_data: what the card
+    says about the datasets. used: digests of the weights that go into the training.
     """
 
     training: Training
@@ -111,7 +111,7 @@ def network(prepared: Prepared) -> torch.nn.Module:
 
 
 def _load_denoiser(training: Training, device: torch.device) -> Denoiser | None:
-    """Return the denoiser that a segmenter is trained behind, if there is one."""
+    """Return the denoiser that a segmenter is trained with, if there is one."""
     if not isinstance(training, SegmenterTraining) or training.denoiser is None:
         return None
     recipe = _pinned(training, "denoiser", plugins()["denoiser"].recipe(training.denoiser))

@@ -1,4 +1,4 @@
-"""What does a training tell on the terminal while it runs?"""
+"""What does a training report on the terminal while it runs?"""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from smoothseg_training.options import Running
 __all__ = ["reporting"]
 
 _LINE_SECONDS = 30.0
-"""How often a run whose output is not a terminal writes a line."""
+"""Seconds between two lines where the output is not a terminal."""
 
 
 @contextlib.contextmanager
 def reporting(running: Running) -> Iterator[Callable[[Event], None]]:
-    """Give a listener: a progress bar on a terminal, a line every half minute elsewhere; the log if verbose."""
+    """Yield a listener: a progress bar on a terminal, a line every half minute elsewhere, or the log if verbose."""
     from rich.console import Console
 
     from smoothseg.runs.logs import telling
@@ -62,7 +62,7 @@ def _tell(event: Event, state: dict[str, float]) -> None:
 
 
 def _line(event: Event) -> str:
-    """Return an event in one line."""
+    """Return `event` as one line of text."""
     if isinstance(event, Started):
         at = f"resuming after step {event.step}: " if event.step else ""
         return f"{at}{event.parameters / 1e6:.2f} M parameters, {event.images} images, {event.device}"

@@ -1,4 +1,4 @@
-"""What does a complete training leave? A weight file and its card, which the next run of the same training finds."""
+"""What does a complete training leave, and is it there already? It leaves a weight file and its card."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["finished", "remove", "write"]
 
 
 def remove(outputs: Outputs) -> None:
-    """Remove what an earlier training left."""
-    # The weights go before the checkpoint, so that whenever this is cut short the next call trains.
+    """Remove the files of an earlier training."""
+    # The weights go before the checkpoint, so that the next call trains even if this one is interrupted here.
     for path in (outputs.weights, outputs.card, outputs.checkpoint, outputs.log):
         path.unlink(missing_ok=True)
 

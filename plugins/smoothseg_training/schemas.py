@@ -1,4 +1,4 @@
-"""JSON schemas of the YAML files of `smoothseg train`."""
+"""Which keys and values may a YAML file of `smoothseg train` hold? JSON schemas answer it for editors."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def _training(kind: str, training: type[Any]) -> dict[str, Any]:
         "default": size.pop("default"),
         "anyOf": [text, size],
     }
-    # The command line may give any of them, so that a file needs none.
+    # Every option can come from the command line, so the file requires none.
     return file(f"smoothseg train {kind} --config", properties, required=())

@@ -17,7 +17,7 @@ def seed_of(seed: int, purpose: str, step: int) -> int:
 
 
 class Seeded:
-    """torch's global generators, seeded inside the block and untouched outside; modules draw from nothing else."""
+    """Context that seeds torch's global generators, the only ones modules draw from, and restores them at its end."""
 
     def __init__(self, device: torch.device, seed: int) -> None:
         devices = [device] if device.type == "cuda" else []

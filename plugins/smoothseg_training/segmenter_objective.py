@@ -1,6 +1,6 @@
 """What is a segmenter trained for, and how is it measured?
 
-Random numbers come from the generator that is handed in, which is seeded for the step.
+Random numbers come from the generator that the caller passes, seeded for the step.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from smoothseg_training.options import SegmenterTraining
 __all__ = ["SegmenterObjective", "class_weights", "disagreement"]
 
 _CLASS_POWERS = {"inverse": -1.0, "sqrt-inverse": -0.5, "fourth-root-inverse": -0.25}
-"""Power of a class's share of the pixels that is its weight in the loss."""
+"""Exponents: the weight of a class in the loss is its share of the pixels to this power."""
 
 
 class SegmenterObjective:
-    """Cross-entropy at the crop's resolution, ignored pixels left out."""
+    """Cross-entropy at the resolution of the crop, without ignored pixels."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class SegmenterObjective:
         self._weights = class_weights(samples, self._classes, training.class_weights)
 
     def loss(self, network: torch.nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        """Return the mean cross-entropy a labelled pixel, weighted by class, and the disagreement of noisy copies."""
+        """Return the mean cross-entropy per labelled pixel, weighted by class, plus the disagreement of copies."""
         if batch.labels is None:
             raise TypeError("a segmenter's batch needs labels")
         device, copies = generator.device, self._training.copies if self._training.consistency else 1
@@ -66,7 +66,7 @@ class SegmenterObjective:
         return loss
 
     def measure(self, network: torch.nn.Module, device: torch.device) -> dict[str, float]:
-        """Return pixel accuracy and mean IoU at the images' own resolution; under the training noise, too."""
+        """Return pixel accuracy and mean IoU, in [0, 1], at the resolution of the images; also under training noise."""
         low, high = self._noise
         figures = self._measure(network, device, 0.0)
         if high:
@@ -79,7 +79,7 @@ class SegmenterObjective:
         return self._training.noise_range or (self._training.noise_sigma, self._training.noise_sigma)
 
     def _sigma(self, rows: int, generator: torch.Generator) -> torch.Tensor | None:
-        """Return the standard deviation of each row's noise, or None without noise."""
+        """Return the standard deviation of the noise of each image, or None without noise."""
         low, high = self._noise
         if not high:
             return None
@@ -91,7 +91,7 @@ class SegmenterObjective:
     def _noisy(
         self, images: torch.Tensor, sigma: torch.Tensor, generator: torch.Generator, scale: float
     ) -> torch.Tensor:
-        """Return images with noise of `sigma`, one a row, denoised if there is a denoiser."""
+        """Return images with noise of `sigma`, one per image, denoised if there is a denoiser."""
         images = images + sigma.view(-1, 1, 1, 1) * resized_noise(images.shape, scale, generator)
         if self._denoiser is None:
             return images
@@ -137,9 +137,9 @@ class SegmenterObjective:
 
 
 def disagreement(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how far the predictions of noisy copies are apart, and how undecided their mean is, over all pixels.
+    """Return the divergence of the predictions of noisy copies and the entropy of their mean, averaged over pixels.
 
-    scores: (M, B, C, H, W) of M copies of each image. The first is the mean of KL(mean || copy), the second the mean
+    scores: (M, B, C, H, W), for M copies of each image. The first is the mean of KL(mean || copy), the second the mean
     entropy of the mean, both in nats (Jeong and Shin, "Consistency Regularization for Certified Robustness of Smoothed
     Classifiers", NeurIPS 2020, equation 6).
     """
@@ -151,10 +151,12 @@ def disagreement(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def class_weights(samples: Cache, classes: int, kind: str) -> torch.Tensor | None:
-    """Return a weight a class, float32 (C,), whose mean over the training pixels is 1; None for `none`.
+    """Return a weight per class, float32 (C,), with mean 1 over the training pixels; None if `kind` is `none`.
 
     `inverse` is 1 / share, `sqrt-inverse` its square root and so on; shares are counted on up to 200 images. A class
-    that is not seen there counts as a thousandth of a percent of the pixels.
+    without pixels there counts as a thousandth of a percent of the pixels.
+
+    Raises `DataError` if the labels hold none of the classes.
     """
     if kind == "none":
         return None

@@ -17,7 +17,7 @@ __all__ = ["autocast", "optimizer_of", "rate", "step_once"]
 
 
 def rate(training: Training, step: int, progress: float) -> float:
-    """Return the learning rate of a step: a linear rise over `warmup` steps times a half cosine to zero."""
+    """Return the learning rate of a step: a linear rise over `warmup` steps, times a half cosine down to zero."""
     warmed = min(1.0, (step + 1) / (training.warmup + 1))
     return training.lr * warmed * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
@@ -30,7 +30,7 @@ def optimizer_of(network: torch.nn.Module, training: Training) -> torch.optim.Ad
 
 
 def autocast(training: Training, device: torch.device) -> torch.autocast:
-    """Return the block in which a network runs in the arithmetic of `training`."""
+    """Return the context in which a network runs at the precision of `training`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
 
 
@@ -66,7 +66,7 @@ def step_once(
 
 
 def _groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return AdamW's parameter groups: decay pulls on matrices and kernels, not on biases and norms."""
+    """Return AdamW's parameter groups: matrices and kernels have weight decay, biases and norms have none."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
