@@ -136,7 +136,7 @@ def test_every_stage_hands_on_the_published_activations(name):
         expected[stage] = [golden[f"a_act_{stage}_{i}"] for i in range(len(seen[stage]))]
     for stage, outputs in seen.items():
         for output, activation in zip(outputs, expected[stage], strict=True):
-            # Float32 rounds by at most 1.2e-6 of the largest activation, whatever the processor's instructions.
+            # Float32 rounds by at most 1.4e-6 of the largest activation, whatever the processor's instructions.
             atol = 5e-6 * float(activation.abs().max())
             torch.testing.assert_close(output, activation, atol=atol, rtol=0)
 
