@@ -93,6 +93,9 @@ def _takes(option: click.Option) -> str:
         return f"`{option.metavar}`"
     if isinstance(kind, click.Path):
         return "file" if not kind.dir_okay else "folder" if not kind.file_okay else "path"
+    shown = kind.get_metavar(option, click.Context(cli))
+    if shown and shown.startswith("[") and shown.endswith("]"):  # a type of our own that offers names
+        return ", ".join(f"`{name}`" for name in shown[1:-1].split("|"))
     return _NUMBERS.get(kind.name, "text")
 
 

@@ -120,7 +120,7 @@ def test_every_room_says_what_belongs_there_and_what_does_not():
     for folder in sorted((ROOT / "smoothseg").iterdir()):
         if (folder / "__init__.py").exists():
             said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
-            assert len(said.split("\n\n")) == 2, folder.name
+            assert len(said.split("\n\n")) >= 2, folder.name
             assert f"`smoothseg/{folder.name}`" in page, folder.name
 
 

@@ -55,28 +55,12 @@ PLAIN_HTTP = {"host.robots.ox.ac.uk", "sceneparsing.csail.mit.edu"}
 INTERNAL = {
     f"smoothseg.{name}"
     for name in (
-        *(
-            "adapters",
-            "api",
-            "checks",
-            "completion",
-            "devices",
-            "digests",
-            "doctor",
-            "files",
-            "loading",
-            "logs",
-            "machine",
-            "options",
-        ),
-        *("schema", "versions"),
-        *(
-            f"report.{part}"
-            for part in ("charts", "claim", "curves", "figure", "gallery", "html", "layout", "previews")
-        ),
+        *("api", "certificates", "cli", "machine", "report", "terminal", "files"),
+        *("components.discovery", "components.loading", "components.plugin"),
+        *("runs.logs", "runs.options", "runs.schema"),
     )
 }
-"""Modules of the core that are no interface."""
+"""Rooms and modules of the core that are no interface, but for what the page names of them."""
 
 RENDERED = re.compile(r"<!-- Rendered by (.+)\. -->")
 """The versions that rendered the terminal page."""
@@ -337,7 +321,11 @@ def test_the_configurations_of_a_page_are_valid(page):
             run_configuration.configure(options)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.yaml")), ids=named)
+@pytest.mark.parametrize(
+    "path",
+    sorted([*(ROOT / "examples").rglob("*.yaml"), *(ROOT / "plugins/smoothseg_paper/tables").glob("*.yaml")]),
+    ids=named,
+)
 def test_the_commands_in_the_head_of_an_example_parse(path, monkeypatch):
     monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: value)
     head = "\n".join(line.lstrip("# ") for line in text(path).splitlines() if line.startswith("#"))
@@ -428,13 +416,20 @@ def test_every_variable_that_is_read_is_on_the_page_about_installing():
 
 def test_every_module_is_on_the_page_of_the_python_interface_or_named_as_internal():
     listed = set(re.findall(r"^::: (\S+)$", text(DOCS / "reference/python.md"), re.MULTILINE))
-    modules = [
-        info.name
-        for info in pkgutil.walk_packages([str(ROOT / "smoothseg")], "smoothseg.")
-        if not info.ispkg and not info.name.startswith(("smoothseg.cli.", "smoothseg_training."))
-    ]
-    shown = {module for module in modules if any(f"{name}.".startswith(f"{module}.") for name in listed)}
-    assert set(modules) - shown == INTERNAL
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "smoothseg").rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    shown = {
+        module
+        for module in modules
+        for name in listed
+        if f"{name}.".startswith(f"{module}.") or module.startswith(f"{name}.")
+    }
+    internal = {room: {m for m in modules if f"{m}.".startswith(f"{room}.")} - shown for room in INTERNAL}
+    assert modules - shown == set().union(*internal.values())
+    assert all(internal.values()), "a room or module is named that does not exist"
 
 
 def test_every_name_of_the_package_itself_is_documented():
