@@ -67,7 +67,8 @@ def browser():
 
 @pytest.fixture
 def page(browser, run):
-    """The page, opened from disk and drawn."""
+    """The page, opened from disk and drawn; what the browser logged of others is forgotten."""
+    browser.get_log("performance")
     browser.get((run / "report.html").as_uri())
     drawn(browser)
     yield browser

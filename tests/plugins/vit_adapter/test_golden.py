@@ -125,7 +125,7 @@ def golden(request):
         if case == "nonsquare"
         else tiny(folder, head)
     )
-    arrays = tensors(folder, "mask2former_tiny_io")
+    arrays = dict(tensors(folder, "mask2former_tiny_io"))
     if head == "upernet":
         published = tensors(folder, "upernet_tiny_io")
         arrays |= {f"{case}.scores": published[f"{case}.head_logits"]}
