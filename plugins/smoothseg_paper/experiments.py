@@ -6,7 +6,7 @@ published code, else `ours`, which tells the denoiser the noise that resizing le
 `published.yaml`.
 
 OUTPUT/
-  RUN-NAME/                                         an ordinary run directory each, see `runs.py`
+  RUN-NAME/                                         an ordinary run directory each, see `smoothseg.runs.resuming`
   table.md, metrics.csv, metrics.json, table.tex    all rows together, with the published ones
 """
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 from smoothseg import ConfigError, WeightsError, networks, weights
 from smoothseg.smoothing import geometry
 from smoothseg.testing import check_segmenter
-from smoothseg_transformers import TransformersRecipe, checkpoint
+from smoothseg_transformers import TransformersRecipe, checkpoint, described
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="extra 'transformers' is not installed"
@@ -422,7 +423,7 @@ def test_a_model_does_not_choose_the_code_that_computes_it(changes, inside, save
 @pytest.mark.parametrize("choice", [None, "eager", "sdpa"])
 def test_the_librarys_own_attention_may_be_named(choice):
     named = {"attn_implementation": choice, "_experts_implementation": choice, "quantization_config": None}
-    checkpoint._refuse_code({"backbone_config": named, **named}, checkpoint.Path("config.json"))
+    described.refuse_code({"backbone_config": named, **named}, Path("config.json"))
 
 
 def test_a_model_that_names_the_librarys_attention_is_loaded(segformer):
