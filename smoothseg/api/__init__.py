@@ -1,6 +1,8 @@
 """Use from Python: `smoothseg.certify` certifies images with components by name, or with the user's own network.
 
 Nothing here imports torch before a call. The rooms below do not know that the call comes from Python.
+
+Private: `smoothseg` gives its names; the import paths here may change without notice.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The front door from a shell: parse, call one library function, show.
 
 Nothing is computed here, and nothing below knows that it is called from a command.
+
+Private: its import paths may change without notice.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """How a run is shown, finished or not: tables and files here, pictures in `smoothseg.report.pictures`.
 
 Importing this package loads neither torch nor rich nor PIL.
+
+Private: its import paths may change without notice.
 """
 
 from __future__ import annotations

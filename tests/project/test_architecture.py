@@ -75,6 +75,10 @@ def test_every_error_is_drawn_in_the_tree():
         assert issubclass(getattr(errors, name), errors.SmoothsegError)
 
 
+PUBLIC = ("smoothseg", "smoothseg.data", "smoothseg.networks", "smoothseg.testing", "smoothseg.weights")
+"""What plugin authors may import."""
+
+
 @pytest.fixture(scope="module")
 def graph():
     """The imports of the core, those for type checkers included."""
@@ -121,6 +125,7 @@ def test_every_room_says_what_belongs_there_and_what_does_not():
         if (folder / "__init__.py").exists():
             said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
             assert len(said.split("\n\n")) >= 2, folder.name
+            assert ("Private: " in said) == (f"smoothseg.{folder.name}" not in PUBLIC), folder.name
             assert f"`smoothseg/{folder.name}`" in page, folder.name
 
 
@@ -146,9 +151,6 @@ def test_a_picture_of_the_architecture_is_current(name, graph, drawn):
         above = [caller.module for caller in callers[:-1] if caller.module]
         if above:
             assert graph.direct_import_exists(importer=above[-1], imported=step.module), step.name
-
-
-PUBLIC = ("smoothseg", "smoothseg.data", "smoothseg.networks", "smoothseg.testing", "smoothseg.weights")
 
 
 @pytest.mark.parametrize("room", PUBLIC)
