@@ -36,22 +36,22 @@ class Listeners(Listener):
         self._listeners = tuple(listeners)
 
     def opened(self) -> None:
-        """Tell all of them."""
+        """Notify every listener."""
         for each in self._listeners:
             each.opened()
 
     def started(self, job: Job) -> None:
-        """Tell all of them."""
+        """Notify every listener."""
         for each in self._listeners:
             each.started(job)
 
     def sampled(self, count: int) -> None:
-        """Tell all of them."""
+        """Notify every listener."""
         for each in self._listeners:
             each.sampled(count)
 
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
-        """Tell all of them."""
+        """Notify every listener."""
         for each in self._listeners:
             each.certified(job, entry, before)
 
