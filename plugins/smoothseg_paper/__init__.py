@@ -1,4 +1,4 @@
-"""`smoothseg reproduce`: the tables of the DenoiseCertify paper, run by run, beside the published numbers."""
+"""`smoothseg reproduce`: make the tables of the DenoiseCertify paper, with the published numbers beside them."""
 
 from __future__ import annotations
 

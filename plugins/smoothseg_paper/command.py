@@ -1,4 +1,4 @@
-"""`smoothseg reproduce`: the runs of a table, the table, and the published numbers beside it."""
+"""`smoothseg reproduce`: execute the runs of a table and show it with the published numbers."""
 
 from __future__ import annotations
 
@@ -154,9 +154,9 @@ def _show_plan(
     batch_size: int,
     aside: bool,
 ) -> None:
-    """Print what is to be run, with the time it takes if it is to be measured; `aside` on stderr.
+    """Print the runs to do, with their time if it is to be measured; `aside`: on stderr.
 
-    strict: raise if the dataset is not there; otherwise its number of images is taken for granted.
+    strict: raise if the dataset is missing; otherwise assume its number of images.
     """
     from rich.console import Console
 
@@ -168,7 +168,7 @@ def _show_plan(
     console = Console(highlight=False, stderr=aside)
     console.print(experiment.title, style="bold")
     total, seconds = 0, 0.0
-    lengths: dict[Any, int | None] = {}  # loading a dataset may take a while: each is loaded once
+    lengths: dict[Any, int | None] = {}  # loading a dataset can be slow: load each once
     for part in parts:
         if part.plan.dataset not in lengths:
             try:

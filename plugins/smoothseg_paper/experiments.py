@@ -1,8 +1,8 @@
-"""An experiment: several runs that make one table, beside the numbers that were published for it.
+"""An experiment: several runs that make one table, with the published numbers beside them.
 
-An experiment is a YAML file. `common` holds options of `smoothseg certify` that all its runs share, `runs` a list of
-further options, each with a `name` (its folder). A run's geometry is `paper` with `convention: paper`, that of the
-published code, else `ours`, which tells the denoiser the noise that resizing leaves. `published` names rows of
+An experiment is a YAML file. `common` holds the options of `smoothseg certify` that all runs share. `runs` is a list of
+further options, each with a `name` (its folder). The geometry of a run is `paper` with `convention: paper`, as in the
+published code, else `ours`, where the denoiser receives the noise left after resizing. `published` names rows of
 `published.yaml`.
 
 OUTPUT/
@@ -63,13 +63,13 @@ class Part:
 
     @property
     def geometry(self) -> str:
-        """`paper` with the conventions of the published code, else `ours`."""
+        """`paper` for the conventions of the published code, else `ours`."""
         return "paper" if self.plan.convention == "paper" else "ours"
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What a YAML file asks for: a title, runs, and which published rows stand beside them."""
+    """The content of a YAML file: a title, runs, and the published rows beside them."""
 
     title: str
     parts: tuple[Part, ...]
@@ -79,7 +79,7 @@ class Experiment:
 
 
 def find(table: str, dataset: str) -> Path:
-    """Return the file of a table of the paper for a dataset; `UnknownNameError` names those there are."""
+    """Return the file of a table of the paper for a dataset; the message of `UnknownNameError` lists the tables."""
     known: dict[str, set[str]] = {}
     for path in sorted(_TABLES.glob("*.yaml")):
         name, _, on = path.stem.partition("-")
@@ -103,12 +103,12 @@ def of(
     overrides: Mapping[str, Any] | None = None,
     root: str | None = None,
 ) -> Experiment:
-    """Return the experiment that `content` describes, read from `source`, which messages name.
+    """Return the experiment described by `content`; messages name its `source`.
 
-    overrides: options that win over the file's in every run (`images`, `every`, `seed`, `device`, ...). root: the
+    overrides: options that override the file's in every run (`images`, `every`, `seed`, `device`, ...). root: the
     dataset's folder.
 
-    Raises `ConfigError` for what is no experiment, and what `Plan.of` raises.
+    Raises `ConfigError` if `content` is not an experiment, and the errors of `Plan.of`.
     """
     for key in content:
         if key not in ("title", "common", "runs", "published"):
@@ -145,7 +145,7 @@ def _rooted(spec: Any, root: str) -> dict[str, Any]:
 
 
 def published(key: Any) -> tuple[Row, ...]:
-    """Return the published rows under `key` of `published.yaml`, none for None."""
+    """Return the published rows under `key` of `published.yaml`; none for None."""
     if key is None:
         return ()
     data = _published()
@@ -183,7 +183,7 @@ def _scores(images: int, accuracy: float, mean_iou: float, abstained: float | No
 
 
 def check(parts: Sequence[Part]) -> None:
-    """Raise what can be known to be wrong with any of `parts` before the first of them runs."""
+    """Raise the first error in `parts` that can be found before any of them runs."""
     for part in parts:
         part.plan.check_weights()
         for method in part.plan.methods:
@@ -191,9 +191,9 @@ def check(parts: Sequence[Part]) -> None:
 
 
 def rows(experiment: Experiment, output: Path) -> list[Row]:
-    """Return the rows of the runs in `output` that there are, finished or not, and the published ones.
+    """Return the rows of all existing runs in `output`, finished or not, and the published rows.
 
-    Methods of two runs that cannot be told apart otherwise have the run's name behind theirs.
+    If methods of two runs would look the same, the run's name follows the method's.
     """
     found: list[tuple[Part, Row]] = []
     for part in experiment.parts:
@@ -227,7 +227,7 @@ def write(experiment: Experiment, output: Path) -> None:
 def select(
     experiment: Experiment, *, geometries: Sequence[str], only: Sequence[str] = ()
 ) -> tuple[Part, ...]:
-    """Return the runs of these geometries, or those named `only`; `UnknownNameError` for a name there is not."""
+    """Return the runs of these geometries, or those named `only`; `UnknownNameError` for an unknown name."""
     names = [part.name for part in experiment.parts]
     for name in only:
         if name not in names:
@@ -243,10 +243,10 @@ def select(
 def execute(
     experiment: Experiment, parts: Sequence[Part], output: Path, *, run: Callable[[Part, Path], None]
 ) -> None:
-    """Do `parts` of `experiment` one after another in folders of `output`, and write the tables after each.
+    """Execute `parts` of `experiment` one by one in folders of `output`, and write the tables after each.
 
-    run: does one, given its folder; what is finished in it is not done again. Runs share nothing, so that several
-    processes can do different ones at once.
+    run: executes one part in the given folder, without repeating finished work. Runs share nothing, so several
+    processes can execute different runs at once.
     """
     for part in parts:
         run(part, output / part.name)

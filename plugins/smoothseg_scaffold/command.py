@@ -1,4 +1,4 @@
-"""`smoothseg new`: something of one's own to begin with."""
+"""`smoothseg new`: write a package to start from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plugin of one's own to begin with: a package that installs, passes its tests and does something small."""
+"""Write a new plugin: a package that installs, passes its tests and does something small."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 24
-"""Characters of a name; longer ones do not fit the lines of the templates."""
+"""The most characters of a name; longer names do not fit the lines of the templates."""
 
 _PREFIX = "smoothseg-"
 
@@ -27,7 +27,7 @@ _PREFIX = "smoothseg-"
 class Scaffold:
     """The package of one component.
 
-    name: the component's name, as `smoothseg certify` takes it; kind: one of `KINDS`.
+    name: the component's name for `smoothseg certify`. kind: one of `KINDS`.
     """
 
     name: str
@@ -35,26 +35,26 @@ class Scaffold:
 
     @property
     def distribution(self) -> str:
-        """The name by which pip knows the package."""
+        """The name of the package for pip."""
         return _PREFIX + self.name
 
     @property
     def module(self) -> str:
-        """The name by which Python imports it; it is the entry point's name too."""
+        """The name for Python imports, which is also the entry point's name."""
         return self.distribution.replace("-", "_")
 
     @property
     def title(self) -> str:
-        """What the names of its classes begin with."""
+        """The prefix of its class names."""
         return "".join(part.capitalize() for part in self.name.split("-"))
 
     def files(self) -> dict[str, str]:
-        """Return the text of every file, by its path in the package's folder."""
+        """Return the text of every file, by path in the package's folder."""
         import jinja2
 
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_TEMPLATES),
-            autoescape=False,  # it is Python and Markdown, made of names that were checked
+            autoescape=False,  # the templates are Python and Markdown, and the names are checked
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -83,11 +83,11 @@ class Scaffold:
 def write(name: str, kind: str, folder: Path | None = None) -> tuple[Scaffold, Path]:
     """Write the package of a component called `name` and return it with its folder.
 
-    name: lower-case letters, digits and single hyphens, a letter first; a leading `smoothseg-` belongs to the
-    distribution and is not repeated. kind: one of `KINDS`. folder: where to; None: `smoothseg-NAME`.
+    name: lower-case letters, digits and single hyphens, starting with a letter. A leading `smoothseg-` belongs to the
+    distribution and is not repeated. kind: one of `KINDS`. folder: the target; None means `smoothseg-NAME`.
 
-    Raises `ConfigError` for a name that is not possible or taken, by a component of this kind or a module that
-    can be imported, and for a folder that holds something.
+    Raises `ConfigError` for an invalid name, for a name taken by a component of this kind or by an importable module,
+    and for a folder that is not empty.
     """
     if kind not in KINDS:
         raise ConfigError(f"expected a kind of {', '.join(KINDS)}, got '{kind}'")

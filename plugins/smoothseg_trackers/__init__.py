@@ -1,6 +1,6 @@
-"""Trackers `tensorboard`, `wandb` and `mlflow`: the figures of a run or a training, told to an experiment tracker.
+"""Trackers `tensorboard`, `wandb` and `mlflow`, which receive the figures of a run or a training.
 
-Each is called like its package and like the extra of smoothseg that installs it.
+Each has the name of its package and of the smoothseg extra that installs it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import smoothseg
 __all__ = ["TRACKERS", "Installed", "register_trackers"]
 
 TRACKERS: Mapping[str, str] = {"tensorboard": "TensorBoard", "wandb": "WeightsAndBiases", "mlflow": "MLflow"}
-"""The class in `trackers.py`, by name."""
+"""The class in `trackers.py`, by name of the tracker."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Installed:
-    """Begins with the tracker `name`, if its package is there."""
+    """Starts the tracker `name` if its package is installed."""
 
     name: str
 
@@ -33,7 +33,7 @@ class Installed:
             )
 
     def __call__(self, directory: Path, name: str, config: Mapping[str, Any]) -> smoothseg.Tracker:
-        """Begin a run called `name` in `directory`, with what it is run with."""
+        """Start a run called `name` in `directory`, with its configuration."""
         from smoothseg_trackers import trackers
 
         made: smoothseg.Tracker = getattr(trackers, TRACKERS[self.name])(directory, name, config)
@@ -42,6 +42,6 @@ class Installed:
 
 @smoothseg.hookimpl
 def register_trackers(register: smoothseg.RegisterFunction) -> None:
-    """Offer the three."""
+    """Offer the three trackers."""
     for name in TRACKERS:
         register(name, Installed(name))

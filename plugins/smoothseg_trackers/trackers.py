@@ -1,4 +1,4 @@
-"""TensorBoard, Weights & Biases and MLflow, each by its own package."""
+"""Trackers for TensorBoard, Weights & Biases and MLflow, each through its own package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TensorBoard:
             self._writer.add_scalar(key, value, step)
 
     def close(self, *, failed: bool) -> None:
-        self._writer.close()  # it has no word for how a run ended
+        self._writer.close()  # TensorBoard does not record how a run ended
 
 
 class WeightsAndBiases:
@@ -40,7 +40,7 @@ class WeightsAndBiases:
         )
 
     def figures(self, values: Mapping[str, float], step: int) -> None:
-        # Its own steps must grow, and those of several methods do not: the step is a figure like the others.
+        # The steps of W&B must grow, but those of several methods do not. So the step is a figure like the others.
         self._run.log({**values, "step": step})
 
     def close(self, *, failed: bool) -> None:

@@ -1,6 +1,6 @@
-"""Use from Python: `smoothseg.certify` certifies images with components by name, or with the user's own network.
+"""The Python interface: `smoothseg.certify` certifies images with components by name or with the user's own network.
 
-Nothing here imports torch before a call. The rooms below do not know that the call comes from Python.
+Nothing here imports torch before a call. The rooms below do not know this interface.
 
 Private: `smoothseg` gives its names; the import paths here may change without notice.
 """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["certify"]
 
 Progress = Callable[[int, int], None]
-"""Receives the number of noise samples done and the number of all."""
+"""Receives the number of noise samples done and the total number."""
 
 
 class Options(TypedDict, total=False):
@@ -71,24 +71,24 @@ def certify(
     ignore: int = 255,
     progress: bool | Progress = False,
 ) -> Result | list[Result]:
-    """Return the certified segmentation of an image, or a list with one for each image of a list or dataset.
+    """Return the certified segmentation of an image, or a list of them for a list or a dataset.
 
     images: uint8 (H, W, 3); a PIL image (RGB); a torch tensor (3, H, W), uint8, or floats that are 8-bit values over
         255; the path of an image file; a `smoothseg.Sample`; a list of these; or a dataset (`smoothseg.dataset`).
-    denoiser: as on the command line, `"adm"` or `"adm:steps=multi"`, or a mapping with `name` and options; an object
-        that is a `smoothseg.Denoiser`; or None for no denoiser.
-    segmenter: likewise by name; an object that is a `smoothseg.Segmenter`, such as `smoothseg.segmenter` makes of a
-        torch module; or a module itself, which then sees images in [0, 1], and whose classes are numbered.
-    certifier: by name only, because rechecking a certificate needs it: `"holm:n=100,tau=0.75,alpha=0.001"`.
+    denoiser: a name as on the command line, `"adm"` or `"adm:steps=multi"`; a mapping with `name` and options; a
+        `smoothseg.Denoiser` object; or None for no denoiser.
+    segmenter: a name or a mapping likewise; a `smoothseg.Segmenter` object, such as the result of
+        `smoothseg.segmenter`; or a torch module, which then receives images in [0, 1] and has numbered classes.
+    certifier: a name or a mapping, because rechecking needs its name: `"holm:n=100,tau=0.75,alpha=0.001"`.
     sigma: standard deviation of the noise, for pixels in [0, 1].
-    scale, convention, denoise_at, seed, device: as of `smoothseg certify`, with the same defaults.
+    scale, convention, denoise_at, seed, device: as for `smoothseg certify`, with the same defaults.
     batch_size: noise samples labelled at once; it changes the speed, never a count.
     ignore: the label of pixels without a class, in samples that are not part of a dataset.
-    progress: True for a bar, or a function of the number of noise samples done and the number of all.
+    progress: True for a bar, or a function of the number of noise samples done and the total number.
 
-    The noise of an image is a function of the seed and its key: of a sample its key, of a file what dataset `folder`
-    makes of its name, of an array a digest of its pixels. Two images of one key are refused. The same call gives the
-    same counts, and those of the command line for the same dataset.
+    The noise of an image is a function of the seed and the image's key. A sample has its own key, a file the key that
+    dataset `folder` makes of its name, and an array a digest of its pixels. Different images with the same key raise an
+    error. The same call gives the same counts, and the command line gives the same counts for the same dataset.
 
     Raises `ConfigError`, `DataError`, `WeightsError` or `NothingCertifiableError` for invalid input, before a network
     runs on noise.
@@ -125,7 +125,7 @@ def _is_named(component: Any) -> bool:
 
 
 def _plan(dataset: Dataset, components: Mapping[str, Any], options: Mapping[str, Any]) -> Plan:
-    """Return the validated plan of what was given by name; for what was not, a stand-in is there."""
+    """Return the validated plan of the components given by name, with stand-ins for the others."""
     from smoothseg.components.plugins import plugins
     from smoothseg.runs.plan import Plan
 
@@ -145,7 +145,7 @@ def _plan(dataset: Dataset, components: Mapping[str, Any], options: Mapping[str,
 def _pipeline(
     plan: Plan, dataset: Dataset, components: Mapping[str, Any], sizes: Sequence[tuple[int, int]]
 ) -> Pipeline:
-    """Return everything loaded and checked against each other."""
+    """Return the pipeline, with components loaded and checked against each other."""
     from smoothseg.components import loading
     from smoothseg.data.checks import check_classes
     from smoothseg.machine import devices, versions
@@ -178,7 +178,7 @@ def _pipeline(
     if isinstance(dataset, Images):
         dataset.check_labels(tuple(loaded["segmenter"].classes))
     check_classes(loaded["segmenter"].classes, dataset, "the segmenter")
-    method_name = description.denoiser["name"]  # as a run of this one method is called
+    method_name = description.denoiser["name"]  # the name that a run of this one method has
     return Pipeline(
         BaseModel(loaded["denoiser"], loaded["segmenter"], geometry),
         certifier,
@@ -227,7 +227,7 @@ def _certified(
 
 @contextlib.contextmanager
 def _listener(progress: bool | Progress) -> Iterator[Progress]:
-    """Give who is told of the progress: a function of the caller's, the command line's bar, or nobody."""
+    """Yield the receiver of the progress: the caller's function, the command line's bar, or one that does nothing."""
     if callable(progress):
         yield progress
     elif progress:

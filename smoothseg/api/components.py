@@ -1,4 +1,4 @@
-"""Components passed from Python: datasets by name, and the user's own networks."""
+"""Components given from Python: datasets by name, and the user's own networks."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def segmenter(
     """Return a torch module as a segmenter.
 
     module: maps images (B, 3, H, W) to scores (B, C, h, w) at any stride, as a tensor, or as `out` of a mapping
-        (torchvision) or `logits` (transformers). It is put into eval mode and moved to the device.
+        (torchvision) or `logits` (transformers). It is set to eval mode and moved to the device.
     classes: the names of the C classes, or their number.
-    mean, std: images in [0, 1] are normalised by subtracting `mean` and dividing by `std`: a number, or one for each
-        channel (ImageNet's are `smoothseg.networks.IMAGENET_MEAN` and `smoothseg.networks.IMAGENET_STD`).
-    multiple: of which the sides of images must be a multiple; others are padded by reflection and the scores cropped.
+    mean, std: images in [0, 1] are normalised by subtracting `mean` and dividing by `std`. Each is one number, or one
+        per channel (for ImageNet `smoothseg.networks.IMAGENET_MEAN` and `smoothseg.networks.IMAGENET_STD`).
+    multiple: the number that must divide the sides of images; others are padded by reflection and the scores cropped.
 
     Raises `ConfigError`.
     """
@@ -49,7 +49,7 @@ def dataset(spec: str | Mapping[str, Any]) -> Dataset:
 
 
 class Named:
-    """A dataset that knows its recipe."""
+    """A dataset with its recipe."""
 
     def __init__(self, recipe: Any, loaded: Dataset) -> None:
         self.recipe = recipe
@@ -65,7 +65,7 @@ class Named:
 
 
 def own(kind: str, given: Any, dataset: Dataset, size: tuple[int, int], device: torch.device) -> Any:
-    """Return a component that was passed as an object, on `device` and in eval mode if it is a module."""
+    """Return a component that was passed as an object; a module is moved to `device` and set to eval mode."""
     from torch import nn
 
     from smoothseg.components import loading

@@ -1,4 +1,4 @@
-"""Images in any form that `smoothseg.certify` takes, as a dataset with checked samples."""
+"""From images in any form that `smoothseg.certify` accepts to a dataset with checked samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Images", "check", "collected"]
 
 
 class Images:
-    """Images without a dataset: the segmenter has the class names."""
+    """Images that belong to no dataset; the class names are those of the segmenter."""
 
     palette: tuple[tuple[int, int, int], ...] = ()
 
@@ -45,7 +45,7 @@ class Images:
 
 
 def collected(images: Any, ignore: int) -> tuple[Dataset, bool]:
-    """Return what `certify` was given as a dataset, and whether it was one image."""
+    """Return the images given to `certify` as a dataset, and whether a single image was given."""
     from smoothseg.protocols import Dataset
 
     if isinstance(images, list | tuple):
@@ -57,7 +57,7 @@ def collected(images: Any, ignore: int) -> tuple[Dataset, bool]:
 
 
 def check(dataset: Dataset) -> list[tuple[int, int]]:
-    """Return the sizes (H, W) of the images, in order and once each; raise `DataError` for what cannot be used."""
+    """Return the distinct sizes (H, W) of the images, in order; raise `DataError` for unusable samples."""
     from smoothseg.certificates.digests import sample_digests
     from smoothseg.data.checks import check_dataset, check_sample
     from smoothseg.data.keys import KEY
@@ -76,14 +76,14 @@ def check(dataset: Dataset) -> list[tuple[int, int]]:
             digest = sample_digests(sample)["image"]
             if seen.setdefault(key, digest) != digest:
                 raise DataError(f"two images have the key '{key}', and would see the same noise: rename one")
-            sample = dataclasses.replace(sample, labels=None)  # checked when the classes are known
+            sample = dataclasses.replace(sample, labels=None)  # labels are checked when the classes are known
         check_sample(sample, key, dataset)
         sizes[sample.image.shape[0], sample.image.shape[1]] = None
     return list(sizes)
 
 
 def _sample(image: Any, what: str) -> Sample:
-    """Return an image in any of the forms of `certify` as a sample; raise `DataError` if it is none of them."""
+    """Return an image in any form that `certify` accepts as a sample; raise `DataError` for any other form."""
     import numpy as np
     import torch
     from PIL import Image
@@ -123,7 +123,7 @@ def _sample(image: Any, what: str) -> Sample:
 
 
 def _eight_bits(values: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
-    """Return `values` as uint8; floats must be 8-bit values over 255: anything else would have to be repaired."""
+    """Return `values` as uint8; floats must be 8-bit values over 255, because anything else would need a repair."""
     import numpy as np
 
     if values.ndim != 3 or values.shape[2] != 3 or not values.size:
@@ -134,7 +134,7 @@ def _eight_bits(values: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
         raise DataError(f"{what}: expected uint8 in 0..255 or floats in 0..1, got {values.dtype}")
     scaled = values.astype(np.float64) * 255
     low, high = float(scaled.min()), float(scaled.max())
-    if not (low >= 0 and high <= 255.02):  # NaN is neither
+    if not (low >= 0 and high <= 255.02):  # NaN fails both
         raise DataError(f"{what}: expected floats in 0..1, got {low / 255:g}..{high / 255:g}")
     rounded = np.rint(scaled)
     if np.abs(scaled - rounded).max() > 0.02:

@@ -1,4 +1,4 @@
-"""The certified segmentation of one image as a value that saves and shows itself."""
+"""The certified segmentation of one image, as a value that can be saved and shown."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = ["Result"]
 class Result:
     """The certified segmentation of one image, with everything needed to show it.
 
-    certificate: all counts and the provenance; what `save` writes. image: uint8 (H, W, 3). palette: an RGB colour
-    (0..255) a class. labels: the ground truth (H, W), if the image came with one; `ignore` is the label that is no
-    class. noisy, denoised: (h, w, 3) floats about [0, 1], the first noise sample and the denoiser's estimate of it.
+    certificate: all counts and the provenance; `save` writes it. image: uint8 (H, W, 3). palette: one RGB colour
+    (0..255) per class. labels: the ground truth (H, W), if there is one; `ignore` is the label that is no class.
+    noisy, denoised: (h, w, 3) floats around [0, 1], the first noise sample and the denoiser's estimate of it.
 
-    In a notebook a result shows itself.
+    A notebook displays a result as a picture.
     """
 
     certificate: Certificate
@@ -43,7 +43,7 @@ class Result:
 
     @property
     def prediction(self) -> npt.NDArray[np.uint8 | np.uint16]:
-        """(H, W), the class index voted for at every pixel, guaranteed only where `certified`."""
+        """(H, W), the most frequent class index of every pixel, guaranteed only where `certified`."""
         return self.certificate.prediction
 
     @property
@@ -114,7 +114,7 @@ class Result:
         height, width = self.prediction.shape
         if math.isnan(self.radius):
             return f"{self.key}, {width}x{height}: nothing certified at sigma {self.sigma:g}"
-        radius = math.floor(self.radius * 1000) / 1000  # a rounded radius must not promise more
+        radius = math.floor(self.radius * 1000) / 1000  # rounded down, so that it never promises more
         return (
             f"{self.key}, {width}x{height}: {100 * (1 - self.abstained):.1f} % of the pixels certified within "
             f"l2 radius {radius:.3f} (sigma {self.sigma:g}), {100 * self.abstained:.1f} % abstain"

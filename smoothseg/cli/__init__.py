@@ -1,6 +1,6 @@
-"""The front door from a shell: parse, call one library function, show.
+"""The command line: parse, call one library function, show the result.
 
-Nothing is computed here, and nothing below knows that it is called from a command.
+Nothing is computed here, and the rooms below do not know the command line.
 
 Private: its import paths may change without notice.
 """
@@ -35,7 +35,7 @@ __all__ = ["cli", "main"]
 
 
 class _Group(click.Group):
-    """A group that has the commands of the installed plugins beside its own."""
+    """A group with the commands of the installed plugins in addition to its own."""
 
     _plugins: Plugins | None = None
     _own: Mapping[str, click.Command] | None = None
@@ -48,7 +48,7 @@ class _Group(click.Group):
         self._ask_plugins()
         command = super().get_command(ctx, cmd_name)
         if command is None and not ctx.resilient_parsing:
-            installed()  # plugins that exclude each other are the reason, if there are any
+            installed()  # raises if conflicting plugins are the reason
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -90,11 +90,11 @@ for command in (
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; errors are one line on stderr, exit code 2 for the user's mistakes, else 1."""
+    """Run the command line. Errors are one line on stderr; the exit code is 2 for user errors, else 1."""
     warnings.showwarning = _one_line
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a console that has no sigma shows a question mark instead
+            stream.reconfigure(errors="replace")  # a console without sigma shows a question mark instead
     try:
         return cli.main(args=arguments, prog_name="smoothseg", standalone_mode=True)
     except SmoothsegError as error:
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Show a warning to the user as one line; what libraries say to their programmers is left out."""
+    """Show a warning as one line; drop warnings that libraries address to programmers."""
     from smoothseg.components.plugin import PluginWarning
 
     if issubclass(category, PluginWarning):

@@ -149,7 +149,7 @@ def _plain(one: Bounded) -> dict[str, Any]:
 
 
 def _radius(value: float) -> str:
-    """Return a radius of four digits, rounded down: a bound at it holds."""
+    """Return a radius with four digits, rounded down so that bounds at it hold."""
     return "–" if math.isnan(value) else f"{math.floor(1e4 * value) / 1e4:.4f}"
 
 

@@ -132,7 +132,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         given["track"] = tracking.chosen(given["track"])
     file, name = ({}, None) if config is None else (read_yaml(config), config.stem)
     plan, running = configuration.configure(file, given)
-    plan.check_weights()  # before torch is imported: a misspelt name is told at once
+    plan.check_weights()  # before torch is imported, so that a misspelt name fails at once
     if print_config:
         click.echo(yaml_of(configuration.describe(plan, running)), nl=False)
         return
@@ -172,7 +172,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
                 output,
                 name=output.name,
                 config=described,
-                tell=None if running.verbose else track.note,  # it is logged, too
+                tell=None if running.verbose else track.note,  # verbose shows the log, which has the line
             ) as tracker:
 
                 class Opened(Listener):
@@ -207,7 +207,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
 
 
 def _remarks(plan: Plan, threads: int) -> Iterator[str]:
-    """Give what is possible but hardly meant."""
+    """Yield a remark for each setting that is valid but probably not intended."""
     from smoothseg.machine import resources as machine
 
     load, cores = machine.load(), machine.cores()
@@ -219,7 +219,7 @@ def _remarks(plan: Plan, threads: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def resumable(*, fresh: bool = False) -> Iterator[None]:
-    """Tell whoever interrupts a run that it can be taken up again; exit code 130, as shells have it."""
+    """On interruption, say that the run can be resumed and exit with code 130, as is usual in shells."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`smoothseg check`: whether a component keeps the promises of its protocol."""
+"""`smoothseg check`: check whether a component keeps the promises of its protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smoothseg.components.discovery import KINDS
 __all__ = ["check"]
 
 _NAME = 15
-"""Columns of the name of a check."""
+"""The width of the column with the names of checks."""
 
 
 @click.command()
@@ -61,7 +61,7 @@ def check(
     from smoothseg.machine import devices
     from smoothseg.testing import checks
 
-    # Each of these is for some of the kinds; to the others it means nothing.
+    # Each of these options applies to some kinds only.
     every = checks(
         kind, component, sigma=sigma, atol=tolerance, device=devices.device(device), samples=images
     )
@@ -85,7 +85,7 @@ def check(
 
 
 def _load(kind: str, spec: str, device: str) -> object:
-    """Return the component of `spec`; whatever its `load` raises becomes an error of one line."""
+    """Return the component of `spec`; any exception of its `load` becomes a one-line error."""
     from smoothseg.components import loading
     from smoothseg.components.plugins import plugins
 
@@ -100,7 +100,7 @@ def _load(kind: str, spec: str, device: str) -> object:
     recipe = weights.pinned(recipe, component=name)
     if isinstance(reference := getattr(recipe, "weights", None), str):
         weights.locate(reference, package=weights.package_of(recipe), component=name)
-    from smoothseg.machine import devices  # which imports torch: a misspelt name of weights is told before
+    from smoothseg.machine import devices  # imports torch: misspelt weights must fail before this
 
     place = devices.device(device)
     with downloading() as progress:

@@ -1,4 +1,4 @@
-"""What a shell can complete: commands, names of components, and behind `NAME:` their options and values."""
+"""Shell completion: commands, names of components and, after `NAME:`, their options and values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["SchemaName", "TrackerName", "candidates", "completion", "component",
 _VARIABLE = "_SMOOTHSEG_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
-# bash takes ':' and '=' for ends of words. So the line is passed on as it is, and what follows the last of them is the
-# answer, because the rest of the word stays.
+# bash ends words at ':' and '='. So the script passes on the whole line, and the answer is only the text after the last
+# of them, because the rest of the word stays.
 _BASH = """\
 %(complete_func)s() {
     local kind word
@@ -40,14 +40,14 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 
 
 class _Bash(BashComplete):
-    """Bash, with words that hold ':' and '='."""
+    """Bash, with support for words that contain ':' and '='."""
 
     name = "bash"
     source_template = _BASH
 
     @staticmethod
     def _check_version() -> None:
-        """Say nothing: the script is for a later shell than the one that happens to be found here."""
+        """Check nothing: the script is for the user's shell, not for the bash found here."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         line = os.environ.get("SMOOTHSEG_LINE", "")
@@ -68,17 +68,17 @@ add_completion_class(_Bash)
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One word that may stand where the unfinished one does, and what it means in a few words."""
+    """One word that can replace the unfinished word, with a short description."""
 
     word: str
     help: str
 
 
 def candidates(kind: str, unfinished: str) -> list[Candidate]:
-    """Return what may follow `unfinished`, the beginning of a spec `name:key=value,...` of a `kind` of component.
+    """Return the possible completions of `unfinished`, the beginning of a spec `name:key=value,...` of a `kind`.
 
-    Before the colon they are names; behind it the options that are not given yet, and behind an `=` the values of an
-    option that has a few.
+    Before the colon these are names, after it the options not given yet, and after an `=` the values of an option with
+    a fixed set of values.
     """
     name, colon, rest = unfinished.partition(":")
     if not colon:
@@ -107,19 +107,19 @@ def _options(entry: Entry, before: str, rest: str) -> Iterator[Candidate]:
 
 
 def _weights(entry: Entry) -> list[str]:
-    """Return the names of weights that the component's plugin knows; none if its catalogue is broken."""
+    """Return the names of the weights in the catalogue of the component's plugin; none if it is broken."""
     from smoothseg.errors import PluginError
     from smoothseg.weights.catalogue import catalogue
     from smoothseg.weights.references import package_of
 
     try:
         return [each.name for each in catalogue(package_of(entry.recipe)).values() if each.fits(entry.name)]
-    except PluginError:  # a shell has no place for an error
+    except PluginError:  # completion cannot show an error
         return []
 
 
 def _choices(annotation: str) -> list[str]:
-    """Return the values of a field's type, as its source names it, that are few."""
+    """Return the values of a field with the type `annotation` (source text); empty if the set is open."""
     if annotation == "bool":
         return ["false", "true"]
     literal = re.search(r"Literal\[(.*?)\]", annotation)
@@ -127,7 +127,7 @@ def _choices(annotation: str) -> list[str]:
 
 
 def component(*kinds: str) -> Callable[..., list[CompletionItem]]:
-    """Return what completes an option or an argument that takes components of `kinds`."""
+    """Return the completion function of an option or an argument that takes components of `kinds`."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [
@@ -142,13 +142,13 @@ def component(*kinds: str) -> Callable[..., list[CompletionItem]]:
 def component_of_kind(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete a component of the kind that the argument `kind` before it names."""
+    """Complete a component of the kind given by the preceding argument `kind`."""
     kind = context.params.get("kind")
     return component(kind)(context, parameter, incomplete) if kind else []
 
 
 def name(*kinds: str, of_kinds: bool = False) -> Callable[..., list[CompletionItem]]:
-    """Return what completes the plain name of a component of `kinds`; `of_kinds`: or that of a kind."""
+    """Return the completion function of plain names of components of `kinds`, and of kinds if `of_kinds`."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         if ":" in incomplete:
@@ -196,7 +196,7 @@ class TrackerName(click.ParamType):  # type: ignore[type-arg]
         return self._choice().shell_complete(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name, or say which there are."""
+        """Return the name, or fail with the list of names."""
         return str(self._choice().convert(value, param, ctx))
 
     @staticmethod

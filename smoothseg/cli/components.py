@@ -1,4 +1,4 @@
-"""`smoothseg components` and `smoothseg plugins`: what is installed, and what it takes."""
+"""`smoothseg components` and `smoothseg plugins`: list what is installed, with its options."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def plugins(form: str) -> None:
 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("plugin", "distribution", "version", "offers"):
-        table.add_column(column, overflow="fold")  # what is too long is wrapped, never cut off
+        table.add_column(column, overflow="fold")  # long text is wrapped, never cut off
     for plugin in found.plugins:
         if plugin.disabled:
             offers = Text("switched off by SMOOTHSEG_DISABLE", style="dim")
@@ -104,6 +104,6 @@ def plugins(form: str) -> None:
 
 
 def _offered(names: dict[str, tuple[str, ...]], commands: bool) -> str:
-    """Say what a plugin offers: `denoisers dncnn, ffdnet; dataset streets`."""
+    """Return the offers of a plugin as text: `denoisers dncnn, ffdnet; dataset streets`."""
     parts = [f"{kind}{'s' * (len(listed) > 1)} {', '.join(listed)}" for kind, listed in names.items()]
     return "; ".join([*parts, *(["commands"] if commands else [])]) or "nothing"

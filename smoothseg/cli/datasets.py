@@ -1,4 +1,4 @@
-"""`smoothseg datasets`: what a dataset holds, and which of its files are no good."""
+"""`smoothseg datasets`: show the contents of a dataset and which of its files are unusable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["datasets"]
 
 _SIZES = 10
-"""Sizes that the table shows, the most frequent ones."""
+"""How many of the most frequent sizes the table shows."""
 
 
 @click.group()

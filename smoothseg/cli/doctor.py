@@ -1,4 +1,4 @@
-"""`smoothseg doctor`: what this installation is made of, what is broken, and what would be slow."""
+"""`smoothseg doctor`: show what this installation consists of, what is broken, and what would be slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run will take, as a table before it, and as a line at its start."""
+"""Show the estimated cost of a run: as a table before it, and as a line at its start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["announce", "show_estimate", "show_methods", "size"]
 
 
 def show_methods(console: Console, methods: Iterable[tuple[str, Cost, float | None]]) -> None:
-    """Print name, cost and, where all are measured, seconds of each method."""
+    """Print the name, the cost and, if all are measured, the seconds of each method."""
     from rich.table import Table
 
     listed = list(methods)
@@ -40,7 +40,7 @@ def show_methods(console: Console, methods: Iterable[tuple[str, Cost, float | No
 def show_estimate(
     console: Console, estimate: Estimate, prepared: Prepared, directory: Path, there: int
 ) -> None:
-    """Print all that `certify --dry-run` has to say; `there` certificates are made already."""
+    """Print the output of `certify --dry-run`; `there`: the number of certificates that exist already."""
     from smoothseg.machine import resources as machine
 
     jobs = sum(one.certificates for one in estimate.costs.values())
@@ -63,7 +63,7 @@ def show_estimate(
 
 
 def announce(track: Track, prepared: Prepared, jobs: Sequence[Job], directory: Path, batch_size: int) -> None:
-    """Say in one line what `jobs` will take, if measuring it takes no more than a fiftieth of them."""
+    """Show the estimated cost of `jobs` in one line, if measuring it takes at most a fiftieth of their time."""
     from smoothseg.machine import resources as machine
     from smoothseg.report.illustrating import most_bytes
     from smoothseg.runs import estimates
@@ -82,7 +82,7 @@ def announce(track: Track, prepared: Prepared, jobs: Sequence[Job], directory: P
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as it is told to a person."""
+    """Return a number of bytes in MB or GB, as text."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
 
 

@@ -1,4 +1,4 @@
-"""`smoothseg figure`: an image of a run as a figure for a paper."""
+"""`smoothseg figure`: draw an image of a run as a figure for a paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`smoothseg verify` and `smoothseg recertify`: work on certificates alone, without networks."""
+"""`smoothseg verify` and `smoothseg recertify`: check or redo verdicts from certificates alone, without networks."""
 
 from __future__ import annotations
 

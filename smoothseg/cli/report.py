@@ -1,4 +1,4 @@
-"""`smoothseg report`: the tables of a run, again, or its page."""
+"""`smoothseg report`: print the tables of a run again, or write its page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def report(run: Path, form: str, html: bool) -> None:
 
 
 def show(result: Sequence[Row], form: str) -> None:
-    """Print rows; the terminal's table is coloured and has the measured seconds an image."""
+    """Print rows; the terminal's table is coloured and shows the measured seconds per image."""
     from smoothseg.report import FORMATS, table
 
     if form == "table":

@@ -1,4 +1,4 @@
-"""`smoothseg schema`: what editors need to know of smoothseg's YAML files."""
+"""`smoothseg schema`: print the JSON schemas of smoothseg's YAML files, for editors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`smoothseg weights`: which weight files there are, fetch them, check them, write them anew."""
+"""`smoothseg weights`: list, fetch, check and convert weight files."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def list_(names: tuple[str, ...]) -> None:
             console.print(Text(f"\n    {entry.name}"))
             for line in (entry.source, f"licence: {entry.licence}"):
                 console.print(Padding(Text(line, style="dim"), (0, 0, 0, 6)))
-            console.print(
-                Text(f"      {place}", style="dim"), soft_wrap=True
-            )  # an address stays in one piece
+            console.print(Text(f"      {place}", style="dim"), soft_wrap=True)  # an address is never wrapped
     console.print(
         Text("Use them as COMPONENT:weights=NAME; auto, the default, goes by the dataset.", style="dim")
     )
@@ -86,7 +84,7 @@ def fetch(references: tuple[str, ...]) -> None:
     from smoothseg.weights.sources import Source
 
     places: list[Path | Source] = []
-    for reference in references:  # all of them are understood before the first is fetched
+    for reference in references:  # all are validated before the first is fetched
         if re.match(r"\w+://", reference):
             places.append(Source.of(reference))
             continue
@@ -178,7 +176,7 @@ def convert(spec: str, output: Path, half: bool) -> None:
 
 
 def _catalogues() -> Iterator[tuple[str, list[Entry]]]:
-    """Give every component that takes weight references, with what its plugin's catalogue has for it."""
+    """Yield every component that takes weight references, with its entries in the plugin's catalogue."""
     from smoothseg.components.plugin import PluginWarning
     from smoothseg.components.plugins import plugins
     from smoothseg.errors import PluginError
@@ -207,9 +205,9 @@ def _state(entry: Entry) -> str:
 
 
 def _recipe(spec: str, *, optional: bool = False) -> tuple[str, Any]:
-    """Return the name and the recipe of a denoiser's or a segmenter's spec, as `weights.pinned` has it.
+    """Return the name and the recipe, after `weights.pinned`, of the spec of a denoiser or a segmenter.
 
-    optional: a component without a weight reference will do; otherwise it raises `ConfigError`.
+    optional: accept a component without a weight reference instead of raising `ConfigError`.
     """
     from smoothseg.components.plugins import plugins
     from smoothseg.components.registry import parse

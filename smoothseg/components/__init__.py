@@ -1,6 +1,6 @@
-"""From an entry point to a loaded component: the installed plugins, what each offers under which name, and loading it.
+"""From an entry point to a loaded component: find the installed plugins, register what they offer, and load it.
 
-Nothing here knows what a component is used for.
+Nothing here knows the purpose of a component.
 
 Private: its import paths may change without notice.
 """

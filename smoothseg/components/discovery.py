@@ -1,4 +1,4 @@
-"""From entry points to working plugins: each is loaded on its own, and plugins with conflicting names are left out."""
+"""From entry points to working plugins: load each separately, and leave out plugins with conflicting names."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["DISABLE", "FUNCTIONS", "GROUP", "KINDS", "Plugins", "load"]
 GROUP = "smoothseg"
 
 KINDS = ("denoiser", "segmenter", "certifier", "dataset")
-"""The kinds of component."""
+"""The kinds of components."""
 
 FUNCTIONS = ("tracker", "schema")
-"""What else a plugin may offer besides components and commands: functions, by name."""
+"""The kinds of functions that a plugin may offer by name, besides components and commands."""
 
 DISABLE = "SMOOTHSEG_DISABLE"
 """The environment variable that names plugins to switch off."""
@@ -34,10 +34,10 @@ DISABLE = "SMOOTHSEG_DISABLE"
 
 @dataclasses.dataclass(frozen=True)
 class Plugins:
-    """Every plugin found, and a registry for each kind of what they offer.
+    """Every plugin found, and one registry for each kind of component or function.
 
-    conflicts: one sentence for each name that several plugins offer, with the remedy. None of those plugins is in use,
-    and each has the sentence as its `error`.
+    conflicts: one sentence with the remedy for each name that several plugins offer. These plugins are not in use, and
+    each has the sentence as its `error`.
     """
 
     plugins: tuple[Plugin, ...]
@@ -50,7 +50,7 @@ class Plugins:
         return self.registries[kind]
 
     def offers(self, plugin: Plugin) -> dict[str, tuple[str, ...]]:
-        """Return the names of what `plugin` offers, by kind, without empty kinds."""
+        """Return the names that `plugin` offers, by kind, without empty kinds."""
         found = {
             kind: tuple(entry.name for entry in registry if entry.owner == plugin.owner)
             for kind, registry in self.registries.items()
@@ -58,7 +58,7 @@ class Plugins:
         return {kind: names for kind, names in found.items() if names}
 
     def register_commands(self, cli: click.Group) -> None:
-        """Let every plugin add its commands to `cli`; blame and skip one that fails or uses a name that is taken."""
+        """Let every plugin add its commands to `cli`; skip with a warning any that fails or reuses a name."""
         for plugin in self.plugins:
             hook = getattr(plugin.module, "register_commands", None)
             if hook is None:
@@ -81,12 +81,12 @@ class Plugins:
 def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str] = ()) -> Plugins:
     """Load `entry_points` one by one and collect what they offer.
 
-    A plugin that cannot be imported, whose hooks fail, or that states another protocol version than ours, is
-    skipped with a warning that names its distribution; the others still work. Two plugins that offer the same name, or
-    two entry points of the same name, are both left out. The result's `conflicts` name both owners.
+    A plugin is skipped if it cannot be imported, if its hooks fail, or if it states another protocol version. A warning
+    names its distribution, and the others still work. Plugins that offer the same name, and entry points of the same
+    name, are all left out. The `conflicts` of the result name their owners.
 
-    disabled: plugins that are not imported, each by the name of its entry point, or as `name@distribution`
-        if two distributions have one of that name.
+    disabled: plugins to leave unimported, by the name of the entry point, or as `name@distribution` if several
+        distributions use that name.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -141,7 +141,7 @@ def _owners(alike: Iterable[Plugin]) -> str:
 
 
 def _hint(off: Iterable[str], names: Iterable[str]) -> str:
-    """Say how to decide between the plugins `names`, where those in `off` are switched off already."""
+    """Say how to keep one of the plugins `names`, given that those in `off` are already switched off."""
     listed = list(names)
     choices = [",".join([*off, *(name for name in listed if name != kept)]) for kept in reversed(listed)]
     return f"keep one of them with {' or '.join(f'{DISABLE}={names}' for names in choices)}"
@@ -150,7 +150,7 @@ def _hint(off: Iterable[str], names: Iterable[str]) -> str:
 def _leave_out(
     found: list[Plugin], indices: Iterable[int], reason: str, manager: pluggy.PluginManager
 ) -> None:
-    """Mark the plugins at `indices` of `found` as unusable for `reason`."""
+    """Mark the plugins at `indices` of `found` as unusable, with `reason`."""
     for i in indices:
         if found[i].module is not None:
             manager.unregister(name=found[i].name)
@@ -163,9 +163,9 @@ def _import(
     plugin: Plugin,
     load_module: Callable[[], Any],
 ) -> tuple[Plugin, list[tuple[str, str, type[Any]]]]:
-    """Import one plugin and run its hooks; return it with kind, name and recipe of what it offers.
+    """Import one plugin and run its hooks; return it with the kind, name and recipe of everything it offers.
 
-    On failure blame it and offer nothing of it.
+    On failure, warn and return the plugin with nothing.
     """
     offered: list[tuple[str, str, type[Any]]] = []
     try:

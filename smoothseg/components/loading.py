@@ -1,4 +1,4 @@
-"""From a recipe to its component: weights are fetched, and an error names the plugin."""
+"""From a recipe to its component: fetch the weights, and name the plugin in errors."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def load(
     progress: Progress | None = None,
     partial: bool = False,
 ) -> Any:
-    """Return the component of a registered recipe, which has every member of its protocol.
+    """Return the component of a registered recipe; it has every member of its protocol.
 
-    device: for denoisers and segmenters. progress: of weights that have to be fetched first.
-    partial: also return a component that lacks a part, for callers that report it.
+    device: for denoisers and segmenters. progress: receives the progress of weights that must be fetched first.
+    partial: also return a component that lacks a member, for callers that report this.
 
     Passes on smoothseg's errors from the recipe. Raises `PluginError` with the plugin's name for any other error, and
-    for a component that lacks a part of its protocol.
+    for a component that lacks a member of its protocol.
     """
     registry = plugins()[kind]
     name, whose = registry.name_of(recipe), owner(kind, recipe)
@@ -53,7 +53,7 @@ def load(
             component = recipe.load()
     except (SmoothsegError, OSError, MemoryError):
         raise
-    except Exception as error:  # a plugin may raise anything; the user is told whose it is
+    except Exception as error:  # a plugin may raise anything; the message names the plugin
         if type(error).__name__ == "OutOfMemoryError":  # torch's
             raise
         first = (str(error).strip() or "no message").splitlines()[0]
@@ -69,13 +69,13 @@ def load(
 
 
 def owner(kind: str, recipe: Any) -> str:
-    """Return the plugin that a registered recipe comes from, with its distribution and version."""
+    """Return the plugin of a registered recipe, with its distribution and version."""
     registry = plugins()[kind]
     return registry.entry(registry.name_of(recipe)).owner
 
 
 def lacking(component: Any, kind: str) -> list[str]:
-    """Return the members that the protocol of `kind` has and `component` has not."""
+    """Return the members of the protocol of `kind` that `component` lacks."""
     members = [
         name
         for name in vars(PROTOCOLS[kind])

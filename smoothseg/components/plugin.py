@@ -1,4 +1,4 @@
-"""One plugin as it was found: its name, its distribution, and why it cannot be used."""
+"""One plugin as found: its name, its distribution and, if it cannot be used, the reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smoothseg.errors import SmoothsegError
 __all__ = ["PROTOCOL", "Plugin", "PluginWarning", "blame"]
 
 PROTOCOL = "SMOOTHSEG_PROTOCOL"
-"""The name by which a plugin's module states the protocol version it was written for."""
+"""The name of the module variable in which a plugin states the protocol version it was written for."""
 
 
 class PluginWarning(UserWarning):
@@ -32,11 +32,11 @@ class Plugin:
 
     @property
     def owner(self) -> str:
-        """The plugin named with its distribution, for messages."""
+        """The plugin's name with its distribution and version, for messages."""
         return f"{self.name} ({self.distribution} {self.version})"
 
     def is_called(self, name: str) -> bool:
-        """Tell whether `name`, a plugin's or `name@distribution`, is that of this plugin."""
+        """Return whether `name`, which may be `name@distribution`, refers to this plugin."""
         return _canonical(name) in (
             _canonical(self.name),
             _canonical(f"{self.name}@{self.distribution}"),
@@ -49,7 +49,7 @@ class Plugin:
 
 
 def blame(plugin: Plugin, error: Exception) -> str:
-    """Warn that `plugin` is broken, and return why."""
+    """Warn that `plugin` is broken and return the reason."""
     first = (str(error).strip() or "no message").splitlines()[0]
     reason = first if isinstance(error, SmoothsegError) else f"{type(error).__name__}: {first}"
     warnings.warn(f"plugin {plugin.owner} is broken and was skipped: {reason}", PluginWarning, stacklevel=3)
@@ -57,6 +57,6 @@ def blame(plugin: Plugin, error: Exception) -> str:
 
 
 def _canonical(name: str) -> str:
-    """Return a plugin's name, or `name@distribution`, with the distribution as package indexes compare it."""
+    """Return a plugin's name, or `name@distribution` with the distribution normalised as package indexes do."""
     plugin, at, distribution = name.partition("@")
     return plugin + at + re.sub(r"[-_.]+", "-", distribution).lower()

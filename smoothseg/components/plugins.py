@@ -14,15 +14,15 @@ __all__ = ["plugins", "switched_off"]
 
 
 def switched_off() -> tuple[str, ...]:
-    """Return what `SMOOTHSEG_DISABLE` names: plugins, or `name@distribution`, separated by commas or spaces."""
+    """Return the plugins in `SMOOTHSEG_DISABLE`: names or `name@distribution`, separated by commas or spaces."""
     return tuple(name for name in re.split(r"[,\s]+", os.environ.get(DISABLE, "")) if name)
 
 
 @functools.cache
 def plugins(*, conflicting: bool = False) -> Plugins:
-    """Return the installed plugins, without those named in `SMOOTHSEG_DISABLE` (see `switched_off` and `load`).
+    """Return the installed plugins, without those in `SMOOTHSEG_DISABLE` (see `switched_off` and `load`).
 
-    Plugins that offer the same name raise `PluginError`, because only the user knows which one is meant.
+    Raises `PluginError` if several plugins offer the same name, because only the user can choose one.
 
     conflicting: return the other plugins instead of raising, to show what is installed.
     """

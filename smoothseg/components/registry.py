@@ -30,7 +30,7 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A registered recipe, or function, and the plugin that owns it."""
+    """A registered recipe or function, and the plugin that owns it."""
 
     name: str
     recipe: Any
@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The component's options, in the order of the recipe."""
+        """The component's options, in the order of the recipe's fields."""
         return tuple(
             Field(
                 field.name,
@@ -58,7 +58,7 @@ class Entry:
 
 
 class Registry:
-    """The recipes of one kind, by name; with `functions`, plain functions instead of recipes."""
+    """The recipes of one kind, by name; if `functions`, plain functions instead of recipes."""
 
     def __init__(self, kind: str, *, functions: bool = False) -> None:
         self.kind = kind
@@ -73,7 +73,7 @@ class Registry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name, in the order in which they were registered."""
+        """Every name, in the order of registration."""
         return tuple(self._entries)
 
     def validate(self, name: str, recipe: Any) -> None:
@@ -96,7 +96,7 @@ class Registry:
             raise PluginError(f"the recipe of {self.kind} '{name}', {recipe.__name__}, has no method load")
 
     def register(self, name: str, recipe: Any, owner: str) -> None:
-        """Add `recipe` under `name`; a name that is taken raises `PluginError` with both owners."""
+        """Add `recipe` under `name`; raise `PluginError` with both owners if the name is taken."""
         self.validate(name, recipe)
         if name in self._entries:
             raise PluginError(
@@ -105,7 +105,7 @@ class Registry:
         self._entries[name] = Entry(name, recipe, owner)
 
     def entry(self, name: str) -> Entry:
-        """Return the entry called `name`, or raise `UnknownNameError` with the nearest name."""
+        """Return the entry called `name`; raise `UnknownNameError` with the closest name if there is none."""
         if name not in self._entries:
             if self.kind == "dataset" and Path(name).is_dir():
                 raise ConfigError(
@@ -119,8 +119,8 @@ class Registry:
 
         spec: `"name"`, `"name:key=value,..."`, or a mapping with `name` and the options.
 
-        Raises `UnknownNameError` for a name or key that does not exist, `ConfigError` for a value that does
-        not fit its field.
+        Raises `UnknownNameError` for a name or key that does not exist, and `ConfigError` for a value that does not fit
+        its field.
         """
         name, options = parse(spec, self.kind)
         entry = self.entry(name)
@@ -129,7 +129,7 @@ class Registry:
             if key not in known:
                 raise UnknownNameError.of(f"option of {self.kind} '{name}'", key, known, listed="it takes")
         for field in entry.fields:
-            # A value given as text is one value, except where the field holds several: "0.6,0.75" is two.
+            # Text is one value unless the field holds several: then "0.6,0.75" is two.
             if field.type.startswith("tuple[") and isinstance(options.get(field.name), str):
                 options[field.name] = options[field.name].split(",")
         import pydantic  # here, because it is slow to import and `--help` needs no recipe
@@ -147,7 +147,7 @@ class Registry:
         raise PluginError(f"{type(recipe).__name__} is not a registered {self.kind} recipe")
 
     def describe(self, recipe: Any) -> dict[str, Any]:
-        """Return the recipe as a mapping of plain values with its `name`, as in YAML and provenance."""
+        """Return the recipe as a mapping of its `name` and plain values, as in YAML and provenance."""
         import pydantic
 
         plain = pydantic.TypeAdapter(type(recipe)).dump_python(recipe, mode="json")
@@ -157,7 +157,7 @@ class Registry:
 def parse(spec: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
     """Split a component spec into its name and its options.
 
-    In the text form a comma followed by something that is not `key=` belongs to the value before it, so
+    In the text form, a comma that is not followed by `key=` belongs to the value before it. So
     `name:taus=0.6,0.75,n=10` has the two options `taus` and `n`.
     """
     if isinstance(spec, Mapping):

@@ -1,4 +1,4 @@
-"""From a device name to a torch device whose arithmetic is the same from run to run."""
+"""From a device name to a torch device with the same arithmetic in every run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["describe", "device"]
 
 
 def device(name: str) -> torch.device:
-    """Return the device `name`: `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:1`.
+    """Return the device `name`: `auto` (CUDA if available, else the CPU), `cpu`, `cuda` or `cuda:1`.
 
-    On CUDA, TF32 and autotuning are switched off, so that results do not depend on which kernel happened to
-    be the fastest. Raises `ConfigError` if the device is unknown or absent.
+    On CUDA, TF32 and autotuning are switched off, so that results do not depend on which kernel was fastest. Raises
+    `ConfigError` if the device is unknown or absent.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -38,5 +38,5 @@ def device(name: str) -> torch.device:
 
 
 def describe(chosen: torch.device) -> str:
-    """Return the device's class for provenance: `cpu`, or the name of the graphics card."""
+    """Return the kind of device for provenance: `cpu`, or the name of the graphics card."""
     return torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type

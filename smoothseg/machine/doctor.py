@@ -1,4 +1,4 @@
-"""What an installation consists of, what is broken in it, and what would be slow and why."""
+"""What an installation consists of, what is broken, and what would be slow and why."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["Device", "Examination", "examine"]
 _GB = 1e9
 _LITTLE_MEMORY, _LITTLE_DISK = 2 * _GB, 2 * _GB
 _OPTIONAL = ("transformers", "mmsegmentation", "tensorboard", "wandb", "mlflow")
-"""Distributions that only some component or option needs."""
+"""Distributions that only some components or options need."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """Something that can compute. name: as for --device. memory: bytes, None if it is main memory."""
+    """A device that can compute. name: as for --device. memory: bytes; None if it uses main memory."""
 
     name: str
     kind: str
@@ -41,11 +41,11 @@ class Device:
 
 @dataclasses.dataclass(frozen=True)
 class Examination:
-    """What was found.
+    """The findings about the installation and the machine.
 
-    versions, optional: distributions by name, and those that only some component needs (None where absent). system:
-    operating system, cores, threads. memory, cache: bytes and places. plugins: one mapping an entry point. slow: what
-    would be slow or is switched off, and why. broken: what does not work.
+    versions: by distribution. optional: the same for distributions that only some components need; None if absent.
+    system: operating system, cores, threads. memory, cache: bytes and paths. plugins: one mapping per entry point.
+    slow: what would be slow or is switched off, and why. broken: what does not work.
     """
 
     versions: Mapping[str, str]
@@ -65,7 +65,7 @@ class Examination:
 
 
 def examine() -> Examination:
-    """Inspect the installation and the machine; change and fetch nothing, and raise no error for faults."""
+    """Inspect the installation and the machine; change and fetch nothing, and report faults without raising."""
     slow: list[str] = []
     broken: list[str] = [f"{name} is not installed" for name in _missing()]
     system: dict[str, Any] = {
@@ -107,17 +107,17 @@ def _version(name: str) -> str | None:
 
 
 def _missing() -> list[str]:
-    """Return the distributions that smoothseg requires and that are absent."""
+    """Return the distributions that smoothseg requires but that are absent."""
     try:
         required = metadata.requires("smoothseg") or []
-    except metadata.PackageNotFoundError:  # run from a folder of sources
+    except metadata.PackageNotFoundError:  # run from source without installation
         return []
     names = [match[0] for text in required if "extra" not in text and (match := re.match(r"[\w.-]+", text))]
     return [name for name in names if _version(name) is None]
 
 
 def _devices(system: dict[str, Any], slow: list[str], broken: list[str]) -> tuple[Device, ...]:
-    """Return what torch can compute on, and add torch's threads to `system`."""
+    """Return the devices that torch can use, and add torch's threads to `system`."""
     try:
         import torch
     except Exception as error:  # a broken library may raise anything
@@ -177,7 +177,7 @@ def _devices(system: dict[str, Any], slow: list[str], broken: list[str]) -> tupl
 
 
 def _cpu_bfloat16() -> bool | None:
-    """Tell whether the processor multiplies bfloat16 itself; None if this torch cannot tell."""
+    """Return whether the processor multiplies bfloat16 in hardware; None if this torch cannot tell."""
     import torch
 
     asked = [
@@ -236,7 +236,7 @@ def _plugins(slow: list[str], broken: list[str]) -> tuple[Mapping[str, Any], ...
                 "error": plugin.error,
             }
         )
-    broken += installed.conflicts  # each names the plugins it is between
+    broken += installed.conflicts  # each conflict names its plugins
     slow += [
         f"{DISABLE} switches the plugin {name} off"
         if any(plugin.disabled and plugin.is_called(name) for plugin in installed.plugins)

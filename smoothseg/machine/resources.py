@@ -12,12 +12,12 @@ from pathlib import Path
 __all__ = ["available_memory", "cores", "free_disk", "load", "peak_memory", "total_memory"]
 
 _CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux tells a container its limits."""
+"""Where Linux exposes the limits of a container."""
 
 
 def cores() -> int:
-    """Return the number of processor cores that this process may use, at least 1."""
-    # Not every system can bind a process to some cores.
+    """Return the number of processor cores that this process may use; at least 1."""
+    # Not every system can restrict a process to certain cores.
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
         quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
@@ -27,14 +27,14 @@ def cores() -> int:
 
 
 def load() -> float | None:
-    """Return how many cores were in use during the last minute, on average; None if unknown."""
+    """Return the average number of cores in use during the last minute; None if unknown."""
     with contextlib.suppress(OSError, AttributeError):
         return os.getloadavg()[0]
     return None
 
 
 def total_memory() -> int | None:
-    """Return the bytes of main memory, or of the container's share of it; None if unknown."""
+    """Return the bytes of main memory, or the container's limit if that is lower; None if unknown."""
     found: int | None = None
     if sys.platform == "win32":
         found = _windows_memory()[0]
@@ -71,7 +71,7 @@ def peak_memory() -> int | None:
 
 
 def free_disk(path: Path) -> int | None:
-    """Return the free bytes where `path` is, or will be; None if unknown."""
+    """Return the free bytes on the disk of `path`, which need not exist; None if unknown."""
     there = next((each for each in (path, *path.absolute().parents) if each.exists()), None)
     try:
         return None if there is None else shutil.disk_usage(there).free
@@ -87,7 +87,7 @@ def _container(name: str) -> int | None:
 
 
 def _windows_memory() -> tuple[int | None, int | None]:
-    """Return the bytes of memory, all and available (GlobalMemoryStatusEx)."""
+    """Return the total and the available bytes of memory (GlobalMemoryStatusEx)."""
     import ctypes
 
     class Status(ctypes.Structure):

@@ -1,4 +1,4 @@
-"""The versions of the software that computes: a result may depend on them, and a bug report should name them."""
+"""Versions of the numerical software: results may depend on them, and bug reports should name them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUMERICAL = (
 
 
 def numerical() -> dict[str, str]:
-    """Return the version of Python and, where they are installed, of the numerical packages."""
+    """Return the versions of Python and of the installed numerical packages."""
     found = {"python": platform.python_version()}
     for name in NUMERICAL:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -1,6 +1,6 @@
-"""The bounds of a run: of every certificate in its directory, with the labels of its dataset.
+"""The bounds of every certificate in a run directory, with the labels of the run's dataset.
 
-See `bounds.py` for what they are. Nothing here runs a network.
+`certificates/bounds.py` defines the bounds. Nothing here runs a network.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Bounded", "bounded"]
 
 @dataclasses.dataclass(frozen=True)
 class Bounded:
-    """The bounds of one certificate of a run, and its regions, the largest first."""
+    """The bounds of one certificate of a run, and its regions from largest to smallest."""
 
     key: str
     method: str
@@ -48,13 +48,13 @@ def bounded(
     region: Path | None = None,
     least: int = 1,
 ) -> Iterator[Bounded]:
-    """Yield the bounds of the certificates of the run in `directory`, those of one method, sigma or key if given.
+    """Yield the bounds of the certificates of the run in `directory`, optionally of one method, sigma or key only.
 
-    radius: what to bound at, no more than a certificate's unless it has a radius a pixel; None takes the
-    certificate's. region: a mask file of the image's size, 0 outside. least: pixels of the smallest region listed.
+    radius: the radius of the bounds; None takes the certificate's. It may exceed the certificate's radius only if every
+    pixel has its own. region: a mask file of the image's size, 0 outside. least: pixels of the smallest region listed.
 
-    Raises `UnknownNameError` and `ConfigError` for what the run does not have, `DataError` for certificates, images and
-    labels that are missing or are not those that the run records.
+    Raises `UnknownNameError` and `ConfigError` if the run lacks what was requested, and `DataError` for certificates,
+    images and labels that are missing or differ from the run's record.
     """
     identity = results.read_identity(directory)
     chosen = _chosen(directory, identity, method, sigma, key)
@@ -77,7 +77,7 @@ def bounded(
 def _chosen(
     directory: Path, identity: Mapping[str, Any], method: str | None, sigma: float | None, key: str | None
 ) -> list[Mapping[str, Any]]:
-    """Return the ledger lines asked for, image by image."""
+    """Return the requested ledger lines, image by image."""
     chosen = [entry for each in results.entries(directory, identity).values() for entry in each.values()]
     for name, shown, value in (
         ("method", "method", method),
@@ -132,10 +132,10 @@ def _bounded(
 
 
 def _at(made: certificate.Certificate, radius: float | None) -> tuple[float, npt.NDArray[np.bool_]]:
-    """Return the radius to bound at and the pixels that are certified at it.
+    """Return the radius of the bounds and the pixels that are certified at it.
 
-    Radii of single pixels are stored as float32, rounded down. A radius that is above a stored one by no more than that
-    rounding means the stored one.
+    Radii of single pixels are stored as float32, rounded down. A radius that exceeds a stored one by at most this
+    rounding stands for the stored one.
     """
     if radius is None or radius == made.radius or not made.certified.any():
         return (made.radius if radius is None else radius), made.certified

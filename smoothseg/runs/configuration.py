@@ -1,6 +1,6 @@
 """The options of `smoothseg certify`, from a file and the command line: what to compute, and how to run it.
 
-A `plan.Plan` decides the results; `Running` says how the run is made. A YAML file may hold both.
+A `plan.Plan` determines the results; `Running` determines how the run is made. A YAML file may contain both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["KEYS", "Running", "configure", "describe", "output", "running"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Running:
-    """How and where a run is made; none of it changes what is certified of an image."""
+    """How and where a run is made; nothing here changes the certificates."""
 
     output: Path | None = option(None, HELP["output"])
     batch_size: int = option(1, HELP["batch_size"])
@@ -54,12 +54,11 @@ _OF_A_METHOD = ("denoiser", "segmenter", "certifier")
 
 
 def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> tuple[Plan, Running]:
-    """Return the plan and the way to run it that `file` and the options `given` beside it ask for.
+    """Return the plan and the `Running` that result from `file` and the options `given` in addition.
 
-    file, given: keys as in `KEYS`, with hyphens or underscores. `given` overrides the file: a denoiser or a
-    segmenter replaces that of the file's methods, which must agree in the other components; a certifier and a tau
-    apply to all methods.
-    The file's own tau applies to the certifiers without one.
+    file, given: keys as in `KEYS`, with hyphens or underscores. `given` overrides the file. A denoiser or a segmenter
+    replaces that of the file's methods, which must agree in the other components. A certifier and a tau apply to all
+    methods. The file's own tau applies to certifiers without one.
 
     Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
     """
@@ -92,7 +91,7 @@ def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -
 def output(plan: Plan, how: Running, *, name: str | None = None) -> Path:
     """Return the run directory: the given one, or `runs/NAME-DIGEST` with a digest of the plan.
 
-    name: begins the default; that of the dataset without it.
+    name: the NAME in the default; the dataset's name if None.
     """
     if how.output is not None:
         return how.output
@@ -118,9 +117,9 @@ def running(values: Mapping[str, Any]) -> Running:
 
 
 def describe(plan: Plan, how: Running) -> dict[str, Any]:
-    """Return both as plain values; `configure` of them gives the same, except for `fresh`.
+    """Return both as plain values; `configure` turns them back into the same pair, except for `fresh`.
 
-    `output` is included if it was given. `fresh` never is, because a stored file should not remove an earlier run.
+    `output` is included if it was given. `fresh` is never included: a stored file must not remove an earlier run.
     """
     plain = dataclasses.asdict(how)
     del plain["fresh"], plain["output"]
@@ -137,7 +136,7 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shared(values: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the component of each of `kinds` that all methods of `values` have; raise `ConfigError` if they differ."""
+    """Return the component of each of `kinds` that all methods of `values` share; `ConfigError` if they differ."""
     found: dict[str, list[Any]] = {}
     differ = []
     for kind in kinds:
@@ -165,7 +164,7 @@ def _listed(value: Any) -> list[Any]:
 def _with_tau(values: Mapping[str, Any], tau: Any, *, everywhere: bool) -> dict[str, Any]:
     """Return the options `values` with `tau` for every certifier, or with `taus` where it lists several.
 
-    everywhere: also for those that have their own.
+    everywhere: also for certifiers that have their own.
     """
     several = isinstance(tau, list | tuple) or (isinstance(tau, str) and "," in tau)
 

@@ -1,4 +1,4 @@
-"""What a run will take: noise samples and passes of the denoiser, and, once measured, time, memory and disk."""
+"""The cost of a run: noise samples and denoiser passes and, after a measurement, time, memory and disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHARE = 1 / 50
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a method takes: certificates, noise samples (segmenter passes), and passes of the denoiser."""
+    """The cost of a method: certificates, noise samples (segmenter passes), and denoiser passes."""
 
     certificates: int
     samples: int
@@ -29,10 +29,10 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What is left of a run, measured on this machine.
+    """The cost of the rest of a run, measured on this machine.
 
-    costs, seconds: by the name of the method. memory: peak bytes during the measurement, on the device or,
-    on the CPU, of the whole process; None if unknown. disk: bytes that the results take at most.
+    costs, seconds: by method name. memory: peak bytes during the measurement, on the device or, on the CPU, of the
+    whole process; None if unknown. disk: an upper bound on the bytes of the results.
     """
 
     costs: Mapping[str, Cost]
@@ -49,7 +49,7 @@ class Estimate:
 def cost(plan: Plan, method: Method, images: int) -> Cost:
     """Return the cost of one method of `plan` on `images` images.
 
-    A denoiser's recipe may say how many `calls` of its network a sample takes; without it, it is one.
+    A denoiser's recipe may state how many `calls` of its network a sample takes; the default is one.
     """
     return _cost(method, len(plan.sigma) * images)
 
@@ -62,7 +62,7 @@ def _cost(method: Method, certificates: int) -> Cost:
 def batch_to_measure(prepared: Prepared, jobs: Sequence[Job], batch_size: int) -> int:
     """Return the batch size of an unrequested measurement: `batch_size`, or less if that takes too long.
 
-    Measuring may take a fiftieth of `jobs`; 0 if that is less than one sample.
+    The measurement may take a fiftieth of the time of `jobs`. The result is 0 if that is less than one sample.
     """
     samples = min(
         (
@@ -81,11 +81,11 @@ def measure(
     batch_size: int = 1,
     pictures: Callable[[tuple[int, int]], int] = lambda size: 0,
 ) -> Estimate:
-    """Return what `jobs` of `prepared` take, from two batches of noise samples of every method.
+    """Return the cost of `jobs` of `prepared`, measured on two batches of noise samples of every method.
 
-    pictures: the bytes that the pictures of one certificate take at most, by the image's (H, W).
+    pictures: an upper bound on the bytes of the pictures of one certificate, given the image's (H, W).
 
-    The samples are of the largest image. The time of a smaller one is assumed proportional to its pixels.
+    The samples are of the largest image. The time for a smaller image is assumed to be proportional to its pixels.
     """
     import torch
 
@@ -108,10 +108,10 @@ def measure(
 
 
 def pace(prepared: Prepared, *, batch_size: int = 1) -> dict[str, float]:
-    """Return the seconds that one noise sample takes on this machine, by method slug.
+    """Return the seconds per noise sample on this machine, by method slug.
 
-    Measured on the second of two batches of `batch_size` samples of the largest image, at the largest sigma; no sample
-    is kept.
+    Times the second of two batches of `batch_size` samples of the largest image, at the largest sigma. No sample is
+    kept.
     """
     from smoothseg.smoothing.sampling import Draw
 
@@ -139,7 +139,7 @@ def pace(prepared: Prepared, *, batch_size: int = 1) -> dict[str, float]:
 
 
 def _disk(prepared: Prepared, jobs: Sequence[Job], pictures: Callable[[tuple[int, int]], int]) -> int:
-    """Return the bytes of certificates and pictures as they are before they are compressed."""
+    """Return the bytes of certificates and pictures before compression."""
     total = 0
     for job in jobs:
         height, width = prepared.sizes[job.key]

@@ -1,4 +1,4 @@
-"""A run over a dataset, image by image: what is missing is certified and recorded, and nothing is done twice."""
+"""Execute a run, image by image: make and record every missing certificate, and do nothing twice."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def execute(
 ) -> None:
     """Make every certificate of `prepared` in `directory`.
 
-    What the ledger records is not done again; the result is that of an uninterrupted run. batch_size: noise samples
-    labelled at once; it changes the speed and the memory, not a count. fresh: remove an earlier run of the directory
-    first. listener: receives the progress. illustrator: draws each image once its certificates are there.
+    Certificates in the ledger are not made again, and the result is that of an uninterrupted run. batch_size: noise
+    samples labelled at once; it changes speed and memory, but no count. fresh: remove an earlier run from the directory
+    first. listener: receives the progress. illustrator: draws each image once its certificates exist.
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
@@ -143,7 +143,7 @@ def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) 
 
 
 def _by_radius(result: Certificate, sample: Sample) -> list[list[float]] | None:
-    """Return the pixels at each radius for the ledger; None where all certified pixels have the same one."""
+    """Return the pixels at each radius for the ledger; None if all certified pixels have the same radius."""
     radii = result.verdict.radii
     if radii is None:
         return None

@@ -1,4 +1,4 @@
-"""Which parts of a run are done: one JSON line for each, appended when the certificate is safely on disk."""
+"""Which certificates of a run are done: one JSON line each, appended once the certificate is safely on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """An append-only file of JSON lines that survives being killed in the middle of one."""
+    """An append-only file of JSON lines that survives a crash in the middle of a line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,7 +28,7 @@ class Ledger:
         line = json.dumps(entry, sort_keys=True) + "\n"
         with self.path.open("ab") as file:
             if file.tell() and not _ends_with_newline(self.path):
-                file.write(b"\n")  # the line before is incomplete; it remains as one that does not parse
+                file.write(b"\n")  # the line before is incomplete and is skipped when read
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())

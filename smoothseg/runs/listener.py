@@ -1,4 +1,4 @@
-"""What follows the progress of a run, and what draws its results; a run knows them only by these protocols."""
+"""The interfaces through which a run reports its progress and has its results drawn; it knows nothing else of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Illustrator", "Listener", "Listeners"]
 
 
 class Listener:
-    """Receives the progress of a run; a subclass overrides the methods that it needs."""
+    """Receives the progress of a run; subclasses override the methods that they need."""
 
     def opened(self) -> None:
         """The directory is ready; no network has run yet."""
@@ -23,10 +23,10 @@ class Listener:
         """A certificate is being made."""
 
     def sampled(self, count: int) -> None:
-        """More noise samples of it are labelled: their number."""
+        """Another `count` noise samples of the certificate are labelled."""
 
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
-        """A certificate is in the directory. entry: its line in the ledger. before: an earlier run had made it."""
+        """A certificate is in the directory. entry: its ledger line. before: an earlier run made it."""
 
 
 class Listeners(Listener):
@@ -36,22 +36,22 @@ class Listeners(Listener):
         self._listeners = tuple(listeners)
 
     def opened(self) -> None:
-        """Tell all of them."""
+        """Notify every listener."""
         for each in self._listeners:
             each.opened()
 
     def started(self, job: Job) -> None:
-        """Tell all of them."""
+        """Notify every listener."""
         for each in self._listeners:
             each.started(job)
 
     def sampled(self, count: int) -> None:
-        """Tell all of them."""
+        """Notify every listener."""
         for each in self._listeners:
             each.sampled(count)
 
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
-        """Tell all of them."""
+        """Notify every listener."""
         for each in self._listeners:
             each.certified(job, entry, before)
 
@@ -63,4 +63,4 @@ class Illustrator(Protocol):
         """Return the methods whose pictures of the image `key` are missing."""
 
     def draw(self, sample: Sample, method: Method) -> None:
-        """Draw the certificates of `sample` and `method`, which are all in the directory."""
+        """Draw the certificates of `sample` and `method`; all of them are in the directory."""

@@ -19,13 +19,13 @@ from smoothseg.machine import versions
 __all__ = ["log", "settings", "telling", "writing"]
 
 log = logging.getLogger("smoothseg")
-"""The logger: stages and certificates are INFO, doubtful things are WARNING, what ends a run is ERROR."""
+"""The logger: stages and certificates are INFO, possible problems WARNING, errors that end a run ERROR."""
 
-log.addHandler(logging.NullHandler())  # without it Python would print warnings of whoever asked for none
+log.addHandler(logging.NullHandler())  # otherwise Python would print warnings that nobody requested
 
 
 class _File(logging.FileHandler):
-    """Appends lines with time and level, or holds them until it is `let_go`.
+    """Appends lines with time and level, or holds them back until `let_go`.
 
     A log that cannot be written must not end its run.
     """
@@ -37,26 +37,26 @@ class _File(logging.FileHandler):
 
     @property
     def held(self) -> bool:
-        """Whether lines are still held."""
+        """Whether lines are still held back."""
         return self._held is not None
 
     def let_go(self) -> None:
-        """Write what was held, and from now on each line as it comes; the folder is made."""
+        """Create the folder, write the lines held back, and from now on write each line at once."""
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
         lines, self._held = self._held or [], None
         for line in lines:
             self.emit(line)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hold `record`, append it, or leave it out."""
+        """Hold `record` back, append it, or drop it if the file cannot be written."""
         if self._held is not None:
             self._held.append(record)
             return
-        with contextlib.suppress(OSError):  # from opening the file, which is done with the first line
+        with contextlib.suppress(OSError):  # the first line opens the file, which may fail
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Leave the line out."""
+        """Drop the line."""
 
 
 class _Timed(logging.Formatter):
@@ -67,7 +67,7 @@ class _Timed(logging.Formatter):
 
 @contextlib.contextmanager
 def telling(handler: logging.Handler) -> Iterator[None]:
-    """Send messages from INFO upwards to `handler` while the block runs."""
+    """Send messages of level INFO and above to `handler` while the block runs."""
     before = log.level
     if log.getEffectiveLevel() > logging.INFO or log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
@@ -82,15 +82,14 @@ def telling(handler: logging.Handler) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: Path, *, held: bool = False) -> Iterator[None]:
-    """Append to the file `path` what is told while the block runs, Python's warnings, and what ends it.
+    """Append the messages of the block to the file `path`, with Python's warnings and the error that ends the block.
 
-    It begins with the command and the versions of the software. The folder is created. Nothing in the log enters a
-    result, and it may be deleted at any time.
+    The log starts with the command and the versions of the software. The folder is created. No result depends on the
+    log, and it may be deleted at any time.
 
-    held: write nothing before a block within this one writes to the same file, which then goes on in it: so that there
-    can be a log of what decides whether there will be a folder at all. If an error comes first, the lines are added
-    to a file that is there already and else forgotten; they are forgotten, too, if the error is that the folder is
-    another run's.
+    held: hold all lines back until a nested block writes to the same file. So the log also covers the steps before it
+    is clear whether the run gets a folder. If an error comes first, the lines are appended to the file if it exists,
+    and dropped otherwise. They are also dropped if the error is that the folder belongs to another run.
     """
     for outer in log.handlers:
         if isinstance(outer, _File) and outer.baseFilename == os.path.abspath(path):
@@ -135,7 +134,7 @@ def writing(path: Path, *, held: bool = False) -> Iterator[None]:
 
 
 def settings(**values: Any) -> None:
-    """Tell with what it is done."""
+    """Log the settings of the run."""
     log.info("%s", ", ".join(f"{name} {value}" for name, value in values.items()))
 
 

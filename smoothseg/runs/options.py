@@ -1,6 +1,6 @@
-"""What the options of `smoothseg certify` mean, in a few words each: for its help and for the schema of its files.
+"""Short descriptions of the options of `smoothseg certify`, for its help and for the schema of its files.
 
-Nothing is imported, so that `smoothseg --help` stays fast.
+This module imports nothing, so that `smoothseg --help` stays fast.
 """
 
 from __future__ import annotations
@@ -34,4 +34,4 @@ HELP: Mapping[str, str] = {
     "verbose": "say what is being done",
     "quiet": "print the result and errors alone",
 }
-"""By the option's key in a configuration file; no full stop at the end, and no default."""
+"""Descriptions by key of the configuration file, without a full stop and without the default."""

@@ -1,4 +1,4 @@
-"""What a run is to do: from options or YAML to validated recipes, and back to YAML that runs it again."""
+"""What a run computes: from options or YAML to validated recipes, and back to YAML that repeats the run."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ DEFAULTS: Mapping[str, Any] = {
     "seed": 0,
     "device": "auto",
 }
-"""Every key of a configuration with its default; `methods` overrides the three kinds of component."""
+"""Every key of a plan with its default; `methods` overrides the three kinds of component."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """One way to certify: a named combination of a denoiser's, a segmenter's and a certifier's recipe."""
+    """A named combination of the recipes of a denoiser, a segmenter and a certifier."""
 
     name: str
     denoiser: Any
@@ -45,7 +45,7 @@ class Method:
 
     @property
     def slug(self) -> str:
-        """The name as it is used for folders: lower-case letters, digits and hyphens, 64 at most."""
+        """The name of the method's folders: lower-case letters, digits and hyphens, at most 64 characters."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
         if len(slug) <= 64:
             return slug
@@ -57,7 +57,7 @@ class Plan:
     """Everything that determines the results of a run.
 
     sigma: noise levels in [0, 1] pixel units. scale, convention, denoise_at: see `geometry.Geometry`.
-    every, images: sample 0, `every`, 2 `every`, ... of the dataset, at most `images` of them.
+    every, images: the run uses samples 0, `every`, 2 `every`, ... of the dataset, at most `images` of them.
     """
 
     dataset: Any
@@ -73,11 +73,11 @@ class Plan:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Plan:
-        """Return the plan of `options`, keys as in `DEFAULTS`, defaults for what is absent.
+        """Return the plan of `options`, with keys as in `DEFAULTS` and defaults for absent keys.
 
-        `denoiser`, `segmenter` and `certifier` are one spec or a list; every combination is a method, named
-        after what differs. `methods` instead lists named combinations. `weights=auto` is replaced by the name of the
-        weights that the plugin's catalogue has for the dataset. Raises `ConfigError`.
+        `denoiser`, `segmenter` and `certifier` are one spec or a list. Every combination is a method, named after the
+        components that differ. `methods` lists named combinations instead. `weights=auto` is replaced by the name of
+        the weights that the plugin's catalogue has for the dataset. Raises `ConfigError`.
         """
         for key in options:
             if key not in DEFAULTS:
@@ -98,7 +98,7 @@ class Plan:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return the plan as plain values; `Plan.of` of them gives this plan."""
+        """Return the plan as plain values; `Plan.of` turns them back into this plan."""
         registries = plugins()
         return {
             "dataset": registries["dataset"].describe(self.dataset),
@@ -123,14 +123,14 @@ class Plan:
         }
 
     def check_weights(self) -> None:
-        """Raise `WeightsError` for a weight reference that means nothing, without loading or fetching anything."""
+        """Raise `WeightsError` for an invalid weight reference, without loading or fetching anything."""
         for method in self.methods:
             for recipe in (method.denoiser, method.segmenter):
                 if isinstance(reference := getattr(recipe, "weights", None), str):
                     weights.locate(reference, package=weights.package_of(recipe))
 
     def indices(self, length: int) -> range:
-        """Return the samples to certify of a dataset of `length`; raise `ConfigError` if there are none."""
+        """Return the indices to certify in a dataset of `length` samples; raise `ConfigError` if there are none."""
         chosen = range(0, length, self.every)[: self.images]
         if not chosen:
             raise ConfigError("the dataset is empty: there is nothing to certify")
@@ -194,7 +194,7 @@ def _named(entry: Any, values: Mapping[str, Any]) -> Method:
 
 
 def _with_weights(method: Method, dataset: Any) -> Method:
-    """Return `method` with the names of the weights that `auto` stands for with this dataset."""
+    """Return `method` with `weights=auto` replaced by the names of the weights for this dataset."""
     registries = plugins()
     name = registries["dataset"].name_of(dataset)
     networks = {

@@ -45,10 +45,10 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A plan whose every component is loaded and every image checked.
+    """A plan with every component loaded and every image checked.
 
     indices, keys: the samples to certify. images: the digests of their pixels and labels, by key.
-    skipped: what was wrong with each sample left out, by key. models, certifiers: by method slug. sizes: (H, W) by key.
+    skipped: the problem of each skipped sample, by key. models, certifiers: by method slug. sizes: (H, W) by key.
     """
 
     plan: Plan
@@ -72,7 +72,7 @@ class Prepared:
         return [Job(method, sigma, key) for method in self.plan.methods for sigma in self.plan.sigma]
 
     def pipeline(self, method: Method) -> Pipeline:
-        """Return what makes the certificates of `method`."""
+        """Return the pipeline that makes the certificates of `method`."""
         recipes = {kind: getattr(method, kind) for kind in ("denoiser", "segmenter", "certifier")}
         return Pipeline(
             self.models[method.slug],
@@ -89,12 +89,12 @@ class Prepared:
         )
 
     def ignore(self, method: Method) -> int:
-        """Return the label that is no class; without labels and classes, any above the segmenter's will do."""
+        """Return the label that is no class; if the dataset has no classes, the first index after the segmenter's."""
         classes = self.models[method.slug].segmenter.classes
         return self.dataset.ignore if self.dataset.classes else len(classes)
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that the results depend on, as JSON values, except the number of threads."""
+        """Return everything that determines the results, except the number of threads, as JSON values."""
         return {
             "schema": results.SCHEMA,
             "plan": {**self.plan.describe(), "device": self.device.type},
@@ -115,11 +115,11 @@ class Prepared:
 def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None = None) -> Prepared:
     """Load every component of `plan` and check every image, before any network runs.
 
-    skip_bad: leave out samples that cannot be used as they are, instead of raising. on_download: progress of weights
-    that have to be fetched first.
+    skip_bad: skip unusable samples instead of raising. on_download: receives the progress of weights that must be
+    fetched first.
 
-    Raises `DataError` for samples that cannot be used, `ConfigError` if a segmenter's classes are not the
-    dataset's, `NothingCertifiableError` if n is too small, and what the recipes raise.
+    Raises `DataError` for unusable samples, `ConfigError` if a segmenter's classes are not the dataset's,
+    `NothingCertifiableError` if n is too small, and the errors of the recipes.
     """
     device = devices.device(plan.device)
     log.info("loading the dataset %s", plugins()["dataset"].name_of(plan.dataset))

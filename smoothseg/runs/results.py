@@ -1,4 +1,4 @@
-"""What a run directory records: what it depends on and what is certified, without torch or an image."""
+"""What a run directory records: the run's inputs and its certificates, read without torch and without images."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SCHEMA = 1
 def entries(
     directory: Path, identity: Mapping[str, Any]
 ) -> dict[tuple[str, float], dict[str, Mapping[str, Any]]]:
-    """Return the ledger's last line of every certificate by (method, sigma), in the plan's order, and by key.
+    """Return the last ledger line of every certificate, by (method, sigma) in the plan's order and then by key.
 
-    identity: what `read_identity` gave. Certificates without a line are left out.
+    identity: the result of `read_identity`. Certificates without a line are left out.
     """
     found: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
     for entry in Ledger(directory / "ledger.jsonl"):
@@ -38,7 +38,7 @@ def entries(
 
 
 def read_identity(directory: Path) -> dict[str, Any]:
-    """Return what run.json says the results depend on; raise `DataError` if `directory` holds no run."""
+    """Return the run's inputs as run.json records them; raise `DataError` if `directory` holds no run."""
     try:
         identity = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -51,6 +51,6 @@ def read_identity(directory: Path) -> dict[str, Any]:
 
 
 def intact(directory: Path, entry: Mapping[str, Any]) -> bool:
-    """Tell whether the certificate of a ledger line exists, byte for byte as it was written."""
+    """Return whether the certificate of a ledger line exists with the bytes that were written."""
     path = directory / entry["certificate"]
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(entry["sha256"])

@@ -1,10 +1,10 @@
-"""The directory of a run: created, emptied, or recognised as the same run, and what is done in it.
+"""The directory of a run: create it, empty it, or recognise the same run in it, and find what is done.
 
 RUN/
   config.yaml                                       the resolved configuration; `--config` runs it again
-  run.json                                          what the results depend on, to compare before resuming
+  run.json                                          what determines the results, compared before resuming
   ledger.jsonl                                      one line for each finished certificate, with times
-  log.txt                                           what was done when, see `logs.py`; no part of the result
+  log.txt                                           what happened when, see `logs.py`; not part of the result
   certificates/METHOD/sigma-S/KEY.npz               see `certificates/file.py`
   pictures/METHOD/KEY.png                           noisy, denoised, ground truth, certified
   previews/KEY/, legend.json                        see `report/previews.py`
@@ -34,7 +34,7 @@ __all__ = ["begin", "check_directory", "done", "remaining"]
 
 
 def check_directory(directory: Path) -> None:
-    """Raise `ConfigError` unless a run directory can be made or continued at `directory`."""
+    """Raise `ConfigError` unless a run can be created or continued in `directory`."""
     parent = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     if not parent.is_dir():
         raise ConfigError(f"output {directory}: {parent} is a file, not a folder")
@@ -43,7 +43,7 @@ def check_directory(directory: Path) -> None:
 
 
 def remaining(prepared: Prepared, directory: Path) -> list[Job]:
-    """Return the certificates of `prepared` that are not in `directory` yet, or not as the ledger has them.
+    """Return the jobs of `prepared` whose certificates are missing in `directory` or differ from the ledger.
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
@@ -53,19 +53,18 @@ def remaining(prepared: Prepared, directory: Path) -> list[Job]:
 
 
 def done(directory: Path) -> set[str]:
-    """Return the paths of the certificates that are there, byte for byte as the ledger has them."""
+    """Return the paths of the certificates that exist with the bytes that the ledger records."""
     entries = Ledger(directory / "ledger.jsonl")
     return {entry["certificate"] for entry in entries if results.intact(directory, entry)}
 
 
 def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
-    """Make `directory` ready for `prepared`, new, emptied, or found to be the same run; return its thread count.
+    """Create, empty or recognise the run directory of `prepared`, and return the run's number of threads.
 
-    The number of threads can change the last bits of a network's output: a resumed run keeps the number with
-    which it started.
+    The number of threads can change the last bits of a network's output, so a resumed run keeps its first number.
     """
     if fresh and (directory / "run.json").exists():
-        # Out of the way first: a crash in the middle of removing must not leave half a run under this name.
+        # Rename first: a crash during removal must not leave half a run under this name.
         doomed = directory.with_name(f".{directory.name}.{os.getpid()}.old")
         directory.rename(doomed)
         shutil.rmtree(doomed)
@@ -81,9 +80,9 @@ def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
 
 
 def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
-    """Return the number of threads of the run that is in `directory`, None if none is.
+    """Return the number of threads of the run in `directory`; None if there is no run.
 
-    Raises `RunMismatchError` if it is not the run of `prepared`, or the directory holds something else.
+    Raises `RunMismatchError` if it is not the run of `prepared`, or if the directory holds something else.
     """
     if not (directory / "run.json").exists():
         if directory.exists() and any(not _leftover(path) for path in directory.iterdir()):
@@ -91,10 +90,10 @@ def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
         return None
     identity, stored = prepared.identity(), results.read_identity(directory)
     threads = int(stored.pop("threads", torch.get_num_threads()))
-    # A package that was not installed then had no part in what was made.
+    # A package that was not installed then had no effect on the results.
     known = stored.get("versions", {})
     identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
-    if "plugins" not in stored:  # a run of a smoothseg that did not record who brought its components
+    if "plugins" not in stored:  # made by a smoothseg that did not record the plugins of components
         del identity["plugins"]
     different = next(_differences(stored, json.loads(json.dumps(identity))), None)
     if different:
@@ -106,12 +105,12 @@ def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
 
 
 def _leftover(path: Path) -> bool:
-    """Tell whether `path` is what a crash in the middle of `write_atomically` leaves behind."""
+    """Return whether `path` is a file left behind by a crash during `write_atomically`."""
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def _differences(there: Any, here: Any, where: str = "") -> Iterator[str]:
-    """Name each place where two JSON values differ, the first ones first."""
+    """Yield a description of each place where two JSON values differ, in order."""
     if isinstance(there, dict) and isinstance(here, dict):
         for key in [*there, *(key for key in here if key not in there)]:
             yield from _differences(there.get(key), here.get(key), f"{where}.{key}" if where else str(key))

@@ -1,4 +1,4 @@
-"""A JSON schema of the YAML files that smoothseg reads, for editors: keys, and components with their options."""
+"""JSON schemas of the YAML files that smoothseg reads, for editors: keys, and components with their options."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def _certify() -> dict[str, Any]:
 def schema(name: str) -> dict[str, Any]:
     """Return the JSON schema (draft 7) called `name`: `certify`, or one that a plugin offers.
 
-    Keys are written with underscores. Components are those of the installed plugins, as text or as a mapping with
-    `name`. Raises `UnknownNameError`.
+    Keys have underscores. Components of all installed plugins are accepted, as text or as a mapping with `name`.
+    Raises `UnknownNameError`.
     """
     if name not in names():
         raise UnknownNameError.of("file", name, names(), listed="there are")
@@ -88,12 +88,12 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the schemas: `certify`, and those that plugins offer."""
+    """Return the names of the schemas: `certify`, and those of plugins."""
     return ("certify", *plugins()["schema"].names)
 
 
 def file(title: str, properties: Mapping[str, Any], *, required: tuple[str, ...]) -> dict[str, Any]:
-    """Return the schema of a file with these properties; each kind of component is defined once and referenced."""
+    """Return the schema of a file with these properties, with one definition for each kind of component."""
     definitions = {kind: _kind(kind) for kind in KINDS}
     return {
         "$schema": _DIALECT,
@@ -107,14 +107,14 @@ def file(title: str, properties: Mapping[str, Any], *, required: tuple[str, ...]
 
 
 def component(kind: str, text: str = "", *, optional: bool = False) -> dict[str, Any]:
-    """Return the property of a component of `kind`, described by `text`; `optional`: or null."""
+    """Return the property of a component of `kind`, described by `text`; null is allowed if `optional`."""
     reference = {"$ref": f"#/definitions/{kind}"}
     choices = [reference, {"type": "null"}] if optional else [reference]
     return {"description": text or f"a {kind}, NAME:key=value,...", "anyOf": choices}
 
 
 def _kind(kind: str) -> dict[str, Any]:
-    """Return the schema of a component: its text form, or a mapping with the options of one."""
+    """Return the schema of a component: its text form, or a mapping with its options."""
     entries = list(plugins()[kind])
     names = "|".join(entry.name for entry in entries)
     text = {"type": "string", "pattern": rf"^\s*({names})\s*(:.*)?$"}
@@ -139,13 +139,13 @@ def _options(entry: Entry) -> dict[str, Any]:
 def fields(kind: type[Any]) -> dict[str, Any]:
     """Return the properties of a dataclass, with the help of its fields as descriptions.
 
-    A type that JSON schema cannot express accepts any value, so that an editor's hint never blocks a plugin.
+    Types that JSON schema cannot express accept any value, so that an editor never rejects a valid plugin option.
     """
     try:
         made = pydantic.TypeAdapter(kind).json_schema()
     except pydantic.PydanticUserError:
         made = {}
-    if "$defs" in made:  # references into it would not be found from where the properties go
+    if "$defs" in made:  # references into it would break when the properties are moved
         made = {}
     known = made.get("properties", {})
     properties = {}

@@ -1,4 +1,4 @@
-"""The figures of a run, sent to experiment trackers as they come; plugins provide the trackers."""
+"""Send the figures of a run to experiment trackers during the run; plugins provide the trackers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["Figures", "Tracking", "check", "check_names", "chosen", "tracking"]
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise `UnknownNameError` unless each name is a tracker's."""
+    """Raise `UnknownNameError` unless every name is that of a tracker."""
     for name in names:
         _make(name)
 
 
 def check(names: Iterable[str]) -> None:
-    """Raise `UnknownNameError` for an unknown tracker, `ConfigError` for one that cannot work here."""
+    """Raise `UnknownNameError` for an unknown tracker and `ConfigError` for one that cannot work here."""
     for name in names:
         if (ready := getattr(_make(name), "check", None)) is not None:
             ready()
@@ -42,9 +42,9 @@ def _make(name: str) -> Callable[[Path, str, Mapping[str, Any]], Tracker]:
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """Return the trackers that the command line asks for: `names`, or none for the one word `none`.
+    """Return the trackers that the command line selects: `names`, or none for the single word `none`.
 
-    Raises `ConfigError` for `none` beside a tracker.
+    Raises `ConfigError` for `none` together with a tracker.
     """
     if "none" in names and set(names) != {"none"}:
         raise ConfigError("--track none means no tracker: give it alone, or leave it out")
@@ -52,7 +52,7 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 class Tracking:
-    """Several trackers of one run as one; `open` starts them.
+    """All trackers of one run as a single object; `open` starts them.
 
     If a tracker raises after `open`, a warning says so, the tracker receives no more figures, and the run goes on.
     """
@@ -74,7 +74,7 @@ class Tracking:
         self._lost: dict[str, Tracker] = {}
 
     def open(self) -> None:
-        """Start every tracker, which may write into the run's directory and contact its server.
+        """Start every tracker; each may write into the run's directory and contact its server.
 
         Raises `ConfigError` with the name of a tracker that cannot start.
         """
@@ -86,7 +86,7 @@ class Tracking:
                     raise ConfigError(f"--track {each} cannot begin: {_said(error)}") from error
 
     def figures(self, values: Mapping[str, float], step: int) -> None:
-        """Pass `values` on."""
+        """Send `values` to every tracker that still works."""
         for name, tracker in list(self._opened.items()):
             try:
                 tracker.figures(values, step)
@@ -95,14 +95,14 @@ class Tracking:
                 self._warn(f"--track {name} failed and is told no more: {_said(error)}")
 
     def close(self, *, failed: bool = False) -> None:
-        """Close all opened trackers; as failed those that failed before, and all if the run `failed`."""
+        """Close all opened trackers, as failed if the tracker failed earlier or if the run `failed`."""
         for name, tracker in self._opened.items():
             try:
                 tracker.close(failed=failed)
             except Exception as error:
                 self._warn(f"--track {name} failed at the end: {_said(error)}")
         for tracker in self._lost.values():
-            with contextlib.suppress(Exception):  # that it fails was told
+            with contextlib.suppress(Exception):  # its failure was reported already
                 tracker.close(failed=True)
         self._opened, self._lost = {}, {}
 
@@ -113,7 +113,7 @@ class Tracking:
 
 
 def _said(error: Exception) -> str:
-    """Return an error of a tracker in one line."""
+    """Return an error of a tracker as one line."""
     return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
 
 
@@ -126,11 +126,11 @@ def tracking(
     config: Mapping[str, Any],
     tell: Callable[[str], None] | None = None,
 ) -> Iterator[Tracking | None]:
-    """Yield the `Tracking` of the trackers `names`, not opened yet, or None without names; close it at the end.
+    """Yield an unopened `Tracking` of the trackers `names`, or None without names, and close it at the end.
 
     directory: the run's; TensorBoard writes to its folder `tensorboard`, Weights & Biases to `wandb`. name: the run's
-    name. config: its configuration, as plain values. tell: receives a line when a tracker fails, like the log. If the
-    block raises or is interrupted, the trackers record a failed run.
+    name. config: its configuration, as plain values. tell: receives a line when a tracker fails, as the log does. If
+    the block raises or is interrupted, the trackers record a failed run.
     """
     check(names)
     if not names:
@@ -146,9 +146,9 @@ def tracking(
 
 
 class Figures(Listener):
-    """Tells `tracker` the scores so far of each method and sigma of a run, certificate by certificate.
+    """Sends the current scores of a method and sigma to `tracker` after each of its certificates.
 
-    Certificates of an earlier run count but are not reported again. Names are `SLUG/sigma-S/FIGURE`, the step is the
+    Certificates of an earlier run count but are not reported again. Names are `SLUG/sigma-S/FIGURE`. The step is the
     number of images so far.
     """
 
@@ -158,7 +158,7 @@ class Figures(Listener):
         self._known: dict[tuple[str, float], list[Counts]] = {}
 
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
-        """Count the certificate of `entry`, and report new scores."""
+        """Count the certificate of `entry` and report the new scores."""
         from smoothseg.certificates.counts import Counts
         from smoothseg.certificates.metrics import compute
 

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["Teller", "Track", "counting", "downloading", "duration", "progress"]
 
 _LINE_EVERY = 15.0
-"""Seconds between two lines without a terminal."""
+"""Seconds between two lines in a log."""
 
 
 class Track(Listener):
-    """Counts noise samples: the only unit that all methods and sigmas share."""
+    """Progress in noise samples, the only unit that all methods and sigmas share."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        """quiet: show nothing at all."""
+        """quiet: show nothing."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
-        # A terminal that cannot move its cursor is a log.
+        # A terminal that cannot move its cursor is treated as a log.
         self._live = self._console.is_terminal and not self._console.is_dumb_terminal and not quiet
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -54,7 +54,7 @@ class Track(Listener):
         self._started = self._printed = time.monotonic()
 
     def stage(self, text: str) -> None:
-        """Say what is being done."""
+        """Show the current stage."""
         self._bar.update(self._task, description=text)
         if not self._live:
             self._console.print(text)
@@ -64,7 +64,7 @@ class Track(Listener):
         self._bar.console.print(text)
 
     def download(self, name: str, done: int, total: int | None) -> None:
-        """Show how far the download of a weight file has come."""
+        """Show the progress of the download of a weight file."""
         text = _fetching(name, done, total)
         if done == 0:
             self._bar.reset(self._task, total=total)
@@ -73,7 +73,7 @@ class Track(Listener):
             self._console.print(text)
 
     def count(self, text: str, done: int, total: int, unit: str = "images") -> None:
-        """Show how many things of one kind are done."""
+        """Show how many items of one kind are done."""
         elapsed = time.monotonic() - self._started
         speed = f"{done}/{total}  {done / elapsed:.1f} {unit}/s" if elapsed else ""
         self._bar.update(self._task, description=text, completed=done, total=total, speed=speed)
@@ -97,13 +97,13 @@ class Track(Listener):
         self._bar.update(self._task, description=f"{job.key}  {job.method.name}  sigma {job.sigma:g}")
 
     def sampled(self, count: int) -> None:
-        """Count noise samples just labelled."""
+        """Count newly labelled noise samples."""
         self._drawn += count
         self._counted += count
         self._advance(count)
 
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
-        """Count a finished certificate; `before` says that an earlier run had made it."""
+        """Count a finished certificate; `before`: an earlier run made it."""
         self._finished += 1
         expected = self._samples[job.method.slug]
         if before:
@@ -116,7 +116,7 @@ class Track(Listener):
         elapsed = time.monotonic() - self._started
         rate = self._drawn / elapsed if elapsed else 0.0
         images = self._certified / self._jobs_of_image / elapsed if elapsed else 0.0
-        speed = f"{images:.3f} images/s"  # no more beside the ETA, or 80 columns do not hold it
+        speed = f"{images:.3f} images/s"  # anything longer does not fit 80 columns beside the ETA
         self._bar.update(self._task, advance=count, speed=speed)
         if not self._live and self._due():
             task = self._bar.tasks[0]
@@ -127,7 +127,7 @@ class Track(Listener):
             )
 
     def _due(self) -> bool:
-        """Tell whether it is time for a line in a log, and start waiting for the next."""
+        """Return whether a log line is due; if so, start the wait for the next."""
         due = time.monotonic() - self._printed >= _LINE_EVERY
         if due:
             self._printed = time.monotonic()
@@ -135,7 +135,7 @@ class Track(Listener):
 
 
 class Teller(logging.Handler):
-    """Passes on what is told to the logger as lines."""
+    """Passes log messages on as lines."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class Teller(logging.Handler):
 
 @contextlib.contextmanager
 def progress(*, verbose: bool = False, quiet: bool = False) -> Iterator[Track]:
-    """Show progress on stderr while the block runs; also what is logged if `verbose`, nothing if `quiet`."""
+    """Show progress on stderr while the block runs; also log messages if `verbose`, nothing if `quiet`."""
     from smoothseg.runs.logs import telling
 
     track = Track(quiet=quiet)
@@ -158,7 +158,7 @@ def progress(*, verbose: bool = False, quiet: bool = False) -> Iterator[Track]:
 
 @contextlib.contextmanager
 def downloading() -> Iterator[Progress]:
-    """Give a listener for `downloads.fetch`: a bar a file on a terminal, plain lines on stderr in a log."""
+    """Yield a listener for `downloads.fetch`: one bar per file on a terminal, plain lines on stderr in a log."""
     track = Track()
     with track._bar:
         yield track.download
@@ -166,7 +166,7 @@ def downloading() -> Iterator[Progress]:
 
 @contextlib.contextmanager
 def counting(text: str, *, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
-    """Give a listener for (done, total) of some unit: a bar on a terminal, plain lines on stderr in a log."""
+    """Yield a listener for (done, total) of some unit: a bar on a terminal, plain lines on stderr in a log."""
     track = Track()
     with track._bar:
         yield lambda done, total: track.count(text, done, total, unit)
@@ -178,7 +178,7 @@ def _fetching(name: str, done: int, total: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as it is told to a person."""
+    """Return a time in words, rounded, such as `2 h 05 min`."""
     if seconds < 120:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
