@@ -122,6 +122,29 @@ class UntrainableRecipe:
         raise NotImplementedError
 
 
+class _Labelled:
+    """Three images of 4x6 with chosen labels."""
+
+    classes = ("a", "b", "c")
+    ignore = 255
+
+    def __init__(self, *labels):
+        self._labels = [np.array(rows, dtype=np.uint8) for rows in labels]
+
+    def __len__(self):
+        return len(self._labels)
+
+    def __getitem__(self, index):
+        labels = self._labels[index]
+        return Sample(str(index), np.full((*labels.shape, 3), 128, dtype=np.uint8), labels)
+
+
+@pytest.fixture
+def labelled():
+    """What makes a dataset of grey images with the given label maps."""
+    return _Labelled
+
+
 @pytest.fixture(autouse=True)
 def trainable_toys():
     """Register dataset `blocks`, and `toy` and `untrainable` segmenters and denoisers, for one test."""

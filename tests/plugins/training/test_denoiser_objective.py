@@ -6,26 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from smoothseg import Sample, networks
+from smoothseg import networks
 from smoothseg_training.data import Batch, Cache
 from smoothseg_training.denoiser_objective import DenoiserObjective
-
-
-class _Fixed:
-    """Three images of 4x6 with chosen labels."""
-
-    classes = ("a", "b", "c")
-    ignore = 255
-
-    def __init__(self, *labels):
-        self._labels = [np.array(rows, dtype=np.uint8) for rows in labels]
-
-    def __len__(self):
-        return len(self._labels)
-
-    def __getitem__(self, index):
-        labels = self._labels[index]
-        return Sample(str(index), np.full((*labels.shape, 3), 128, dtype=np.uint8), labels)
 
 
 @pytest.mark.parametrize(("loss", "power"), [("epsilon", 2), ("x0", 1)])
@@ -83,12 +66,12 @@ def test_sigma_stated_on_the_image_is_what_resizing_leaves_at_the_network(denois
         assert measured[-1].tolist() == pytest.approx([left] * 4, rel=0.05)
 
 
-def test_several_image_scales_are_all_measured(denoiser_training):
+def test_several_image_scales_are_all_measured(labelled, denoiser_training):
     training = denoiser_training(
         validation="blocks", sigma_range=(0.1, 0.1), sigma_at="image", image_scales=(0.5, 1.0),
         noise="resized", crop="32x48",
     )  # fmt: skip
-    figures = DenoiserObjective(training, Cache(_Fixed(np.zeros((64, 96))), limit=0)).measure(
+    figures = DenoiserObjective(training, Cache(labelled(np.zeros((64, 96))), limit=0)).measure(
         lambda noisy, sigma: noisy, torch.device("cpu")
     )
     left = networks.sigma_left(0.1, (64, 96), (32, 48))
@@ -97,9 +80,9 @@ def test_several_image_scales_are_all_measured(denoiser_training):
     assert figures["psnr_scale0.5_sigma0.1"] == pytest.approx(-20 * np.log10(left), abs=0.5)
 
 
-def test_psnr_of_a_denoiser_that_does_nothing_is_that_of_the_noise(denoiser_training):
+def test_psnr_of_a_denoiser_that_does_nothing_is_that_of_the_noise(labelled, denoiser_training):
     training = denoiser_training(validation="blocks", sigma_range=(0.04, 0.3), crop="64x96")
-    grey = _Fixed(np.zeros((64, 96)))
+    grey = labelled(np.zeros((64, 96)))
     figures = DenoiserObjective(training, Cache(grey, limit=0)).measure(
         lambda noisy, sigma: noisy, torch.device("cpu")
     )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
-from smoothseg import DataError, Sample, networks
+from smoothseg import DataError, networks
 from smoothseg.components.plugins import plugins
 from smoothseg.testing import CountingDenoiser
 from smoothseg_training.data import Batch, Cache
@@ -17,23 +17,6 @@ from smoothseg_training.segmenter_objective import SegmenterObjective, class_wei
 
 def _blocks(**options):
     return plugins()["dataset"].recipe({"name": "blocks", **options}).load()
-
-
-class _Fixed:
-    """Three images of 4x6 with chosen labels."""
-
-    classes = ("a", "b", "c")
-    ignore = 255
-
-    def __init__(self, *labels):
-        self._labels = [np.array(rows, dtype=np.uint8) for rows in labels]
-
-    def __len__(self):
-        return len(self._labels)
-
-    def __getitem__(self, index):
-        labels = self._labels[index]
-        return Sample(str(index), np.full((*labels.shape, 3), 128, dtype=np.uint8), labels)
 
 
 def _segmenter(training, dataset=None, validation=None):
@@ -149,8 +132,8 @@ def test_noise_fraction_leaves_the_rest_clean(segmenter_training):
     assert 70 <= int((seen[0].flatten(1).abs().sum(1) > 0).sum()) <= 130
 
 
-def test_class_weights_are_the_inverse_shares_and_average_to_one():
-    dataset = _Fixed([[0, 0, 0, 0], [0, 0, 0, 1]], [[255, 255, 0, 0], [0, 0, 0, 1]])
+def test_class_weights_are_the_inverse_shares_and_average_to_one(labelled):
+    dataset = labelled([[0, 0, 0, 0], [0, 0, 0, 1]], [[255, 255, 0, 0], [0, 0, 0, 1]])
     weights = class_weights(Cache(dataset, limit=0), 3, "inverse")
     share = np.array([12, 2]) / 14
     assert weights[1] / weights[0] == pytest.approx(6.0)
@@ -161,11 +144,11 @@ def test_class_weights_are_the_inverse_shares_and_average_to_one():
     fourth = class_weights(Cache(dataset, limit=0), 3, "fourth-root-inverse")
     assert fourth[1] / fourth[0] == pytest.approx(6.0**0.25)
     with pytest.raises(DataError, match="none of the classes"):
-        class_weights(Cache(_Fixed([[255, 255]]), limit=0), 3, "inverse")
+        class_weights(Cache(labelled([[255, 255]]), limit=0), 3, "inverse")
 
 
-def test_accuracy_and_iou_of_known_predictions(segmenter_training):
-    dataset = _Fixed([[0, 0, 1, 1, 255, 1]], [[0, 1, 1, 1, 1, 1]])
+def test_accuracy_and_iou_of_known_predictions(labelled, segmenter_training):
+    dataset = labelled([[0, 0, 1, 1, 255, 1]], [[0, 1, 1, 1, 1, 1]])
     constant = (
         torch.nn.functional.one_hot(torch.tensor([[[0, 0, 0, 1, 1, 1]]]), 3).permute(0, 3, 1, 2).float()
     )
