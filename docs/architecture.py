@@ -52,7 +52,8 @@ IMAGE = (
     Step(3, "smoothing/votes", "counts (C, H, W); label maps are forgotten"),
     Step(1, "certificates/certificate", "prediction, hits, verdict, radius, provenance"),
     Step(0, "certificates/file", "KEY.npz: verify needs nothing else"),
-    Step(0, "certificates/metrics", "pixels certified and correct, with the labels"),
+    Step(0, "certificates/counts", "pixels certified and correct, with the labels"),
+    Step(0, "certificates/metrics", "scores, from the counts of many images"),
 )
 """The way of an image, from a dataset to its certificate and its scores."""
 

@@ -39,6 +39,11 @@ __all__ = [
 ]
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of `error`, or `no message`."""
+    return (str(error).strip() or "no message").splitlines()[0]
+
+
 class SmoothsegError(Exception):
     """Base of every error smoothseg raises on purpose; its message is one line."""
 

@@ -21,6 +21,14 @@ from smoothseg.testing import ThresholdSegmenter
 
 
 @pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """The terminal and the settings that tests take for granted, whatever those of the caller are."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "SMOOTHSEG_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     """A cache of weights that is the test's own; returns its folder."""
     folder = tmp_path_factory.mktemp("cache")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg.data import Found, Origin, Paired, complete, form, matched
+from smoothseg.data import Found, Origin, Paired, annotation_form, matched, require_complete
 from smoothseg.data.class_names import CITYSCAPES, CITYSCAPES_IDS
 from smoothseg.data.palettes import CITYSCAPES as PALETTE
 
@@ -42,7 +42,7 @@ def load(root: str | Path | None, split: str, *, condition: str = "all", labels:
             found += matched(images, None, image="_rgb_anon.png", depth=1, prefix=f"{name}__")
             continue
         images, annotations = _ORIGIN.inside(folder, *parts, split=split)
-        labels = form(
+        labels = annotation_form(
             annotations, _FORMS, labels, depth=1, origin=_ORIGIN
         )  # that of the first condition, for all
         end = _FORMS[labels]
@@ -51,4 +51,4 @@ def load(root: str | Path | None, split: str, *, condition: str = "all", labels:
         )
     found = _ORIGIN.some(found, folder, split)
     ids = CITYSCAPES_IDS if labels == "ids" else None
-    return complete(Paired(found.pairs, CITYSCAPES, PALETTE, IGNORE, _LICENCE, ids), found.problems)
+    return require_complete(Paired(found.pairs, CITYSCAPES, PALETTE, IGNORE, _LICENCE, ids), found.problems)

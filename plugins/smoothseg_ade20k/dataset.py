@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg.data import Origin, Paired, complete, matched
+from smoothseg.data import Origin, Paired, matched, require_complete
 from smoothseg_ade20k.legend import CLASSES, PALETTE
 
 __all__ = ["IDS", "IGNORE", "load"]
@@ -33,4 +33,4 @@ def load(root: str | Path | None, split: str) -> Paired:
     name = _FOLDERS[split]
     images, annotations = _ORIGIN.inside(folder, f"images/{name}", f"annotations/{name}", split=split)
     found = _ORIGIN.some(matched(images, annotations, image=".jpg", annotation=".png"), folder, split)
-    return complete(Paired(found.pairs, CLASSES, PALETTE, IGNORE, _LICENCE, IDS), found.problems)
+    return require_complete(Paired(found.pairs, CLASSES, PALETTE, IGNORE, _LICENCE, IDS), found.problems)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from smoothseg import DataError
-from smoothseg.data import KEY, Found, Origin, Pair, Paired, checked, complete, lines, matched
+from smoothseg.data import (
+    KEY,
+    Found,
+    Origin,
+    Pair,
+    Paired,
+    check_pairs,
+    matched,
+    read_lines,
+    require_complete,
+)
 
 __all__ = ["CLASSES", "IGNORE", "PALETTE", "load"]
 
@@ -55,7 +65,7 @@ def load(root: str | Path | None, split: str) -> Paired:
     else:
         found = matched(images, annotations, image=".png", annotation=".png")
     found = _ORIGIN.some(found, folder, split)
-    return complete(Paired(found.pairs, CLASSES, PALETTE, IGNORE, _LICENCE), found.problems)
+    return require_complete(Paired(found.pairs, CLASSES, PALETTE, IGNORE, _LICENCE), found.problems)
 
 
 def _listed(folder: Path, listing: Path) -> Found:
@@ -64,7 +74,7 @@ def _listed(folder: Path, listing: Path) -> Found:
     The paths begin with the folder on the authors' disks, so only their last two parts count.
     """
     pairs = []
-    for number, line in lines(listing):
+    for number, line in read_lines(listing):
         paths = line.split()
         parts = [PurePosixPath(path).parts[-2:] for path in paths]
         if len(paths) != 2 or any(len(last) != 2 or not KEY.fullmatch(last[0]) for last in parts):
@@ -73,4 +83,4 @@ def _listed(folder: Path, listing: Path) -> Found:
             )
         image, annotation = (folder.joinpath(*last) for last in parts)
         pairs.append(Pair(image.stem, image, annotation))
-    return checked(pairs, listing=listing)
+    return check_pairs(pairs, listing=listing)

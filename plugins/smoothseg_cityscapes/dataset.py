@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg.data import Origin, Paired, complete, form, matched, thinned
+from smoothseg.data import Origin, Paired, annotation_form, evenly_spaced, matched, require_complete
 from smoothseg.data.class_names import CITYSCAPES, CITYSCAPES_IDS
 from smoothseg.data.palettes import CITYSCAPES as PALETTE
 
@@ -38,11 +38,13 @@ def load(root: str | Path | None, split: str, *, subset: str = "all", labels: st
         chosen = "ids"
     else:
         (annotations,) = _ORIGIN.inside(folder, f"gtFine/{split}", split=split)
-        chosen = form(annotations, _FORMS, labels, depth=1, origin=_ORIGIN)
+        chosen = annotation_form(annotations, _FORMS, labels, depth=1, origin=_ORIGIN)
         found = matched(images, annotations, image="_leftImg8bit.png", annotation=_FORMS[chosen], depth=1)
     found = _ORIGIN.some(found, folder, split)
     ids = CITYSCAPES_IDS if chosen == "ids" else None
-    dataset = complete(Paired(found.pairs, CITYSCAPES, PALETTE, IGNORE, _LICENCE, ids), found.problems)
+    dataset = require_complete(
+        Paired(found.pairs, CITYSCAPES, PALETTE, IGNORE, _LICENCE, ids), found.problems
+    )
     if subset == "paper":
-        return thinned(dataset, every=5, count=100, whole=500, name="subset=paper")
+        return evenly_spaced(dataset, every=5, count=100, whole=500, name="subset=paper")
     return dataset

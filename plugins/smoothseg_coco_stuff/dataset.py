@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg.data import Origin, Paired, complete, form, matched, palette
+from smoothseg.data import Origin, Paired, annotation_form, matched, palette, require_complete
 from smoothseg_coco_stuff.legend import CLASSES, IDS
 
 __all__ = ["IGNORE", "load"]
@@ -34,7 +34,7 @@ def load(root: str | Path | None, split: str, *, labels: str = "auto") -> Paired
     folder = _ORIGIN.folder(root)
     name = f"{split}2017"
     images, annotations = _ORIGIN.inside(folder, f"images/{name}", f"annotations/{name}", split=split)
-    chosen = form(annotations, _FORMS, labels, depth=0, origin=_ORIGIN)
+    chosen = annotation_form(annotations, _FORMS, labels, depth=0, origin=_ORIGIN)
     found = matched(
         images,
         annotations,
@@ -45,4 +45,4 @@ def load(root: str | Path | None, split: str, *, labels: str = "auto") -> Paired
     found = _ORIGIN.some(found, folder, split)
     ids = IDS if chosen == "ids" else None
     colours = palette(len(CLASSES))
-    return complete(Paired(found.pairs, CLASSES, colours, IGNORE, _LICENCE, ids), found.problems)
+    return require_complete(Paired(found.pairs, CLASSES, colours, IGNORE, _LICENCE, ids), found.problems)

@@ -13,7 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from smoothseg import DataError
-from smoothseg.data import Origin, Pair, Paired, Pixels, complete, listed, matched, palette, read_image
+from smoothseg.data import (
+    Origin,
+    Pair,
+    Paired,
+    Pixels,
+    listed,
+    matched,
+    palette,
+    read_image,
+    require_complete,
+)
 
 __all__ = ["CLASSES", "IGNORE", "MIDWAY", "load", "read_mask"]
 
@@ -54,7 +64,7 @@ def load(root: str | Path | None, split: str = "all") -> Paired:
         found = listed(listing, images, masks, image=".jpg", annotation=".jpg")
     found = _ORIGIN.some(found, folder, None if split == "all" else split)
     dataset = Paired(found.pairs, CLASSES, palette(len(CLASSES)), IGNORE, _LICENCE, read=read_mask)
-    return complete(dataset, found.problems)
+    return require_complete(dataset, found.problems)
 
 
 def read_mask(pair: Pair, size: tuple[int, int]) -> Pixels:

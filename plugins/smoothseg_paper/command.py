@@ -76,9 +76,9 @@ def reproduce(
     """Make a table of the DenoiseCertify paper, run by run.
 
     TABLE is table1 (certified accuracy), table2 (scales), table3 (single step and chain), or a YAML file of your own of
-    the same form as those in plugins/smoothseg_paper/tables. The plan and its cost come first; what is finished is not
-    done again, and the table shows every run that the output folder holds, beside the published numbers. Runs can be
-    spread over processes and machines with --only and one output folder.
+    the same form as those in the folder tables of smoothseg_paper. The plan and its cost come first; what is finished
+    is not done again, and the table shows every run that the output folder holds, beside the published numbers. Runs
+    can be spread over processes and machines with --only and one output folder.
 
     \b
     Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothseg.data import Origin, Paired, complete, listed, thinned
+from smoothseg.data import Origin, Paired, evenly_spaced, listed, require_complete
 from smoothseg_pascal_context import detail
 from smoothseg_pascal_context.legend import CLASSES, PALETTE
 
@@ -51,7 +51,7 @@ def load(root: str | Path | None, split: str, *, subset: str = "all", classes: i
     found = _ORIGIN.some(found, base, split)
     first = len(CLASSES) - classes
     dataset = Paired(found.pairs, CLASSES[first:], PALETTE[first:], IGNORE, _LICENCE, ids, read)
-    dataset = complete(dataset, found.problems)
+    dataset = require_complete(dataset, found.problems)
     if subset == "paper":
-        return thinned(dataset, every=51, count=100, whole=5105, name="subset=paper")
+        return evenly_spaced(dataset, every=51, count=100, whole=5105, name="subset=paper")
     return dataset

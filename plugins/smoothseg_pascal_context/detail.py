@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg import DataError
-from smoothseg.data import Found, Pair, Pixels, checked
+from smoothseg.data import Found, Pair, Pixels, check_pairs
 from smoothseg_pascal_context.legend import CATEGORIES
 
 __all__ = ["NAME", "Annotation", "Region", "decoded", "lengths", "load"]
@@ -50,7 +50,7 @@ class Annotation:
     def found(self, folder: Path) -> Found:
         """Return the images in `folder`; their annotation is the file as a whole."""
         pairs = [Pair(Path(name).stem, folder / name, self.path) for name in self.images]
-        return checked(pairs, listing=self.path)
+        return check_pairs(pairs, listing=self.path)
 
     def reader(self, ids: Mapping[int, int] | None) -> Callable[[Pair, tuple[int, int]], Pixels]:
         """Return what reads the labels of an image, as `smoothseg.data.pairs.Paired` wants it.

@@ -79,7 +79,10 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         literal = typing.get_origin(inner) is typing.Literal
         if field.name == "track":
             known["help"] += ". none: to none of the file's"
-            return known | {"type": click.Choice([*plugins()["tracker"].names, "none"]), "multiple": True}
+            return known | {
+                "type": click.Choice([*plugins().functions["tracker"].names, "none"]),
+                "multiple": True,
+            }
         return known | {"type": click.Choice(typing.get_args(inner)) if literal else float, "multiple": True}
     if typing.get_origin(hint) is tuple:
         return known | {"type": float, "nargs": 2, "metavar": "LO HI"}

@@ -1,6 +1,7 @@
 """The Python interface: `smoothseg.certify` certifies images with components by name or with the user's own network.
 
-Nothing here imports torch before a call. The rooms below do not know this interface.
+Nothing is decided here that the command line could not do too. Nothing imports torch before a call, and the rooms below
+do not know this interface.
 
 Private: `smoothseg` gives its names; the import paths here may change without notice.
 """

@@ -1,4 +1,4 @@
-"""Which sha256 identifies a sample: a run compares it before it goes on, and so does whoever reads the run later."""
+"""Which sha256 identifies a sample: a run compares it before it resumes, and so do commands that read the run."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class TrackerName(click.ParamType):  # type: ignore[type-arg]
 
     @staticmethod
     def _choice() -> click.Choice[str]:
-        return click.Choice([*plugins()["tracker"].names, "none"])
+        return click.Choice([*plugins().functions["tracker"].names, "none"])
 
 
 @click.command()

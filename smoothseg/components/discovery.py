@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from smoothseg import hookspecs
+from smoothseg.components.functions import Functions
 from smoothseg.components.plugin import PROTOCOL, Plugin, blame
 from smoothseg.components.registry import Registry
 from smoothseg.errors import PluginError
@@ -34,7 +35,7 @@ DISABLE = "SMOOTHSEG_DISABLE"
 
 @dataclasses.dataclass(frozen=True)
 class Plugins:
-    """Every plugin found, and one registry for each kind of component or function.
+    """Every plugin found, with what they offer: one registry for each kind of component, and the functions by kind.
 
     conflicts: one sentence with the remedy for each name that several plugins offer. These plugins are not in use, and
     each has the sentence as its `error`.
@@ -42,18 +43,20 @@ class Plugins:
 
     plugins: tuple[Plugin, ...]
     registries: Mapping[str, Registry]
+    functions: Mapping[str, Functions]
     manager: pluggy.PluginManager
     conflicts: tuple[str, ...] = ()
 
     def __getitem__(self, kind: str) -> Registry:
-        """Return the registry of one of `KINDS`, or of `FUNCTIONS`."""
+        """Return the registry of one of `KINDS`."""
         return self.registries[kind]
 
     def offers(self, plugin: Plugin) -> dict[str, tuple[str, ...]]:
         """Return the names that `plugin` offers, by kind, without empty kinds."""
+        kinds: _Kinds = {**self.registries, **self.functions}
         found = {
-            kind: tuple(entry.name for entry in registry if entry.owner == plugin.owner)
-            for kind, registry in self.registries.items()
+            kind: tuple(entry.name for entry in entries if entry.owner == plugin.owner)
+            for kind, entries in kinds.items()
         }
         return {kind: names for kind, names in found.items() if names}
 
@@ -90,19 +93,47 @@ def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str]
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
-    registries = {
-        **{kind: Registry(kind) for kind in KINDS},
-        **{kind: Registry(kind, functions=True) for kind in FUNCTIONS},
-    }
+    registries = {kind: Registry(kind) for kind in KINDS}
+    functions = {kind: Functions(kind) for kind in FUNCTIONS}
+    kinds: _Kinds = {**registries, **functions}
     off = tuple(disabled)
-    found: list[Plugin] = []
-    points: list[metadata.EntryPoint] = []
-    for point in sorted(entry_points, key=lambda p: (p.name, p.value, p.dist.name if p.dist else "")):
+    found, points = _found(entry_points, off)
+    conflicts = _of_one_name(found, off)
+    offered: _Offered = {}
+    for i, plugin in enumerate(found):
+        if not plugin.disabled and plugin.error is None:
+            found[i], offers = _import(manager, kinds, plugin, points[i].load)
+            for kind, name, thing in offers:
+                offered.setdefault((kind, name), {})[i] = thing
+    conflicts += _of_one_offer(found, offered, off, manager)
+    for (kind, name), things in offered.items():
+        for i, thing in things.items():
+            if found[i].error is None:
+                kinds[kind].register(name, thing, found[i].owner)
+    return Plugins(tuple(found), registries, functions, manager, tuple(conflicts))
+
+
+_Kinds = Mapping[str, Registry | Functions]
+_Offered = dict[tuple[str, str], dict[int, Any]]
+"""What is offered under a kind and a name, by the index of the plugin."""
+
+
+def _found(
+    entry_points: Iterable[metadata.EntryPoint], off: Iterable[str]
+) -> tuple[list[Plugin], list[metadata.EntryPoint]]:
+    """Return a plugin for each of `entry_points`, not imported yet, and the entry points in the same order."""
+    points = sorted(entry_points, key=lambda p: (p.name, p.value, p.dist.name if p.dist else ""))
+    found = []
+    for point in points:
         distribution = point.dist.name if point.dist is not None else "unknown distribution"
         version = point.dist.version if point.dist is not None else "?"
         plugin = Plugin(point.name, distribution, version)
         found.append(dataclasses.replace(plugin, disabled=any(plugin.is_called(name) for name in off)))
-        points.append(point)
+    return found, points
+
+
+def _of_one_name(found: list[Plugin], off: Iterable[str]) -> list[str]:
+    """Leave out the plugins of `found` whose entry points have the same name; return a sentence for each name."""
     conflicts: list[str] = []
     called: dict[str, list[int]] = {}
     for i, plugin in enumerate(found):
@@ -114,26 +145,26 @@ def load(entry_points: Iterable[metadata.EntryPoint], *, disabled: Iterable[str]
             choices = [f"{plugin.name}@{plugin.distribution}" for plugin in alike]
             number = "two" if len(same) == 2 else len(same)
             conflicts.append(f"{number} plugins are called '{name}': {_owners(alike)}; {_hint(off, choices)}")
-            _leave_out(found, same, conflicts[-1], manager)
-    offered: dict[tuple[str, str], dict[int, type[Any]]] = {}
-    for i, plugin in enumerate(found):
-        if plugin.disabled or plugin.error is not None:
-            continue
-        found[i], offers = _import(manager, registries, plugin, points[i].load)
-        for kind, name, recipe in offers:
-            offered.setdefault((kind, name), {})[i] = recipe
-    for (kind, name), recipes in offered.items():
-        if len(recipes) > 1:
-            alike = [found[i] for i in recipes]
+            _leave_out(found, same, conflicts[-1])
+    return conflicts
+
+
+def _of_one_offer(
+    found: list[Plugin], offered: _Offered, off: Iterable[str], manager: pluggy.PluginManager
+) -> list[str]:
+    """Leave out the plugins of `found` that offer the same; return a sentence for each kind and name."""
+    conflicts: list[str] = []
+    for (kind, name), things in offered.items():
+        if len(things) > 1:
+            alike = [found[i] for i in things]
             choices = [plugin.name for plugin in alike]
             both = "both " if len(alike) == 2 else ""
             conflicts.append(f"{kind} '{name}' is offered by {both}{_owners(alike)}; {_hint(off, choices)}")
-            _leave_out(found, recipes, conflicts[-1], manager)
-    for (kind, name), recipes in offered.items():
-        for i, recipe in recipes.items():
-            if found[i].error is None:
-                registries[kind].register(name, recipe, found[i].owner)
-    return Plugins(tuple(found), registries, manager, tuple(conflicts))
+            for i in things:
+                if found[i].module is not None:
+                    manager.unregister(name=found[i].name)
+            _leave_out(found, things, conflicts[-1])
+    return conflicts
 
 
 def _owners(alike: Iterable[Plugin]) -> str:
@@ -147,38 +178,34 @@ def _hint(off: Iterable[str], names: Iterable[str]) -> str:
     return f"keep one of them with {' or '.join(f'{DISABLE}={names}' for names in choices)}"
 
 
-def _leave_out(
-    found: list[Plugin], indices: Iterable[int], reason: str, manager: pluggy.PluginManager
-) -> None:
+def _leave_out(found: list[Plugin], indices: Iterable[int], reason: str) -> None:
     """Mark the plugins at `indices` of `found` as unusable, with `reason`."""
     for i in indices:
-        if found[i].module is not None:
-            manager.unregister(name=found[i].name)
         found[i] = dataclasses.replace(found[i], module=None, error=found[i].error or reason)
 
 
 def _import(
     manager: pluggy.PluginManager,
-    registries: Mapping[str, Registry],
+    kinds: _Kinds,
     plugin: Plugin,
     load_module: Callable[[], Any],
-) -> tuple[Plugin, list[tuple[str, str, type[Any]]]]:
-    """Import one plugin and run its hooks; return it with the kind, name and recipe of everything it offers.
+) -> tuple[Plugin, list[tuple[str, str, Any]]]:
+    """Import one plugin and run its hooks; return it with kind, name and recipe or function of everything it offers.
 
     On failure, warn and return the plugin with nothing.
     """
-    offered: list[tuple[str, str, type[Any]]] = []
+    offered: list[tuple[str, str, Any]] = []
     try:
         module = load_module()
         _check_protocol(plugin, module)
         plugin = dataclasses.replace(plugin, module=module)
         manager.register(module, name=plugin.name)
         manager.check_pending()
-        for kind in registries:
+        for kind in kinds:
             hook = manager.subset_hook_caller(f"register_{kind}s", _others(manager, module))
-            hook(register=lambda name, recipe, kind=kind: offered.append((kind, name, recipe)))
-        for kind, name, recipe in offered:
-            registries[kind].validate(name, recipe)
+            hook(register=lambda name, thing, kind=kind: offered.append((kind, name, thing)))
+        for kind, name, thing in offered:
+            kinds[kind].validate(name, thing)
             if sum((kind, name) == other[:2] for other in offered) > 1:
                 raise PluginError(f"it offers {kind} '{name}' twice")
     except Exception as error:  # a third-party plugin may raise anything; none of it may stop the others

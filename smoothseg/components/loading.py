@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from smoothseg.certificates.certifier import Certifier
 from smoothseg.components.plugins import plugins
-from smoothseg.errors import PluginError, SmoothsegError
+from smoothseg.errors import PluginError, SmoothsegError, first_line
 from smoothseg.protocols import Dataset, Denoiser, Segmenter
 from smoothseg.weights.references import ensure
 
@@ -56,9 +56,8 @@ def load(
     except Exception as error:  # a plugin may raise anything; the message names the plugin
         if type(error).__name__ == "OutOfMemoryError":  # torch's
             raise
-        first = (str(error).strip() or "no message").splitlines()[0]
         raise PluginError(
-            f"{kind} '{name}' of {whose} could not be loaded: {type(error).__name__}: {first}"
+            f"{kind} '{name}' of {whose} could not be loaded: {type(error).__name__}: {first_line(error)}"
         ) from error
     if not partial and (missing := lacking(component, kind)):
         raise PluginError(

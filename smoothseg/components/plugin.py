@@ -7,7 +7,7 @@ import re
 import warnings
 from typing import Any
 
-from smoothseg.errors import SmoothsegError
+from smoothseg.errors import SmoothsegError, first_line
 
 __all__ = ["PROTOCOL", "Plugin", "PluginWarning", "blame"]
 
@@ -50,8 +50,11 @@ class Plugin:
 
 def blame(plugin: Plugin, error: Exception) -> str:
     """Warn that `plugin` is broken and return the reason."""
-    first = (str(error).strip() or "no message").splitlines()[0]
-    reason = first if isinstance(error, SmoothsegError) else f"{type(error).__name__}: {first}"
+    reason = (
+        first_line(error)
+        if isinstance(error, SmoothsegError)
+        else f"{type(error).__name__}: {first_line(error)}"
+    )
     warnings.warn(f"plugin {plugin.owner} is broken and was skipped: {reason}", PluginWarning, stacklevel=3)
     return reason
 

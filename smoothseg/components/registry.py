@@ -13,9 +13,15 @@ from smoothseg.errors import ConfigError, PluginError, UnknownNameError
 if TYPE_CHECKING:
     import pydantic
 
-__all__ = ["Entry", "Field", "Registry", "parse", "settings"]
+__all__ = ["Entry", "Field", "Registry", "check_name", "parse", "settings"]
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def check_name(kind: str, name: Any) -> None:
+    """Raise `PluginError` unless something of `kind` can be registered under `name`."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise PluginError(f"{kind} name {name!r} must be lower-case letters, digits and single hyphens")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +36,10 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A registered recipe or function, and the plugin that owns it."""
+    """A registered recipe, and the plugin that owns it."""
 
     name: str
-    recipe: Any
+    recipe: type[Any]
     owner: str
 
     @property
@@ -58,11 +64,10 @@ class Entry:
 
 
 class Registry:
-    """The recipes of one kind, by name; if `functions`, plain functions instead of recipes."""
+    """The recipes of one kind, by name."""
 
-    def __init__(self, kind: str, *, functions: bool = False) -> None:
+    def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._functions = functions
         self._entries: dict[str, Entry] = {}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -71,21 +76,9 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name, in the order of registration."""
-        return tuple(self._entries)
-
-    def validate(self, name: str, recipe: Any) -> None:
+    def validate(self, name: str, recipe: type[Any]) -> None:
         """Raise `PluginError` unless `name` and `recipe` can be registered."""
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise PluginError(
-                f"{self.kind} name {name!r} must be lower-case letters, digits and single hyphens"
-            )
-        if self._functions:
-            if not callable(recipe):
-                raise PluginError(f"{self.kind} '{name}' must be a function, got {recipe!r}")
-            return
+        check_name(self.kind, name)
         if not (isinstance(recipe, type) and dataclasses.is_dataclass(recipe)):
             raise PluginError(
                 f"the recipe of {self.kind} '{name}' must be a frozen dataclass, got {recipe!r}"
@@ -95,7 +88,7 @@ class Registry:
         if not callable(getattr(recipe, "load", None)):
             raise PluginError(f"the recipe of {self.kind} '{name}', {recipe.__name__}, has no method load")
 
-    def register(self, name: str, recipe: Any, owner: str) -> None:
+    def register(self, name: str, recipe: type[Any], owner: str) -> None:
         """Add `recipe` under `name`; raise `PluginError` with both owners if the name is taken."""
         self.validate(name, recipe)
         if name in self._entries:

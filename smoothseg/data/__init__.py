@@ -6,10 +6,10 @@ Nothing here is specific to a dataset; plugins know the layouts and legends.
 from __future__ import annotations
 
 from smoothseg.data import class_names, palettes
-from smoothseg.data.folders import Origin, form, lines, listed, matched
+from smoothseg.data.folders import Origin, annotation_form, listed, matched, read_lines
 from smoothseg.data.images import MAX_PIXELS, SUFFIXES, Pixels, read_image, read_labels
 from smoothseg.data.keys import KEY, key_of
-from smoothseg.data.pairs import Found, Pair, Paired, checked, complete, thinned
+from smoothseg.data.pairs import Found, Pair, Paired, check_pairs, evenly_spaced, require_complete
 from smoothseg.data.palettes import Colour, palette
 
 __all__ = [
@@ -22,17 +22,17 @@ __all__ = [
     "Pair",
     "Paired",
     "Pixels",
-    "checked",
+    "annotation_form",
+    "check_pairs",
     "class_names",
-    "complete",
-    "form",
+    "evenly_spaced",
     "key_of",
-    "lines",
     "listed",
     "matched",
     "palette",
     "palettes",
     "read_image",
     "read_labels",
-    "thinned",
+    "read_lines",
+    "require_complete",
 ]

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from smoothseg.data.keys import KEY
-from smoothseg.data.pairs import Found, Pair, checked
+from smoothseg.data.pairs import Found, Pair, check_pairs
 from smoothseg.errors import DataError
 
-__all__ = ["Origin", "form", "lines", "listed", "matched"]
+__all__ = ["Origin", "annotation_form", "listed", "matched", "read_lines"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +83,9 @@ def matched(
     """
     names = _names(images, image, depth)
     if annotations is None:
-        return checked([_pair(prefix, name, images, image, None, "") for name in names])
+        return check_pairs([_pair(prefix, name, images, image, None, "") for name in names])
     others = _names(annotations, annotation, depth, without)
-    found = checked([_pair(prefix, name, images, image, annotations, annotation) for name in names])
+    found = check_pairs([_pair(prefix, name, images, image, annotations, annotation) for name in names])
     alone = [
         f"no image {_file(images, name, image)} for the annotation {_file(annotations, name, annotation)}"
         for name in sorted(set(others) - set(names))
@@ -106,15 +106,15 @@ def listed(
     A line is the name of a file, with or without the ending `image`. Raises `DataError` for a line of another form.
     """
     pairs = []
-    for number, line in lines(listing):
+    for number, line in read_lines(listing):
         name = line.removesuffix(image)
         if not KEY.fullmatch(name):
             raise DataError(f"{listing}, line {number}: expected the name of an image, got '{line}'")
         pairs.append(_pair("", (name,), images, image, annotations, annotation))
-    return checked(pairs, listing=listing)
+    return check_pairs(pairs, listing=listing)
 
 
-def lines(listing: Path) -> list[tuple[int, str]]:
+def read_lines(listing: Path) -> list[tuple[int, str]]:
     """Return the non-empty lines of a text file, stripped, with their numbers from 1."""
     try:
         text = listing.read_text(encoding="utf-8")
@@ -123,7 +123,9 @@ def lines(listing: Path) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
-def form(annotations: Path, forms: Mapping[str, str], chosen: str, *, depth: int, origin: Origin) -> str:
+def annotation_form(
+    annotations: Path, forms: Mapping[str, str], chosen: str, *, depth: int, origin: Origin
+) -> str:
     """Return which of several forms of annotation to read: `chosen`, or for `auto` the first that exists.
 
     forms: name to how the names of its files end. Raises `DataError` if none exists.

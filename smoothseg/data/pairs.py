@@ -1,9 +1,9 @@
 """Image files with their annotation files, each pair under a key, as a dataset.
 
 `Paired` is the dataset. It reads image and annotation, and refuses undefined labels. A *problem* is a line that says
-what is wrong and names the file: an image without annotation, an annotation without
-image, a listed image that is not there, a name that is no key, two images of one key. `complete` raises the problems of
-a dataset as one `IncompleteError`. `folders.py` finds the pairs.
+what is wrong and names the file: an image without annotation, an annotation without image, a listed image that is not
+there, a name that is no key, two images of one key. `require_complete` raises the problems of a dataset as one
+`IncompleteError`. `folders.py` finds the pairs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from smoothseg.data.palettes import Colour
 from smoothseg.errors import DataError, IncompleteError
 from smoothseg.protocols import Sample
 
-__all__ = ["Found", "Pair", "Paired", "checked", "complete", "thinned"]
+__all__ = ["Found", "Pair", "Paired", "check_pairs", "evenly_spaced", "require_complete"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Paired:
     """The images of `pairs` with their labels, in that order.
 
     classes, palette, ignore: as in `smoothseg.Dataset`. licence: terms of the data, in a line.
-    ids: what the values in an annotation stand for, see `smoothseg.data.images.read_labels`; None: classes themselves.
+    ids: what the values in an annotation stand for, see `smoothseg.data.read_labels`; None: classes themselves.
     read: how an annotation becomes labels, uint8 (H, W), if it is not a label map; it receives the pair and the
         image's (H, W) and raises `DataError`. None: it is a label map.
     """
@@ -89,7 +89,7 @@ class Paired:
         return Sample(pair.key, image, labels)
 
 
-def checked(pairs: Iterable[Pair], *, listing: Path | None = None) -> Found:
+def check_pairs(pairs: Iterable[Pair], *, listing: Path | None = None) -> Found:
     """Return the pairs whose files exist and whose keys are valid and unique, and a problem for each other pair.
 
     listing: the file that names the images, for the message.
@@ -112,14 +112,14 @@ def checked(pairs: Iterable[Pair], *, listing: Path | None = None) -> Found:
     return Found(tuple(good.values()), tuple(problems))
 
 
-def complete(dataset: Paired, problems: Iterable[str]) -> Paired:
+def require_complete(dataset: Paired, problems: Iterable[str]) -> Paired:
     """Return `dataset`, or raise `IncompleteError` with it as the rest if there are problems."""
     if found := tuple(problems):
         raise IncompleteError(found, dataset)
     return dataset
 
 
-def thinned(dataset: Paired, *, every: int, count: int, whole: int, name: str) -> Paired:
+def evenly_spaced(dataset: Paired, *, every: int, count: int, whole: int, name: str) -> Paired:
     """Return samples 0, `every`, 2 `every`, ... of `dataset`, `count` of them.
 
     Raises `DataError` unless the dataset has `whole` samples: with another number these would not be the images of

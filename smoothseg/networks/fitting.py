@@ -1,7 +1,7 @@
 """How a network that needs a fixed number of rows, normalised values or certain sides sees any batch of any size.
 
-A component's rows must not depend on each other (see `protocols`). The kernel that a library picks, and with it the
-last bits of a result, may depend on the batch size. Networks therefore see a fixed number of rows.
+A component's rows must not depend on each other (see `smoothseg.Segmenter`). The kernel that a library picks, and with
+it the last bits of a result, may depend on the batch size. Networks therefore see a fixed number of rows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How a run is shown, finished or not: tables and files here, pictures in `smoothseg.report.pictures`.
 
-Importing this package loads neither torch nor rich nor PIL.
+Nothing here decides what is certified or computes a vote. Importing the package loads neither torch nor rich nor PIL.
 
 Private: its import paths may change without notice.
 """

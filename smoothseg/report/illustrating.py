@@ -31,7 +31,7 @@ class Pictures(Illustrator):
         self._prepared = prepared
         self._directory = directory
 
-    def write_legend(self) -> None:
+    def begin(self) -> None:
         """Write the colours of the classes, which the previews need."""
         dataset = self._prepared.dataset
         named = bool(dataset.classes)

@@ -88,7 +88,7 @@ def save_image(
 ) -> None:
     """Keep the input (H, W, 3), reduced, and the ground truth (H, W), uint8, at full size; None without one.
 
-    palette: a colour for each class, for whoever opens the file; `ignore` becomes black.
+    palette: a colour for each class, for the palette of the file; `ignore` becomes black.
     """
     write_atomically(image_path(directory, key), _jpeg(image, Image.Resampling.LANCZOS, "photo"))
     if labels is not None:

@@ -10,7 +10,7 @@ from smoothseg.report.illustrating import Pictures
 from smoothseg.report.rows import Row, rows
 from smoothseg.runs import logs
 from smoothseg.runs.executing import execute
-from smoothseg.runs.listener import Listener, Listeners
+from smoothseg.runs.listener import Listener
 from smoothseg.runs.logs import log
 from smoothseg.runs.preparing import Prepared
 
@@ -30,20 +30,13 @@ def run(
     batch_size, fresh, listener: as in `runs.executing.execute`, which also says what is raised.
     """
     pictures = Pictures(prepared, directory)
-    told = Listeners([_Legend(pictures), *([] if listener is None else [listener])])
     with logs.writing(directory / "log.txt", held=True):
-        execute(prepared, directory, batch_size=batch_size, fresh=fresh, listener=told, illustrator=pictures)
+        execute(
+            prepared, directory, batch_size=batch_size, fresh=fresh, listener=listener, illustrator=pictures
+        )
         log.info("writing tables and report")
         result = rows(directory)
         write_tables(directory, result)
         html.write(directory)
         log.info("finished")
     return result
-
-
-class _Legend(Listener):
-    def __init__(self, pictures: Pictures) -> None:
-        self._pictures = pictures
-
-    def opened(self) -> None:
-        self._pictures.write_legend()

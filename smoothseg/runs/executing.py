@@ -21,7 +21,7 @@ from smoothseg.machine import devices
 from smoothseg.protocols import Sample
 from smoothseg.runs import logs
 from smoothseg.runs.ledger import Ledger
-from smoothseg.runs.listener import Illustrator, Listener, Listeners
+from smoothseg.runs.listener import Illustrator, Listener
 from smoothseg.runs.logs import log
 from smoothseg.runs.preparing import Job, Prepared
 from smoothseg.runs.resuming import begin, done
@@ -46,12 +46,14 @@ def execute(
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
-    told = Listeners([] if listener is None else [listener])
+    told = Listener() if listener is None else listener
     threads = begin(prepared, directory, fresh=fresh)
     with logs.writing(directory / "log.txt"), _threads(threads):
         logs.settings(device=devices.describe(prepared.device), threads=threads, batch_size=batch_size)
         for problem in prepared.skipped.values():
             log.warning("skipped: %s", problem)
+        if illustrator is not None:
+            illustrator.begin()
         told.opened()
         _work(prepared, directory, batch_size, told, illustrator)
 

@@ -59,6 +59,9 @@ class Listeners(Listener):
 class Illustrator(Protocol):
     """Draws the certificates of one image."""
 
+    def begin(self) -> None:
+        """Write what all pictures of the run share; the directory is ready."""
+
     def missing(self, key: str) -> Sequence[Method]:
         """Return the methods whose pictures of the image `key` are missing."""
 

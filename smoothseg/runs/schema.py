@@ -84,12 +84,12 @@ def schema(name: str) -> dict[str, Any]:
     """
     if name not in names():
         raise UnknownNameError.of("file", name, names(), listed="there are")
-    return _certify() if name == "certify" else dict(plugins()["schema"].entry(name).recipe())
+    return _certify() if name == "certify" else dict(plugins().functions["schema"][name]())
 
 
 def names() -> tuple[str, ...]:
     """Return the names of the schemas: `certify`, and those of plugins."""
-    return ("certify", *plugins()["schema"].names)
+    return ("certify", *plugins().functions["schema"].names)
 
 
 def file(title: str, properties: Mapping[str, Any], *, required: tuple[str, ...]) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def fields(kind: type[Any]) -> dict[str, Any]:
     for field in dataclasses.fields(kind):
         content = {key: value for key, value in known.get(field.name, {}).items() if key != "title"}
         if field.name == "track":
-            content["items"] = {"enum": list(plugins()["tracker"].names), "type": "string"}
+            content["items"] = {"enum": list(plugins().functions["tracker"].names), "type": "string"}
         text = str(field.metadata.get("help", ""))
         properties[field.name] = {**({"description": text} if text else {}), **content}
     return properties

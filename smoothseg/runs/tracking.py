@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothseg.components.plugins import plugins
-from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.errors import ConfigError, UnknownNameError, first_line
 from smoothseg.protocols import Tracker
 from smoothseg.runs.listener import Listener
 from smoothseg.runs.logs import log
@@ -34,10 +34,10 @@ def check(names: Iterable[str]) -> None:
 
 
 def _make(name: str) -> Callable[[Path, str, Mapping[str, Any]], Tracker]:
-    registry = plugins()["tracker"]
-    if name not in registry:
-        raise UnknownNameError.of("tracker", name, registry.names, listed="there are")
-    made: Callable[[Path, str, Mapping[str, Any]], Tracker] = registry.entry(name).recipe
+    functions = plugins().functions["tracker"]
+    if name not in functions:
+        raise UnknownNameError.of("tracker", name, functions.names, listed="there are")
+    made: Callable[[Path, str, Mapping[str, Any]], Tracker] = functions[name]
     return made
 
 
@@ -114,7 +114,7 @@ class Tracking:
 
 def _said(error: Exception) -> str:
     """Return an error of a tracker as one line."""
-    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""From an image to counts to a certificate: noise, resizing, the base model, votes, draws, and the pipeline.
+"""From an image to counts to a certificate: noise, geometry, the base model, votes, draws, and the pipeline.
 
 To read the guarantee, read this, `certificates/` and the certifier's plugin; files, runs and networks are elsewhere.
 

@@ -1,4 +1,4 @@
-"""The base model f: from noisy images to a label per pixel. Nothing here ever sees the clean image."""
+"""The base model f: from noisy images to a label per pixel. No vote ever sees the clean image."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ that its recipe loads. Each raises `AssertionError` with the promise that was br
 checks, one by one. `recipe` gives the recipe that a text on the command line names.
 
 The tests of a dataset of files write its layout with `plain_image`, `label_map` and `write_image`; `check_missing` and
-`check_imports` check what every such dataset must do.
+`check_imports` check what every such dataset must do. Nothing here is used while smoothseg certifies.
 """
 
 from smoothseg.testing.certifiers import check_certifier

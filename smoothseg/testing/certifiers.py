@@ -138,7 +138,7 @@ def certifier_checks(certifier: Certifier) -> tuple[Check, ...]:
             )
 
     return (
-        protocol_check(certifier, Certifier),
+        protocol_check(certifier, "certifier"),
         Check(
             "counted",
             "it says what it counts, pixels or patterns",

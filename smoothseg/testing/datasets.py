@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from smoothseg.data import checks as core
-from smoothseg.errors import DataError, PluginError
+from smoothseg.errors import DataError, PluginError, first_line
 from smoothseg.protocols import Dataset, Sample
-from smoothseg.testing.promises import Check, assert_all, first_line, protocol_check
+from smoothseg.testing.promises import Check, assert_all, protocol_check
 
 __all__ = ["check_dataset", "dataset_checks"]
 
@@ -87,7 +87,7 @@ def dataset_checks(dataset: Dataset, samples: int) -> tuple[Check, ...]:
                 core.check_sample(sample, sample.key, dataset)
 
     return (
-        protocol_check(dataset, Dataset),
+        protocol_check(dataset, "dataset"),
         Check(
             "keys",
             "keys are unique and fit for file names",

@@ -45,7 +45,7 @@ def denoiser_checks(
             assert result.dtype == torch.float32, f"denoise: expected float32, got {result.dtype}"
 
     return (
-        protocol_check(denoiser, Denoiser),
+        protocol_check(denoiser, "denoiser"),
         digests_check(denoiser),
         Check(
             "shape",

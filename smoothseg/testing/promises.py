@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from smoothseg import networks
+from smoothseg.components.loading import PROTOCOLS, lacking
+from smoothseg.errors import first_line
 
-__all__ = ["Check", "Rows", "assert_all", "digests_check", "first_line", "protocol_check"]
-
-_CONTAINER = ("__len__", "__getitem__")
+__all__ = ["Check", "Rows", "assert_all", "digests_check", "protocol_check"]
 
 _SIZES = ((24, 40), (33, 47))
 """Image sizes (H, W) of the checks: one even, one odd; neither is square."""
@@ -53,23 +53,18 @@ def assert_all(checks: tuple[Check, ...]) -> None:
         check.run()
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of the message of `error`, or `no message`."""
-    return (str(error).strip() or "no message").splitlines()[0]
-
-
-def protocol_check(component: Any, protocol: type[Any]) -> Check:
-    """Return the check that `component` has every member of `protocol`."""
+def protocol_check(component: Any, kind: str) -> Check:
+    """Return the check that `component` has every member of the protocol of `kind`."""
+    name = PROTOCOLS[kind].__name__
 
     def run() -> None:
-        members = sorted(name for name in vars(protocol) if not name.startswith("_") or name in _CONTAINER)
-        missing = [name for name in members if not hasattr(component, name)]
+        missing = lacking(component, kind)
         assert not missing, (
-            f"{type(component).__name__} is no smoothseg.{protocol.__name__}: it lacks {', '.join(missing)}"
+            f"{type(component).__name__} is no smoothseg.{name}: it lacks {', '.join(missing)}"
         )
 
     why = "smoothseg calls a component by the names of its protocol and by no others."
-    return Check("protocol", f"it has what smoothseg.{protocol.__name__} names", why, run, vital=True)
+    return Check("protocol", f"it has what smoothseg.{name} names", why, run, vital=True)
 
 
 def digests_check(component: Any) -> Check:

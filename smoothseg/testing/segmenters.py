@@ -44,7 +44,7 @@ def segmenter_checks(segmenter: Segmenter, atol: float, device: torch.device | s
             assert result.is_floating_point(), f"segment: expected floating point scores, got {result.dtype}"
 
     return (
-        protocol_check(segmenter, Segmenter),
+        protocol_check(segmenter, "segmenter"),
         digests_check(segmenter),
         Check(
             "classes",

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from smoothseg import DataError, Dataset, IncompleteError
-from smoothseg.data.folders import Origin, form, lines, listed, matched
-from smoothseg.data.pairs import Found, Pair, Paired, checked, complete, thinned
+from smoothseg.data.folders import Origin, annotation_form, listed, matched, read_lines
+from smoothseg.data.pairs import Found, Pair, Paired, check_pairs, evenly_spaced, require_complete
 from smoothseg.testing import check_dataset
 
 ORIGIN = Origin("toy", "Toy", "expected images/ with labels/, from https://toys.invalid (CC BY)")
@@ -103,25 +103,25 @@ def test_a_list_that_leads_elsewhere_is_refused_with_the_line(tmp_path: Path, li
 def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "val.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"val\.txt: cannot be read as text"):
-        lines(tmp_path / "val.txt")
+        read_lines(tmp_path / "val.txt")
 
 
 def test_an_incomplete_dataset_names_the_first_problem_and_carries_the_others_and_the_rest(
     tmp_path: Path,
 ) -> None:
     touch(tmp_path / "a.png")
-    found = checked(Pair(name, tmp_path / f"{name}.png", None) for name in "abc")
+    found = check_pairs(Pair(name, tmp_path / f"{name}.png", None) for name in "abc")
     with pytest.raises(IncompleteError) as caught:
-        complete(toy(found.pairs), found.problems)
+        require_complete(toy(found.pairs), found.problems)
     error = caught.value
     assert str(error).startswith(f"no image {tmp_path}/b.png; and 1 more")
     assert error.problems == (f"no image {tmp_path}/b.png", f"no image {tmp_path}/c.png")
     assert error.rest.keys == ("a",)
     assert isinstance(error, DataError)
     with pytest.raises(IncompleteError, match=r"^no image .*b\.png$"):
-        complete(toy(found.pairs), found.problems[:1])
+        require_complete(toy(found.pairs), found.problems[:1])
     whole = toy(found.pairs)
-    assert complete(whole, ()) is whole
+    assert require_complete(whole, ()) is whole
 
 
 def test_a_paired_dataset_reads_image_and_labels(tmp_path: Path) -> None:
@@ -159,23 +159,23 @@ def test_an_annotation_that_is_no_label_map_is_read_by_the_dataset_s_own_functio
 
 def test_every_nth_of_a_whole_dataset_is_taken_and_of_a_part_nothing(tmp_path: Path) -> None:
     pairs = tuple(Pair(f"{index}", tmp_path / f"{index}.png", None) for index in range(11))
-    some = thinned(toy(pairs), every=3, count=3, whole=11, name="subset=paper")
+    some = evenly_spaced(toy(pairs), every=3, count=3, whole=11, name="subset=paper")
     assert some.keys == ("0", "3", "6")
     assert some.licence == "CC BY"
     with pytest.raises(DataError, match="subset=paper is a part of 12 images, but there are 11"):
-        thinned(toy(pairs), every=3, count=3, whole=12, name="subset=paper")
+        evenly_spaced(toy(pairs), every=3, count=3, whole=12, name="subset=paper")
 
 
 def test_the_form_of_the_annotations_is_the_one_chosen_or_the_first_there_is(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"no annotations in .*, expected files \*\.png or \*_train\.png: expected images/"
     ):
-        form(tmp_path, FORMS, "auto", depth=1, origin=ORIGIN)
+        annotation_form(tmp_path, FORMS, "auto", depth=1, origin=ORIGIN)
     touch(tmp_path / "x/a_train.png")
-    assert form(tmp_path, FORMS, "auto", depth=1, origin=ORIGIN) == "train-ids"
+    assert annotation_form(tmp_path, FORMS, "auto", depth=1, origin=ORIGIN) == "train-ids"
     touch(tmp_path / "x/a.png")
-    assert form(tmp_path, FORMS, "auto", depth=1, origin=ORIGIN) == "ids"
-    assert form(tmp_path, FORMS, "train-ids", depth=1, origin=ORIGIN) == "train-ids"
+    assert annotation_form(tmp_path, FORMS, "auto", depth=1, origin=ORIGIN) == "ids"
+    assert annotation_form(tmp_path, FORMS, "train-ids", depth=1, origin=ORIGIN) == "train-ids"
 
 
 def test_what_is_missing_is_told_with_the_place_to_get_it(tmp_path: Path) -> None:
@@ -205,6 +205,6 @@ def test_names_that_differ_in_case_only_are_one_file_somewhere(tmp_path):
         (tmp_path / f"{name}.png").write_bytes(b"")
     if len(list(tmp_path.iterdir())) == 1:
         pytest.skip("this file system takes no notice of case")
-    found = checked([Pair(name, tmp_path / f"{name}.png", None) for name in ("a", "A")])
+    found = check_pairs([Pair(name, tmp_path / f"{name}.png", None) for name in ("a", "A")])
     assert len(found.pairs) == 1
     assert "two images have the name 'A'" in found.problems[0]

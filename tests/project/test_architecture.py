@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,27 +17,6 @@ import smoothseg
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").exists())
-
-
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.split(".")[0]
-
-
-@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
-def test_a_plugin_imports_no_sibling(plugin):
-    siblings = {path.name for path in PLUGINS} - {plugin.name}
-    for module in plugin.rglob("*.py"):
-        assert not siblings & set(imported(module)), module
-
-
-def test_the_core_imports_no_plugin():
-    names = {path.name for path in PLUGINS}
-    for module in (ROOT / "smoothseg").rglob("*.py"):
-        assert not names & set(imported(module)), module
 
 
 def test_every_plugin_has_its_entry_point():
@@ -103,6 +83,25 @@ def test_the_walls_stand():
         [*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_contracts_name_every_plugin_and_every_private_module():
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    contracts = {contract["id"]: contract for contract in linter["contracts"]}
+    plugins = {path.name for path in PLUGINS}
+    assert set(linter["root_packages"]) == {"smoothseg"} | plugins
+    assert set(contracts["core"]["forbidden_modules"]) == plugins
+    assert set(contracts["siblings"]["modules"]) == plugins
+    strict, free = (set(contracts[name]["source_modules"]) for name in ("public", "commands"))
+    assert strict | free == plugins
+    assert not strict & free
+    modules = [*(ROOT / "smoothseg").glob("[a-z]*.py"), *(ROOT / "smoothseg").glob("*/__init__.py")]
+    names = {f"smoothseg.{(path.parent if path.stem == '__init__' else path).stem}" for path in modules}
+    private = names - set(PUBLIC)
+    data = {f"smoothseg.data.{path.stem}" for path in (ROOT / "smoothseg" / "data").glob("[a-z]*.py")}
+    data -= {"smoothseg.data.class_names", "smoothseg.data.palettes"}
+    others = {f"{room}.*" for room in PUBLIC if room not in ("smoothseg", "smoothseg.data")}
+    assert set(contracts["public"]["forbidden_modules"]) == private | data | others
 
 
 def test_no_circle_of_imports_is_left(graph):
@@ -189,7 +188,8 @@ def test_a_run_certifies_without_the_plugins_of_commands(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
-    code = "from smoothseg.cli import main; main(['train', '--help'])"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "No such command 'train'" in done.stderr
+    for command in ("train", "reproduce", "new"):
+        code = f"from smoothseg.cli import main; main(['{command}', '--help'])"
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert f"No such command '{command}'" in done.stderr

@@ -56,7 +56,7 @@ INTERNAL = {
     f"smoothseg.{name}"
     for name in (
         *("api", "certificates", "cli", "machine", "report", "terminal", "files"),
-        *("components.discovery", "components.loading", "components.plugin"),
+        *("components.discovery", "components.functions", "components.loading", "components.plugin"),
         *("runs.logs", "runs.options", "runs.schema"),
     )
 }

@@ -12,8 +12,9 @@ import yaml
 from click.testing import CliRunner
 
 from smoothseg import weights
+from smoothseg.components.functions import Function
 from smoothseg.components.plugins import plugins
-from smoothseg.components.registry import Entry, parse
+from smoothseg.components.registry import parse
 from smoothseg.files import read_yaml
 from smoothseg_training import train
 from smoothseg_training.command import _stoppable
@@ -163,8 +164,8 @@ def test_a_training_is_tracked(tmp_path, monkeypatch):
         def close(self, *, failed):
             told.append(failed)
 
-    registry = plugins()["tracker"]
-    monkeypatch.setattr(registry, "_entries", {"wandb": Entry("wandb", Tracker, "tests")})
+    registry = plugins().functions["tracker"]
+    monkeypatch.setattr(registry, "_entries", {"wandb": Function("wandb", Tracker, "tests")})
     arguments = (
         "denoiser", "--dataset", "blocks", "--validation", "blocks:count=2", "--denoiser", "toy", "--steps", 1,
         "--crop", "8x12", "--output", tmp_path / "toy.safetensors", "--track", "wandb",
