@@ -26,7 +26,7 @@ Threshold = Callable[[statistics.Counts, statistics.Table, float], int]
 
 @dataclasses.dataclass(frozen=True)
 class TwoDraws(abc.ABC):
-    """Selects on n0 noise samples, counts on n further ones, decides from the counts: the course of every certifier.
+    """Selects on n0 noise samples, counts on n further ones, decides from the counts: as every certifier does.
 
     The second draw took no part in the selection. The hits of whatever was selected are therefore Binomial(n, its
     probability), and `decide` needs nothing but them. What a hit is, `count` says; what the decision promises, each
