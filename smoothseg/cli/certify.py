@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 
 from smoothseg.cli.completion import TrackerName, component
 from smoothseg.cli.report import FORMAT_NAMES
+from smoothseg.runs.listener import Listener
 from smoothseg.runs.options import HELP
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     from smoothseg.report import running as reported
     from smoothseg.report.illustrating import most_bytes
     from smoothseg.runs import estimates, logs, preparing, resuming
-    from smoothseg.runs.listener import Listener, Listeners
+    from smoothseg.runs.listener import Listeners
     from smoothseg.terminal.progress import progress
 
     output = configuration.output(plan, running, name=name)
@@ -175,20 +176,19 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
                 tell=None if running.verbose else track.note,  # verbose shows the log, which has the line
             ) as tracker:
 
-                class Opened(Listener):
-                    def opened(self) -> None:
-                        if tracker is not None:
-                            tracker.open()
-                        announce(track, prepared, jobs, output, running.batch_size)
-                        track.plan(prepared)
+                def begin() -> None:
+                    if tracker is not None:
+                        tracker.open()
+                    announce(track, prepared, jobs, output, running.batch_size)
+                    track.plan(prepared)
 
-                told = [Opened(), track, *([] if tracker is None else [tracking.Figures(tracker, prepared)])]
+                figures = [] if tracker is None else [tracking.Figures(tracker, prepared)]
                 result = reported.run(
                     prepared,
                     output,
                     batch_size=running.batch_size,
                     fresh=running.fresh,
-                    listener=Listeners(told),
+                    listener=Listeners([_Opened(begin), track, *figures]),
                 )
         else:
             track.stage("measuring the pace")
@@ -204,6 +204,16 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     click.echo(f"tables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
+
+
+class _Opened(Listener):
+    """Calls `begin` when the directory of the run is ready."""
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin = begin
+
+    def opened(self) -> None:
+        self._begin()
 
 
 def _remarks(plan: Plan, threads: int) -> Iterator[str]:
