@@ -30,6 +30,13 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("mmseg") is None, reason="the extra mmseg is not installed"
 )
 
+
+@pytest.fixture(autouse=True, scope="module")
+def imported():
+    """mmsegmentation as `load` imports it, before any test reads one of its registries."""
+    library.ready()
+
+
 SMALL_HRNET = (
     "dict(backbone=dict(extra=dict(stage1=dict(num_channels=(8,)), stage2=dict(num_channels=(4, 8)), "
     "stage3=dict(num_modules=1, num_channels=(4, 8, 16)), stage4=dict(num_modules=1, num_channels=(4, 8, 16, 32)))), "
