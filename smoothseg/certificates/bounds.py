@@ -35,10 +35,13 @@ import numpy.typing as npt
 
 from smoothseg.errors import ConfigError, DataError
 
-__all__ = ["Bounds", "ClassBounds", "bounds", "check_certifier", "mean_iou", "tolerated"]
+__all__ = ["Bounds", "ClassBounds", "LabelMap", "Mask", "bounds", "check_certifier", "mean_iou", "tolerated"]
 
 LabelMap: TypeAlias = npt.NDArray[np.integer[Any]]
+"""Class indices (H, W)."""
+
 Mask: TypeAlias = npt.NDArray[np.bool_]
+"""(H, W)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,17 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from smoothseg.certificates.bounds import ClassBounds, bounds
+from smoothseg.certificates.bounds import ClassBounds, LabelMap, Mask, bounds
 
 __all__ = ["Region", "regions"]
-
-LabelMap: TypeAlias = npt.NDArray[np.integer[Any]]
-Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True)

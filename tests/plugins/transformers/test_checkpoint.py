@@ -145,14 +145,17 @@ def test_the_segmenter_keeps_its_protocols_promises_at_any_size(kind, saved):
         assert torch.isfinite(scores).all()
 
 
-# Mask2Former attends where a mask is above a threshold, so that rounding, which depends on the processor, moves whole
-# tokens: by 0.22 of the standard deviation without vector instructions. Uncorrelated scores would be away by 1.4.
-@pytest.mark.parametrize(("kind", "share"), [("segformer", 0.2), ("mask2former", 0.4), ("upernet swin", 0.2)])
-def test_half_the_precision_changes_scores_little(kind, share, saved):
+@pytest.mark.parametrize("kind", ["segformer", "mask2former", "upernet swin"])
+def test_half_the_precision_changes_scores_little(kind, saved):
     images = noisy(2, 40, 56)
     full, half = (load(saved(kind), precision=name).segment(images) for name in ("float32", "bfloat16"))
     assert full.dtype == half.dtype == torch.float32
-    assert 0 < (full - half).std() < share * full.std()
+    apart, spread = full - half, full.std()
+    assert apart.std() > 0
+    assert apart.abs().median() < 0.03 * spread
+    # Mask2Former attends where a mask is above a threshold: there rounding, which depends on the processor, moves whole
+    # tokens, and some scores differ by as much as they vary.
+    assert kind == "mask2former" or apart.std() < 0.06 * spread
     assert torch.equal(load(saved(kind), precision="bfloat16").segment(images[1:]), half[1:])
 
 
