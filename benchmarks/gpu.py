@@ -4,7 +4,7 @@
     python -m benchmarks.gpu --device cpu --quick
 
 Every time is elapsed time between two synchronisations of the device, after a warm-up, over inputs that change from
-call to call; what is shown is the median. TF32 and autotuning are off, as in a run. Networks that do not come along
+call to call; what is shown is the median. TF32 and autotuning are off, as in a run. Networks that are not packaged
 have random weights, which cost what trained ones cost. A batch of the denoiser goes through its network at once (the
 option `rows`); a segmenter sees one row at a time, whatever the batch.
 
@@ -49,9 +49,9 @@ from smoothseg.smoothing.votes import Votes
 GIGABYTE = 1e9
 KEY = "benchmark"
 SIGMA = 0.25
-DENOISERS = {"adm-small": "the small ADM that comes along", "adm-256": "ADM 256, unconditional"}
+DENOISERS = {"adm-small": "the packaged small ADM", "adm-256": "ADM 256, unconditional"}
 SEGMENTERS = {
-    "hrnet-small": "the small HRNet that comes along",
+    "hrnet-small": "the packaged small HRNet",
     "hrnet-w48": "HRNet-W48",
     "vit-adapter-large": "ViT-Adapter, BEiT-L, windows of 896",
 }

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from smoothseg import weights
+from smoothseg.certificates import file
 from smoothseg.files import replacing, write_atomically
 from smoothseg_training.checkpoint import Checkpoint
 
@@ -77,6 +78,10 @@ def test_a_block_that_raises_before_it_writes_raises_its_own_error(tmp_path):
     with pytest.raises(KeyError, match="mine"), replacing(tmp_path / "file.bin"):
         raise KeyError("mine")
     assert not any(tmp_path.iterdir())
+
+
+def test_there_is_one_way_to_write():
+    assert file.write_atomically is write_atomically
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such modes there")

@@ -1,4 +1,4 @@
-"""A network of one's own, with its weight file, as the segmenter `own-model`."""
+"""Your own network, with its weight file, as the segmenter `own-model`."""
 
 from __future__ import annotations
 
