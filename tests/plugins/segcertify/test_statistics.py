@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.stats import beta, binom, binomtest, norm
@@ -42,7 +43,49 @@ def accepted(rule, hits, n, tau, alpha, **options):
 def test_p_values_are_those_of_the_exact_binomial_test(n, tau):
     expected = [binomtest(hits, n, tau, alternative="greater").pvalue for hits in range(n + 1)]
 
-    np.testing.assert_array_equal(statistics.p_values(n, tau), expected)
+    np.testing.assert_allclose(statistics.p_values(n, tau), expected, rtol=3e-11)
+
+
+def exact_p_values(n, tau, hits):
+    """Return the p-values by summing all terms from the last, with 60 digits."""
+    with mpmath.workdps(60):
+        success, failure = mpmath.mpf(tau), 1 - mpmath.mpf(tau)
+        wanted, found = set(hits), {}
+        term = total = success**n
+        for at in range(n, -1, -1):
+            if at < n:
+                term *= mpmath.mpf(at + 1) / (n - at) * failure / success
+                total += term
+            if at in wanted:
+                found[at] = min(total, mpmath.mpf(1))  # the sum of all is rounded
+        return [found[at] for at in hits]
+
+
+@pytest.mark.parametrize("tau", [0.5, 0.75, 0.99])
+@pytest.mark.parametrize("n", [1, 20, 300, 3000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_p_values_are_never_below_the_exact_ones(n, tau):
+    spread = math.sqrt(n * tau * (1 - tau))
+    hits = sorted({min(n, max(0, round(n * tau + z * spread))) for z in range(-6, 13)} | {0, 1, n})
+    for p, exact in zip(statistics.p_values(n, tau)[hits], exact_p_values(n, tau, hits), strict=True):
+        if exact > 1e-290:
+            assert exact <= mpmath.mpf(float(p)) <= exact * (1 + mpmath.mpf(3e-11))
+        assert p > 0
+
+
+@pytest.mark.parametrize("level", [0.05, 0.001 / 2**21])
+@pytest.mark.parametrize("n", [1, 20, 300])
+def test_lower_bounds_are_never_above_the_exact_ones(n, level):
+    for hits, bound in list(enumerate(statistics.lower_bounds(n, level)))[1 :: max(1, n // 20)]:
+        assert exact_p_values(n, float(bound), [hits])[0] <= level
+
+
+def test_radii_are_never_above_the_exact_ones():
+    rng = np.random.default_rng(3)
+    for tau in [0.5 + 1e-12, 0.75, 0.9, 1 - 1e-12, *rng.uniform(0.5, 1, 200)]:
+        for sigma in (0.25, 0.1, 1.0, rng.uniform(0, 1)):
+            with mpmath.workdps(60):
+                exact = mpmath.mpf(sigma) * mpmath.sqrt(2) * mpmath.erfinv(2 * mpmath.mpf(tau) - 1)
+                assert exact * (1 - mpmath.mpf(2e-14)) <= mpmath.mpf(statistics.radius(tau, sigma)) <= exact
 
 
 def test_p_values_cannot_be_changed_in_place():
@@ -151,7 +194,7 @@ def test_lower_bounds_are_clopper_and_pearson_s(n, level):
     np.testing.assert_allclose(binom.sf(np.arange(n), n, bounds[1:]), level, rtol=1e-9)
     interval = binomtest(n - 1, n, alternative="greater").proportion_ci(1 - level, method="exact")
     assert bounds[n - 1] == pytest.approx(interval.low, rel=1e-9)
-    assert bounds[n] == pytest.approx(beta.ppf(level, n, 1), rel=0)
+    assert bounds[n] == pytest.approx(beta.ppf(level, n, 1), rel=1e-10)
 
 
 def test_a_bound_reaches_tau_exactly_where_the_test_rejects():
