@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import importlib
 import shutil
 import sys
@@ -93,6 +94,17 @@ def photos(tmp_path):
         Image.fromarray(bright).save(root / "labels" / f"{name}.png")
     (root / "classes.txt").write_text("dark\nbright\n", encoding="utf-8")
     return root
+
+
+@pytest.fixture(scope="session")
+def down():
+    """Return a function that writes a number with some significant figures, rounded down, as tables write radii."""
+
+    def write(value, figures=3):
+        context = decimal.Context(prec=figures, rounding=decimal.ROUND_FLOOR)
+        return format(context.create_decimal(repr(float(value))).normalize(), "f")
+
+    return write
 
 
 @pytest.fixture

@@ -111,13 +111,14 @@ class Result:
         )
 
     def __str__(self) -> str:
+        from smoothseg.certificates.rounding import rounded_down
+
         height, width = self.prediction.shape
         if math.isnan(self.radius):
             return f"{self.key}, {width}x{height}: nothing certified at sigma {self.sigma:g}"
-        radius = math.floor(self.radius * 1000) / 1000  # rounded down, so that it never promises more
         return (
             f"{self.key}, {width}x{height}: {100 * (1 - self.abstained):.1f} % of the pixels certified within "
-            f"l2 radius {radius:.3f} (sigma {self.sigma:g}), {100 * self.abstained:.1f} % abstain"
+            f"l2 radius {rounded_down(self.radius)} (sigma {self.sigma:g}), {100 * self.abstained:.1f} % abstain"
         )
 
     def __repr__(self) -> str:

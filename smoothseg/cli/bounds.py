@@ -149,8 +149,10 @@ def _plain(one: Bounded) -> dict[str, Any]:
 
 
 def _radius(value: float) -> str:
-    """Return a radius with four digits, rounded down so that bounds at it hold."""
-    return "–" if math.isnan(value) else f"{math.floor(1e4 * value) / 1e4:.4f}"
+    """Return a radius with four figures, rounded down so that bounds at it hold."""
+    from smoothseg.certificates.rounding import rounded_down
+
+    return "–" if math.isnan(value) else rounded_down(value, 4)
 
 
 def _least(share: float | None) -> str:

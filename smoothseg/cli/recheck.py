@@ -71,6 +71,7 @@ def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
     """
     from smoothseg.certificates import recheck
     from smoothseg.certificates.file import load, save
+    from smoothseg.certificates.rounding import rounded_down
     from smoothseg.components.plugins import plugins
     from smoothseg.components.registry import parse
     from smoothseg.errors import ConfigError
@@ -95,7 +96,7 @@ def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
         made[target] = recheck.recertify(loaded, recipe.load(), registry.describe(recipe))
         click.echo(
             f"{file.name}: abstained {100 * loaded.abstained:.1f}% -> {100 * made[target].abstained:.1f}%, "
-            f"radius {loaded.radius:.4f} -> {made[target].radius:.4f}"
+            f"radius {rounded_down(loaded.radius, 4)} -> {rounded_down(made[target].radius, 4)}"
         )
     for target, certificate in made.items():
         save(certificate, target)

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
+from smoothseg.certificates.rounding import rounded_down
 from smoothseg.report.claim import LEVELS
 from smoothseg.report.curves import Curve
 
@@ -92,7 +93,9 @@ def chart(curves: Sequence[Curve]) -> Chart | None:
         own = sorted((one for one in curves if one.method == method and one.steps), key=lambda one: one.sigma)
         ends = sorted((one.steps[0], one.sigma) for one in own if len(one.steps) == 1)
         points = tuple(
-            Point(x(r), y(share), f"{method}, σ {one.sigma:g}: {100 * share:.1f}% at radius {r:.3g}")
+            Point(
+                x(r), y(share), f"{method}, σ {one.sigma:g}: {100 * share:.1f}% at radius {rounded_down(r)}"
+            )
             for one in own
             if len(one.steps) <= _FEW
             for r, share in one.steps
@@ -115,7 +118,7 @@ def chart(curves: Sequence[Curve]) -> Chart | None:
         marks=_marks(curves, x),
         lines=tuple(lines),
         description="; ".join(
-            f"{one.method}, σ {one.sigma:g}: {100 * one.steps[0][1]:.1f}% up to radius {one.steps[0][0]:.3g}"
+            f"{one.method}, σ {one.sigma:g}: {100 * one.steps[0][1]:.1f}% up to radius {rounded_down(one.steps[0][0])}"
             for one in curves
             if one.steps
         ),

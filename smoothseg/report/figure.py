@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from smoothseg.certificates import certificate, file
+from smoothseg.certificates.rounding import rounded_down
 from smoothseg.data.palettes import palette
 from smoothseg.errors import ConfigError, DataError, UnknownNameError
 from smoothseg.files import write_atomically
@@ -115,7 +116,7 @@ def _strip(
         elif path is not None and path.exists():
             tiles.append((title, _photo(path)))
     tiles.append(("certified", colourise(made.prediction, colours, abstained=~made.certified)))
-    reach = f", R {made.radius:.3g}" if np.isfinite(made.radius) else ""
+    reach = f", R {rounded_down(made.radius)}" if np.isfinite(made.radius) else ""
     label = f"σ {sigma:g}{reach}"
     return Strip(label if alone else f"{entry['method']}\n{label}", tiles)
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from smoothseg.certificates.rounding import rounded_down
 from smoothseg.report.colours import colourise, legend
 from smoothseg.report.sheet import Tile, sheet
 
@@ -133,7 +134,7 @@ def _tiles(view: View, palette: Palette, extent: tuple[int, int]) -> list[Tile]:
 def _heading(view: View) -> str:
     parts = [f"sigma {view.sigma:g}"]
     if view.radius is not None and not math.isnan(view.radius):
-        parts.append(f"radius {view.radius:.3g}")
+        parts.append(f"radius {rounded_down(view.radius)}")
     parts.append(f"{100 * (1 - float(view.certified.mean())):.1f}% abstained")
     return "  ·  ".join(parts)
 

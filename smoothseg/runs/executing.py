@@ -16,6 +16,7 @@ from smoothseg.certificates import counts
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.certificates.file import save
+from smoothseg.certificates.rounding import rounded_down
 from smoothseg.errors import DataError
 from smoothseg.machine import devices
 from smoothseg.protocols import Sample
@@ -117,8 +118,8 @@ def _certify(
     path = directory / job.path
     save(result, path)
     log.info(
-        "certified %s, %s, sigma %g: radius %.4f, %.1f%% abstain, %d samples in %.1f s",
-        job.key, job.method.name, job.sigma, result.radius, 100 * result.abstained,
+        "certified %s, %s, sigma %g: radius %s, %.1f%% abstain, %d samples in %.1f s",
+        job.key, job.method.name, job.sigma, rounded_down(result.radius, 4), 100 * result.abstained,
         result.provenance["samples"], seconds,
     )  # fmt: skip
     return {

@@ -30,11 +30,11 @@ def test_a_figure_has_a_column_each_stage_and_a_row_each_method_and_sigma(make, 
     said = words(tmp_path / "all.svg")
     columns = ["image", "ground truth", "clean prediction", "noisy", "denoised", "certified"]
     assert [word for word in said if word in columns] == columns
-    assert sum("σ 0.2, R 0.135" in word for word in said) == 2
+    assert sum("σ 0.2, R 0.134" in word for word in said) == 2
     assert {"identity", "toy-blur", "dark", "bright", "abstained"} <= set(said)
     figure(run, "a", tmp_path / "one.svg", methods=["toy-blur"], sigmas=[0.4])
     said = words(tmp_path / "one.svg")
-    assert [word for word in said if word.startswith("σ")] == ["σ 0.4, R 0.27"]
+    assert [word for word in said if word.startswith("σ")] == ["σ 0.4, R 0.269"]
     assert "toy-blur" not in said
 
 

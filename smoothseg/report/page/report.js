@@ -10,7 +10,15 @@
     return node;
   };
   const percent = (share) => (100 * share).toFixed(1) + "%";
-  const figures = (value) => String(Number(value.toPrecision(3)));
+  // Three significant figures, never above the value.
+  const figures = (value) => {
+    let shown = Number(value.toPrecision(3));
+    if (shown > value) {
+      const step = 10 ** (Math.floor(Math.log10(value)) - 2);
+      for (let n = Math.floor(value / step); shown > value; n -= 1) shown = Number((n * step).toPrecision(3));
+    }
+    return String(shown);
+  };
 
   // Colours: as the system has them, light, dark.
 
