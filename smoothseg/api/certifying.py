@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
@@ -40,6 +41,7 @@ class Options(TypedDict, total=False):
     scale: float
     convention: str
     denoise_at: str
+    noise: str
     seed: int
     device: str
     batch_size: int
@@ -65,6 +67,7 @@ def certify(
     scale: float = 0.5,
     convention: str = "noise-aware",
     denoise_at: str = "scale",
+    noise: str = "lattice",
     seed: int = 0,
     device: str = "auto",
     batch_size: int = 1,
@@ -74,14 +77,15 @@ def certify(
     """Return the certified segmentation of an image, or a list of them for a list or a dataset.
 
     images: uint8 (H, W, 3); a PIL image (RGB); a torch tensor (3, H, W), uint8, or floats that are 8-bit values over
-        255; the path of an image file; a `smoothseg.Sample`; a list of these; or a dataset (`smoothseg.dataset`).
+        255, to 1/10000 of a level; the path of an image file; a `smoothseg.Sample`; a list of these; or a dataset
+        (`smoothseg.dataset`).
     denoiser: a name as on the command line, `"adm"` or `"adm:steps=multi"`; a mapping with `name` and options; a
         `smoothseg.Denoiser` object; or None for no denoiser.
     segmenter: a name or a mapping likewise; a `smoothseg.Segmenter` object, such as the result of
         `smoothseg.segmenter`; or a torch module, which then receives images in [0, 1] and has numbered classes.
     certifier: a name or a mapping, because rechecking needs its name: `"holm:n=100,tau=0.75,alpha=0.001"`.
     sigma: standard deviation of the noise, for pixels in [0, 1].
-    scale, convention, denoise_at, seed, device: as for `smoothseg certify`, with the same defaults.
+    scale, convention, denoise_at, noise, seed, device: as for `smoothseg certify`, with the same defaults.
     batch_size: noise samples labelled at once; it changes the speed, never a count.
     ignore: the label of pixels without a class, in samples that are not part of a dataset.
     progress: True for a bar, or a function of the number of noise samples done and the total number.
@@ -90,6 +94,8 @@ def certify(
     dataset `folder` makes of its name, and an array a digest of its pixels. Different images with the same key raise an
     error. The same call gives the same counts, and the command line gives the same counts for the same dataset.
 
+    Warns of a sigma that is hardly meant, and of `noise="gaussian"`, whose certificates can be false.
+
     Raises `ConfigError`, `DataError`, `WeightsError` or `NothingCertifiableError` for invalid input, before a network
     runs on noise.
     """
@@ -97,11 +103,13 @@ def certify(
         raise ConfigError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
     dataset, single = collected(images, ignore)
     options = {
-        "sigma": sigma, "scale": scale, "convention": convention, "denoise_at": denoise_at, "seed": seed,
-        "device": device,
+        "sigma": sigma, "scale": scale, "convention": convention, "denoise_at": denoise_at, "noise": noise,
+        "seed": seed, "device": device,
     }  # fmt: skip
     components = {"denoiser": "identity" if denoiser is None else denoiser, "segmenter": segmenter}
     plan = _plan(dataset, {**components, "certifier": certifier}, options)
+    for remark in plan.remarks():
+        warnings.warn(remark, stacklevel=2)
     sizes = check(dataset)
     pipeline = _pipeline(plan, dataset, components, sizes)
     digests = {kind: _digests(pipeline, kind) for kind in components}
@@ -183,6 +191,7 @@ def _pipeline(
         BaseModel(loaded["denoiser"], loaded["segmenter"], geometry),
         certifier,
         dataclasses.replace(description, method=method_name),
+        plan.noise,
         plan.seed,
         device,
     )

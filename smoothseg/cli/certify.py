@@ -14,6 +14,7 @@ from smoothseg.cli.completion import TrackerName, component
 from smoothseg.cli.report import FORMAT_NAMES
 from smoothseg.runs.listener import Listener
 from smoothseg.runs.options import HELP
+from smoothseg.smoothing.kinds import ALGORITHMS
 
 if TYPE_CHECKING:
     from smoothseg.runs.plan import Plan
@@ -67,6 +68,11 @@ def _help(key: str, *, default: str = "") -> str:
     "--denoise-at",
     type=click.Choice(["scale", "full"]),
     help=_help("denoise_at", default="scale"),
+)
+@click.option(
+    "--noise",
+    type=click.Choice(list(ALGORITHMS)),
+    help=_help("noise", default="lattice"),
 )
 @click.option("--images", type=click.IntRange(min=1), help=_help("images", default="all"))
 @click.option("--every", type=click.IntRange(min=1), help=_help("every", default="1"))
@@ -223,8 +229,7 @@ def _remarks(plan: Plan, threads: int) -> Iterator[str]:
     load, cores = machine.load(), machine.cores()
     if load is not None and threads > 1 and load > cores / 2:
         yield f"the cores are busy (load {load:.1f} on {cores}); if other programs use them, --threads 1 is faster"
-    if (sigma := max(plan.sigma)) > 2:
-        yield f"sigma {sigma:g} is for pixels in 0..1: for {sigma:g} of 255 levels give {sigma / 255:.3f}"
+    yield from plan.remarks()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from smoothseg.certificates.bounds import tolerated
 from smoothseg.certificates.counts import Counts
 from smoothseg.components.plugins import plugins
+from smoothseg.smoothing.kinds import name_of
 
 __all__ = ["LEVELS", "Claim", "Reach", "claim", "reach"]
 
@@ -86,6 +87,14 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: bool) -> Claim
         ),
         ("Abstained", "Nothing is claimed about pixels that abstain."),
     ]
+    if name_of(identity["noise"]) == "gaussian":
+        scope.append(
+            (
+                "Gaussian noise in floating point",
+                "It is rounded in a way that shows the clean image. A network that makes use of it is certified "
+                "falsely; lattice noise has no such gap.",
+            )
+        )
     if several:
         scope.insert(
             3,

@@ -6,13 +6,13 @@ anything.
 
 from __future__ import annotations
 
-import decimal
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from smoothseg.certificates.metrics import DEFINITIONS
+from smoothseg.certificates.rounding import rounded_down
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
 from smoothseg.data.palettes import palette
@@ -23,6 +23,7 @@ from smoothseg.report.gallery import IMAGES, gallery
 from smoothseg.report.layout import comparable, long, wide
 from smoothseg.report.rows import Row, rows
 from smoothseg.runs import results
+from smoothseg.smoothing.kinds import name_of
 
 __all__ = ["NAME", "page", "write"]
 
@@ -130,7 +131,7 @@ def _setup(identity: Mapping[str, Any]) -> list[tuple[str, str]]:
     terms += [
         ("σ", ", ".join(f"{sigma:g}" for sigma in plan["sigma"])),
         ("scale", f"{plan['scale']:g}, {plan['convention']}, denoised at {plan['denoise_at']}"),
-        ("noise", f"{identity['noise']}, seed {plan['seed']}"),
+        ("noise", f"{name_of(identity['noise'])} ({identity['noise']}), seed {plan['seed']}"),
         ("device", str(plan["device"])),
         ("versions", ", ".join(f"{name} {version}" for name, version in identity["versions"].items())),
     ]
@@ -161,15 +162,10 @@ def _percent(value: float | None) -> str:
 
 
 def _figures(value: float) -> str:
-    """Return a number with three significant figures."""
-    return _plain(value, 3)
+    """Return a radius with three significant figures, rounded down."""
+    return rounded_down(value)
 
 
 def _between(values: tuple[float, float]) -> str:
-    low, high = (_plain(value, 2) for value in values)
+    low, high = (rounded_down(value, 2) for value in values)
     return low if low == high else f"{low} to {high}"
-
-
-def _plain(value: float, figures: int) -> str:
-    """Return `value` with `figures` significant figures and without an exponent."""
-    return format(decimal.Decimal(f"{value:.{figures}g}"), "f")

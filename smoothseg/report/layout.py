@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 
 from smoothseg.certificates.metrics import DEFINITIONS, Scores
+from smoothseg.certificates.rounding import rounded_down
 from smoothseg.report.rows import Row
 
 __all__ = ["DASH", "NO_ROWS", "Cell", "Group", "Layout", "Line", "comparable", "long", "wide"]
@@ -22,7 +23,7 @@ DASH = "–"
 NO_ROWS = "No results yet."
 """Stands in place of a table without rows."""
 
-_Identity = tuple[str, str, str, str, float]
+_Identity = tuple[str, str, str, str, float, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,21 +134,25 @@ def long(rows: Sequence[Row], *, timing: bool) -> Layout:
 
 
 def _identity(row: Row) -> _Identity:
-    return row.method, row.denoiser, row.segmenter, row.certifier, row.scale
+    return row.method, row.denoiser, row.segmenter, row.certifier, row.scale, row.noise
 
 
 def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
-    """Return a label for each method in order of appearance; what differs tells apart methods of one name."""
+    """Return a label for each method in order of appearance; what differs tells apart methods of one name.
+
+    Where not all rows have the same kind of noise, every label says its own.
+    """
     seen = {(_identity(row), row.sigma) for row in rows}
     if len(seen) != len(rows):
         raise ValueError("expected one row a method and sigma, got several")
     identities = list(dict.fromkeys(_identity(row) for row in rows))
     labels = {}
     for identity in identities:
-        method, denoiser, segmenter, certifier, scale = identity
+        method, denoiser, segmenter, certifier, scale, noise = identity
         namesakes = [other for other in identities if other[0] == method]
-        said = (method, denoiser, segmenter, certifier, f"scale {scale:g}")
+        said = (method, denoiser, segmenter, certifier, f"scale {scale:g}", f"{noise} noise")
         differs = [len({other[part] for other in namesakes}) > 1 for part in range(len(said))]
+        differs[-1] = len({other[-1] for other in identities}) > 1
         extra = [text for text, differ in zip(said, differs, strict=True) if differ]
         labels[identity] = f"{method} ({', '.join(extra)})" if extra else method
     return labels
@@ -186,7 +191,7 @@ def _cells(
 
 
 def _number(value: float | None) -> str:
-    return DASH if value is None or math.isnan(value) else f"{value:.3g}"
+    return DASH if value is None or math.isnan(value) else rounded_down(value)
 
 
 def _seconds(value: float | None) -> str:
@@ -199,7 +204,8 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
     images = {row.images for row in rows}
     over = f" over {_plural(next(iter(images)))}" if len(images) == 1 else ""
     notes = [
-        f"In percent{over}. σ and the l2 radius R: pixel values in 0..1.",
+        f"In percent{over}. σ and the l2 radius R, rounded down: pixel values in 0..1.",
+        f"Noise: {' and '.join(sorted({row.noise for row in rows}))}.",
         f"acc: {DEFINITIONS['accuracy']}.",
         f"mIoU: {DEFINITIONS['mean_iou']}.",
         f"abst: {DEFINITIONS['abstained']}.",

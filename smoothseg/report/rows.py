@@ -12,6 +12,7 @@ from smoothseg.certificates.metrics import Scores, compute
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
 from smoothseg.runs import results
+from smoothseg.smoothing.kinds import name_of
 
 __all__ = ["Row", "rows"]
 
@@ -29,6 +30,9 @@ class Row:
 
     sigma: float
     """Standard deviation of the noise, in [0, 1] pixel units."""
+
+    noise: str = "lattice"
+    """The kind of noise, `lattice` or `gaussian`."""
 
     radius: float | None
     """The l2 radius of the guarantee in [0, 1] pixel units; None or NaN if there is none."""
@@ -78,6 +82,7 @@ def _row(
         segmenter=_spec("segmenter", method),
         certifier=_spec("certifier", method),
         sigma=sigma,
+        noise=name_of(identity["noise"]),
         radius=min(radii, default=None),
         scale=identity["plan"]["scale"],
         images=len(entries),

@@ -128,6 +128,7 @@ def pace(prepared: Prepared, *, batch_size: int = 1) -> dict[str, float]:
             sample.key,
             sigma=sigma,
             seed=prepared.plan.seed,
+            noise=prepared.plan.noise,
             batch_size=batch_size,
             device=prepared.device,
         )

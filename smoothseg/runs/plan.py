@@ -13,8 +13,9 @@ from smoothseg import weights
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
 from smoothseg.errors import ConfigError, UnknownNameError
+from smoothseg.smoothing.kinds import ALGORITHMS
 
-__all__ = ["DEFAULTS", "Method", "Plan"]
+__all__ = ["DEFAULTS", "LARGEST_SIGMA", "Method", "Plan"]
 
 DEFAULTS: Mapping[str, Any] = {
     "dataset": "streets:count=4",
@@ -26,12 +27,16 @@ DEFAULTS: Mapping[str, Any] = {
     "scale": 0.5,
     "convention": "noise-aware",
     "denoise_at": "scale",
+    "noise": "lattice",
     "images": None,
     "every": 1,
     "seed": 0,
     "device": "auto",
 }
 """Every key of a plan with its default; `methods` overrides the three kinds of component."""
+
+LARGEST_SIGMA = 32.0
+"""With more lattice noise nothing is left of an image, and its law takes a long time to compute."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +61,8 @@ class Method:
 class Plan:
     """Everything that determines the results of a run.
 
-    sigma: noise levels in [0, 1] pixel units. scale, convention, denoise_at: see `geometry.Geometry`.
+    sigma: noise levels in [0, 1] pixel units. scale, convention, denoise_at: see `geometry.Geometry`. noise: its kind,
+    see `smoothing/noise.py`.
     every, images: the run uses samples 0, `every`, 2 `every`, ... of the dataset, at most `images` of them.
     """
 
@@ -66,6 +72,7 @@ class Plan:
     scale: float
     convention: str
     denoise_at: str
+    noise: str
     images: int | None
     every: int
     seed: int
@@ -91,6 +98,7 @@ class Plan:
             scale=_number(values, "scale"),
             convention=_choice(values, "convention", ("noise-aware", "paper")),
             denoise_at=_choice(values, "denoise_at", ("scale", "full")),
+            noise=_noise(values),
             images=None if values["images"] is None else _count(values, "images", least=1),
             every=_count(values, "every", least=1),
             seed=_count(values, "seed", least=0),
@@ -116,6 +124,7 @@ class Plan:
             "scale": self.scale,
             "convention": self.convention,
             "denoise_at": self.denoise_at,
+            "noise": self.noise,
             "images": self.images,
             "every": self.every,
             "seed": self.seed,
@@ -128,6 +137,24 @@ class Plan:
             for recipe in (method.denoiser, method.segmenter):
                 if isinstance(reference := getattr(recipe, "weights", None), str):
                     weights.locate(reference, package=weights.package_of(recipe))
+
+    def remarks(self) -> list[str]:
+        """Return a remark for each setting that is valid but probably not intended."""
+        remarks = []
+        if (sigma := max(self.sigma)) > 2:
+            remarks.append(
+                f"sigma {sigma:g} is for pixels in 0..1: for {sigma:g} of 255 levels give {sigma / 255:.3f}"
+            )
+        if (sigma := min(self.sigma)) < 0.5 / 255:
+            remarks.append(
+                f"sigma {sigma:g} is {255 * sigma:.2g} of a level of 8 bits: below half a level nearly all noise is "
+                "rounded away; certificates stay valid, but reach no further than a fraction of a level"
+            )
+        if self.noise == "gaussian":
+            remarks.append(
+                "gaussian noise is rounded in a way that shows the clean image: certificates can be false"
+            )
+        return remarks
 
     def indices(self, length: int) -> range:
         """Return the indices to certify in a dataset of `length` samples; raise `ConfigError` if there are none."""
@@ -242,6 +269,17 @@ def _count(values: Mapping[str, Any], key: str, *, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(f"{key} must be a whole number of at least {least}, got {values[key]!r}")
     return value
+
+
+def _noise(values: Mapping[str, Any]) -> str:
+    """Return the kind of noise; `ConfigError` where its sigma would be too large for it."""
+    noise, largest = _choice(values, "noise", tuple(ALGORITHMS)), max(_sigmas(values["sigma"]))
+    if noise == "lattice" and largest > LARGEST_SIGMA:
+        raise ConfigError(
+            f"sigma must be at most {LARGEST_SIGMA:g}, got {largest:g}: it is for pixels in 0..1, "
+            f"so for {largest:g} of 255 levels give {largest / 255:.3f}"
+        )
+    return noise
 
 
 def _choice(values: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:

@@ -20,9 +20,9 @@ from smoothseg.protocols import Dataset
 from smoothseg.runs import results
 from smoothseg.runs.logs import log
 from smoothseg.runs.plan import Method, Plan
-from smoothseg.smoothing import noise
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.geometry import Geometry
+from smoothseg.smoothing.kinds import ALGORITHMS
 from smoothseg.smoothing.pipeline import Description, Pipeline
 from smoothseg.weights.transfer import Progress
 
@@ -84,6 +84,7 @@ class Prepared:
                 device=devices.describe(self.device),
                 versions=versions.numerical(),
             ),
+            self.plan.noise,
             self.plan.seed,
             self.device,
         )
@@ -102,7 +103,7 @@ class Prepared:
             "classes": {
                 method.name: list(self.models[method.slug].segmenter.classes) for method in self.plan.methods
             },
-            "noise": noise.KIND,
+            "noise": ALGORITHMS[self.plan.noise],
             "versions": versions.numerical(),
             "plugins": {
                 method.slug: dict(self.pipeline(method).description.plugins) for method in self.plan.methods

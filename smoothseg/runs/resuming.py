@@ -29,6 +29,7 @@ from smoothseg.files import write_atomically, yaml_of
 from smoothseg.runs import results
 from smoothseg.runs.ledger import Ledger
 from smoothseg.runs.preparing import Job, Prepared
+from smoothseg.smoothing.kinds import name_of
 
 __all__ = ["begin", "check_directory", "done", "remaining"]
 
@@ -93,6 +94,9 @@ def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
     # A package that was not installed then had no effect on the results.
     known = stored.get("versions", {})
     identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
+    stored.get("plan", {}).setdefault(
+        "noise", name_of(stored.get("noise", ""))
+    )  # once there was only one kind
     if "plugins" not in stored:  # made by a smoothseg that did not record the plugins of components
         del identity["plugins"]
     different = next(_differences(stored, json.loads(json.dumps(identity))), None)

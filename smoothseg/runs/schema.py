@@ -15,6 +15,7 @@ from smoothseg.errors import UnknownNameError
 from smoothseg.runs import configuration
 from smoothseg.runs.options import HELP
 from smoothseg.runs.plan import DEFAULTS
+from smoothseg.smoothing.kinds import ALGORITHMS
 
 __all__ = ["component", "fields", "file", "names", "schema"]
 
@@ -27,6 +28,7 @@ _PLAN: Mapping[str, Any] = {
     "scale": _POSITIVE,
     "convention": {"enum": ["noise-aware", "paper"]},
     "denoise_at": {"enum": ["scale", "full"]},
+    "noise": {"enum": list(ALGORITHMS)},
     "images": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
     "every": {"type": "integer", "minimum": 1},
     "seed": {"type": "integer", "minimum": 0},

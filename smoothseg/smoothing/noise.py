@@ -1,8 +1,17 @@
-"""Gaussian noise in which every sample is a pure function of (seed, image key, index).
+"""Noisy copies of an image, of two kinds. Sample i of image k is a pure function of (seed, k, i).
 
-Each sample has its own Philox stream (Salmon et al., SC 2011), keyed by 128 bits of a hash of
-(seed, key, index, purpose). No stream continues another. Batch size, order, device, number of
-workers and restarts therefore cannot change a sample, and no two samples share a draw.
+Each sample has a key of its own, 128 bits of a hash of (seed, k, i, purpose), and from it Philox streams (Salmon et
+al., SC 2011) that no other sample uses. Batch size, order, device, number of workers and restarts therefore cannot
+change a sample, and no two samples share a draw.
+
+`lattice`, the default: the base model is f(x) = h(round(255 x)), where h is any map on integer images. A noisy copy of
+an 8-bit image is then the image plus integers k = round(255 eta), whose law `lattice.py` draws exactly. The only
+floating-point operation is the division by 255, so a copy is a function of those integers, and shows nothing else of
+the image. Rounding belongs to f, and what is certified is the smoothed model of f under real Gaussian noise.
+
+`gaussian`: image / 255 + sigma * noise in 32-bit floating point. The sum is rounded to a grid that depends on the clean
+image, so a base model can read the image through the noise, and its certificates can be false (Voracek and Hein, ICLR
+2023). It is there for comparison, and to continue and repeat runs that were made with it.
 """
 
 from __future__ import annotations
@@ -13,33 +22,54 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from smoothseg.errors import UnknownNameError
 from smoothseg.networks.draws import seeds, standard_normal
+from smoothseg.smoothing import lattice
+from smoothseg.smoothing.kinds import ALGORITHMS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["KIND", "batch"]
-
-KIND = "philox-numpy-float32"
-"""Names the algorithm in a certificate; it changes whenever the numbers change."""
+__all__ = ["NoisyImage", "unit"]
 
 
-def batch(
-    image: npt.NDArray[np.uint8],
-    key: str,
-    indices: Sequence[int],
-    *,
-    sigma: float,
-    seed: int,
-    device: torch.device | str = "cpu",
-) -> torch.Tensor:
-    """Return noisy copies of an image: float32 (B, 3, H, W), image in [0, 1] plus N(0, sigma^2), unclipped.
+class NoisyImage:
+    """The noisy copies of one image, by number. The image lies on the device; a sample brings nothing but its key."""
 
-    image: uint8 (H, W, 3). key: the image's key. indices: B sample numbers. sigma: in [0, 1] pixel units.
-    """
-    height, width, channels = image.shape
-    noisy = standard_normal(
-        seeds(seed, key, indices, purpose="noise"), (channels, height, width), device=device
-    )
-    clean = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device)
-    return noisy.mul_(sigma).add_(clean.to(torch.float32).div_(255.0))
+    def __init__(
+        self,
+        image: npt.NDArray[np.uint8],
+        key: str,
+        *,
+        sigma: float,
+        seed: int,
+        kind: str = "lattice",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """image: uint8 (H, W, 3). key: the image's key. sigma: in [0, 1] pixel units. kind: one of `ALGORITHMS`.
+
+        Raises `UnknownNameError` for another kind.
+        """
+        if kind not in ALGORITHMS:
+            raise UnknownNameError.of("noise", kind, ALGORITHMS)
+        self._law = lattice.law(sigma, torch.device(device)) if kind == "lattice" else None
+        self._levels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device)
+        self._key = key
+        self._sigma = sigma
+        self._seed = seed
+
+    def samples(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return the copies with these B numbers: float32 (B, 3, H, W), [0, 1] pixel units, not clipped."""
+        own = seeds(self._seed, self._key, indices, purpose="noise")
+        image = self._levels
+        if self._law is None:
+            noise = standard_normal(own, tuple(image.shape), device=image.device)
+            return noise.mul_(self._sigma).add_(unit(image))
+        k = lattice.draw(own, image.numel(), self._law)
+        return unit(k.view(-1, *image.shape).add_(image))
+
+
+def unit(levels: torch.Tensor) -> torch.Tensor:
+    """Return integers divided by 255, float32: the nearest to each quotient, the same on every device."""
+    # By a number, a GPU would multiply with its rounded reciprocal.
+    return torch.div(levels, torch.full((), float(lattice.LEVELS), device=levels.device))

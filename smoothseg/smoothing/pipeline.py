@@ -15,8 +15,9 @@ from smoothseg.components import loading
 from smoothseg.components.plugins import plugins
 from smoothseg.networks.draws import seeds as seeds_of
 from smoothseg.protocols import Sample
-from smoothseg.smoothing import noise
 from smoothseg.smoothing.base_model import BaseModel
+from smoothseg.smoothing.kinds import ALGORITHMS
+from smoothseg.smoothing.noise import NoisyImage, unit
 from smoothseg.smoothing.sampling import Draw
 
 if TYPE_CHECKING:
@@ -66,11 +67,12 @@ class Description:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pipeline:
-    """A base model and a certifier on one device. seed: of the noise."""
+    """A base model and a certifier on one device. noise: its kind, see `noise.py`. seed: of the noise."""
 
     model: BaseModel
     certifier: Certifier
     description: Description
+    noise: str
     seed: int
     device: torch.device
 
@@ -93,6 +95,7 @@ class Pipeline:
             sample.key,
             sigma=sigma,
             seed=self.seed,
+            noise=self.noise,
             batch_size=batch_size,
             device=self.device,
             progress=progress,
@@ -105,11 +108,13 @@ class Pipeline:
     def clean(self, sample: Sample) -> np.ndarray[Any, Any]:
         """Return the labels (H, W) of the image itself, without noise and denoiser: the usual prediction."""
         image = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).to(self.device)
-        return self.model.clean(image[None].float().div_(255.0))[0].cpu().numpy()
+        return self.model.clean(unit(image)[None])[0].cpu().numpy()
 
     def first(self, sample: Sample, *, sigma: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return the first noise sample and the denoiser's estimate, (h, w, 3) floats about [0, 1] each."""
-        noisy = noise.batch(sample.image, sample.key, [0], sigma=sigma, seed=self.seed, device=self.device)
+        noisy = NoisyImage(
+            sample.image, sample.key, sigma=sigma, seed=self.seed, kind=self.noise, device=self.device
+        ).samples([0])
         seeds = seeds_of(self.seed, sample.key, [0], purpose="denoiser")
         estimate = self.model.denoised(noisy, sigma, seeds=seeds)
         return _photo(noisy), _photo(estimate)
@@ -140,7 +145,7 @@ class Pipeline:
             },
             "sigma": sigma,
             "seed": self.seed,
-            "noise": noise.KIND,
+            "noise": ALGORITHMS[self.noise],
             "samples": drawn,
             "device": told.device,
             "threads": torch.get_num_threads(),

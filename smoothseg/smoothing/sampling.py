@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 
 from smoothseg.certificates.certifier import Tally
 from smoothseg.networks.draws import seeds as seeds_of
-from smoothseg.smoothing import noise
+from smoothseg.smoothing.noise import NoisyImage
 from smoothseg.smoothing.votes import Votes
 
 if TYPE_CHECKING:
@@ -37,13 +37,15 @@ class Draw:
         *,
         sigma: float,
         seed: int,
+        noise: str = "lattice",
         batch_size: int = 1,
         device: torch.device | str = "cpu",
         progress: Callable[[int], None] | None = None,
     ) -> None:
-        """image: uint8 (H, W, 3). key: its key. progress: called with the number of samples just done."""
+        """image: uint8 (H, W, 3). key: its key. noise: its kind. progress: receives the number of samples just done."""
         self._model = model
-        self._image = image
+        self._noisy = NoisyImage(image, key, sigma=sigma, seed=seed, kind=noise, device=device)
+        self._size = image.shape[0], image.shape[1]
         self._key = key
         self._sigma = sigma
         self._seed = seed
@@ -60,7 +62,7 @@ class Draw:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the image."""
-        return self._image.shape[0], self._image.shape[1]
+        return self._size
 
     @property
     def drawn(self) -> int:
@@ -83,11 +85,8 @@ class Draw:
         end = self._drawn + n
         while self._drawn < end:
             indices = range(self._drawn, min(end, self._drawn + self._batch_size))
-            noisy = noise.batch(
-                self._image, self._key, indices, sigma=self._sigma, seed=self._seed, device=self._device
-            )
             seeds = seeds_of(self._seed, self._key, indices, purpose="denoiser")
-            tally.add(self._model.predict(noisy, self._sigma, seeds=seeds))
+            tally.add(self._model.predict(self._noisy.samples(indices), self._sigma, seeds=seeds))
             self._drawn = indices.stop
             if self._progress is not None:
                 self._progress(len(indices))

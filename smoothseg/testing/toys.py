@@ -21,7 +21,8 @@ class ThresholdSegmenter:
     """A segmenter: class `bright` where the first channel exceeds `threshold`, else `dark`.
 
     Under noise of level sigma, a pixel of value x is `bright` with probability Phi((x - threshold) / sigma): the
-    smoothed model is known in closed form.
+    smoothed model is known in closed form. With noise on the lattice of levels this holds where the threshold lies
+    half-way between two levels, as 1/2 does.
     """
 
     threshold: float = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from pathlib import Path
@@ -20,6 +21,7 @@ from smoothseg.data.keys import key_of
 from smoothseg.report import running
 from smoothseg.runs import preparing
 from smoothseg.runs.plan import Plan
+from smoothseg.smoothing.kinds import ALGORITHMS
 from smoothseg.testing import CountingDenoiser, ThresholdSegmenter, check_segmenter
 
 CERTIFIER = "holm:n0=4,n=60,tau=0.75,alpha=0.01"
@@ -91,6 +93,54 @@ def test_every_form_of_an_image_is_the_same_image(image, tmp_path):
     Image.fromarray(image).save(tmp_path / "my photo.png")
     (read,) = smoothseg.certify([tmp_path / "my photo.png"], segmenter=ThresholdSegmenter(0.5), **QUICK)
     assert (read.key, (read.image == image).all()) == (key_of(Path("my photo.png")), True)
+
+
+ALL_LEVELS = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "divided",
+    [
+        ALL_LEVELS / 255,
+        ALL_LEVELS.astype(np.float32) / np.float32(255),
+        ALL_LEVELS.astype(np.float32) * np.float32(1 / 255),
+        (ALL_LEVELS.astype(np.float32) / np.float32(255)).astype(np.float64),
+    ],
+    ids=["float64", "float32", "float32 by the reciprocal", "float32 in float64"],
+)
+def test_floats_that_are_levels_over_255_are_those_levels(divided):
+    result = smoothseg.certify(divided, segmenter=ThresholdSegmenter(0.5), **QUICK)
+    np.testing.assert_array_equal(result.image, ALL_LEVELS)
+
+
+@pytest.mark.parametrize("off", [0.0002, 0.015, 0.4])
+def test_floats_beside_the_levels_are_refused_with_their_distance(off):
+    """Rounding 0.015 of a level everywhere moves an image of 1024 x 2048 by 0.148, nearly the radius at sigma 0.25."""
+    given = ALL_LEVELS / 255
+    given[3, 7, 1] += off / 255
+    with pytest.raises(DataError, match=f"8-bit values over 255, got floats up to {off:g} of a level off"):
+        smoothseg.certify(given, segmenter=ThresholdSegmenter(0.5), **QUICK)
+
+
+def test_half_precision_is_too_coarse_for_levels():
+    with pytest.raises(DataError, match=r"floats up to 0\.06\d* of a level off"):
+        smoothseg.certify((ALL_LEVELS / 255).astype(np.float16), segmenter=ThresholdSegmenter(0.5), **QUICK)
+
+
+@pytest.mark.parametrize("noise", ["lattice", "gaussian"])
+def test_the_kind_of_noise_stands_in_the_certificate(image, noise):
+    context = (
+        pytest.warns(UserWarning, match="can be false") if noise == "gaussian" else contextlib.nullcontext()
+    )
+    with context:
+        result = smoothseg.certify(image, segmenter=ThresholdSegmenter(0.5), noise=noise, **QUICK)
+    assert result.certificate.provenance["noise"] == ALGORITHMS[noise]
+    assert result.certified.any()
+
+
+def test_a_sigma_below_half_a_level_is_remarked(image):
+    with pytest.warns(UserWarning, match=r"sigma 0\.001 is 0\.26 of a level"):
+        smoothseg.certify(image, segmenter=ThresholdSegmenter(0.5), **{**QUICK, "sigma": 0.001})
 
 
 @pytest.mark.parametrize(

@@ -413,12 +413,33 @@ def test_what_is_hardly_meant_is_remarked(invoke, photos, tmp_path, monkeypatch)
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     result = invoke(
         *("certify", "--dataset", f"folder:root={photos / 'images'}", "--denoiser", "identity"),
-        *("--segmenter", "toy-threshold", "--certifier", "holm:n=60", "--sigma", 64, "--dry-run"),
+        *(
+            "--segmenter",
+            "toy-threshold",
+            "--certifier",
+            "holm:n=60",
+            "--sigma",
+            5,
+            "--sigma",
+            0.001,
+            "--noise",
+            "gaussian",
+            "--dry-run",
+        ),
     )
     assert result.exit_code == 0, result.output
     assert "the cores are busy (load 7.5 on 2)" in result.stderr
-    assert "sigma 64 is for pixels in 0..1: for 64 of 255 levels give 0.251" in " ".join(
-        result.stderr.split()
+    said = " ".join(result.stderr.split())
+    assert "sigma 5 is for pixels in 0..1: for 5 of 255 levels give 0.020" in said
+    assert "sigma 0.001 is 0.26 of a level of 8 bits" in said
+    assert "gaussian noise is rounded in a way that shows the clean image" in said
+
+
+def test_a_sigma_in_levels_is_refused_with_the_one_that_is_meant(invoke):
+    result = invoke("certify", "--sigma", 64)
+    assert result.exit_code == 1
+    assert str(result.exception) == (
+        "sigma must be at most 32, got 64: it is for pixels in 0..1, so for 64 of 255 levels give 0.251"
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from itertools import chain
 
 from smoothseg.report import Row
-from smoothseg.report.markup import markdown
+from smoothseg.report.markup import latex, markdown
 
 
 def percent(value: float) -> str:
@@ -26,6 +27,19 @@ def test_methods_of_one_name_are_told_apart_by_what_differs(row, scores) -> None
     assert [cells_of(line)[0] for line in markdown(rows).splitlines()[2:4]] == [
         "hrnet (scale 0.25)",
         "hrnet (scale 0.5)",
+    ]
+
+
+def test_tables_say_the_kind_of_noise_and_every_label_does_where_they_differ(row, scores) -> None:
+    alike = [row(name, 0.25, scores(0.8, 0.5, 0.1)) for name in ("a", "b")]
+    mixed = [alike[0], dataclasses.replace(alike[1], noise="gaussian")]
+    assert "- Noise: lattice.\n" in markdown(alike)
+    assert "% Noise: lattice.\n" in latex(alike)
+    assert markdown(alike).splitlines()[2].startswith("| a |")
+    assert "- Noise: gaussian and lattice.\n" in markdown(mixed)
+    assert [line.split(" | ")[0] for line in markdown(mixed).splitlines()[2:4]] == [
+        "| a (lattice noise)",
+        "| b (gaussian noise)",
     ]
 
 
@@ -50,7 +64,7 @@ def test_markdown_parses_back(grid) -> None:
     lines = markdown(rows).splitlines()
     head = cells_of(lines[0])
     assert head[:3] == ["method", "clean<br>acc", "clean<br>mIoU"]
-    assert head[3:6] == [f"σ 0.25<br>R 0.169<br>{name}" for name in ("acc", "mIoU", "abst")]
+    assert head[3:6] == [f"σ 0.25<br>R 0.168<br>{name}" for name in ("acc", "mIoU", "abst")]
     body = [[cell.strip("*") for cell in cells_of(line)] for line in lines[2:4]]
     assert body[1] == ["method 1", "94.1", "67.9", *chain(*shown(rows[3:]))]
     assert {len(cells_of(line)) for line in lines[:4]} == {12}

@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 import os
@@ -30,7 +31,7 @@ from smoothseg.runs import preparing, resuming
 from smoothseg.runs.configuration import configure
 from smoothseg.runs.listener import Listener
 from smoothseg.runs.plan import Plan
-from smoothseg.smoothing import noise
+from smoothseg.smoothing.kinds import ALGORITHMS
 from smoothseg.testing import ImageDataset
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -195,9 +196,47 @@ def test_weights_of_the_denoiser_that_changed_are_noticed(photos, tmp_path, monk
 
 def test_another_version_of_what_computes_is_noticed(photos, tmp_path, monkeypatch):
     run(photos, tmp_path / "run")
-    monkeypatch.setattr(noise, "KIND", "another")
+    monkeypatch.setattr(preparing, "ALGORITHMS", {"lattice": "another"})
     with pytest.raises(RunMismatchError, match="noise is"):
         run(photos, tmp_path / "run")
+
+
+def test_a_run_made_before_lattice_noise_is_continued_with_its_own(photos, tmp_path):
+    """Its run.json names the algorithm, but its plan has no noise: there was only one kind."""
+    whole, _ = run(photos, tmp_path / "whole", noise="gaussian")
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "old", noise="gaussian", stop_after=3)
+    stored = json.loads((tmp_path / "old" / "run.json").read_text())
+    del stored["plan"]["noise"]
+    (tmp_path / "old" / "run.json").write_text(json.dumps(stored))
+
+    with pytest.raises(RunMismatchError, match='noise is "gaussian" there and "lattice" here'):
+        run(photos, tmp_path / "old")
+    rows, made = run(photos, tmp_path / "old", noise="gaussian")
+
+    assert len(made) == len(list((tmp_path / "whole").rglob("*.npz"))) - 3
+    assert {row.noise for row in rows} == {"gaussian"}
+    assert [row.certified for row in rows] == [row.certified for row in whole]
+    for path in (tmp_path / "whole").rglob("*.npz"):
+        assert (tmp_path / "old" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("noise", ["lattice", "gaussian"])
+def test_the_kind_of_noise_stands_in_everything_a_run_writes(photos, tmp_path, noise):
+    run(photos, tmp_path / "run", noise=noise)
+    made = tmp_path / "run"
+    algorithm = ALGORITHMS[noise]
+    for path in made.rglob("*.npz"):
+        assert file.load(path).provenance["noise"] == algorithm
+    assert json.loads((made / "run.json").read_text())["noise"] == algorithm
+    assert f"noise: {noise}\n" in (made / "config.yaml").read_text()
+    assert f"Noise: {noise}." in (made / "table.md").read_text()
+    assert f"% Noise: {noise}." in (made / "table.tex").read_text()
+    assert all(row["noise"] == noise for row in json.loads((made / "metrics.json").read_text())["rows"])
+    for name in ("metrics.csv", "per_class.csv"):
+        with (made / name).open(newline="") as stream:
+            assert {row["noise"] for row in csv.DictReader(stream)} == {noise}
+    assert f"{noise} ({algorithm}), seed 0" in (made / "report.html").read_text()
 
 
 class Wrong(ImageDataset):
@@ -297,6 +336,7 @@ def test_a_package_that_was_installed_since_is_no_other_run_but_another_version_
 
 
 GAIN = """
+import csv
 import dataclasses
 import smoothseg
 

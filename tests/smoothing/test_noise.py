@@ -4,32 +4,42 @@ import torch
 from scipy import stats
 
 from smoothseg import networks
-from smoothseg.smoothing import noise
+from smoothseg.errors import UnknownNameError
+from smoothseg.runs import plan
+from smoothseg.smoothing import kinds
+from smoothseg.smoothing.noise import NoisyImage, unit
 
 IMAGE = np.random.Generator(np.random.Philox(5)).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+KINDS = ["lattice", "gaussian"]
+LEVELS = torch.from_numpy(IMAGE.transpose(2, 0, 1).copy())
 
 
-def samples(indices, key="a", seed=0, sigma=0.25):
-    return noise.batch(IMAGE, key, indices, sigma=sigma, seed=seed)
+def samples(indices, kind, image=IMAGE, key="a", seed=0, sigma=0.25):
+    return NoisyImage(image, key, sigma=sigma, seed=seed, kind=kind).samples(indices)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 3, 7])
-def test_same_indices_give_identical_noise_at_any_batch_size(size):
-    whole = samples(range(21))
-    parts = torch.cat([samples(range(i, min(21, i + size))) for i in range(0, 21, size)])
+def test_same_indices_give_identical_noise_at_any_batch_size(kind, size):
+    whole = samples(range(21), kind)
+    parts = torch.cat([samples(range(i, min(21, i + size)), kind) for i in range(0, 21, size)])
     assert torch.equal(whole, parts)
+    assert torch.equal(samples([13, 2], kind), whole[[13, 2]])
 
 
-def test_every_sample_is_a_fresh_draw():
-    drawn = samples(range(40)).flatten(1)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_sample_is_a_fresh_draw(kind):
+    drawn = samples(range(40), kind).flatten(1)
     for i in range(40):
         for j in range(i):
-            assert (drawn[i] != drawn[j]).float().mean() > 0.99
+            # Two values of the lattice are equal by chance once in 226 times.
+            assert (drawn[i] != drawn[j]).float().mean() > 0.96
 
 
-def test_key_seed_and_purpose_change_the_noise():
-    assert not torch.equal(samples([0]), samples([0], key="b"))
-    assert not torch.equal(samples([0]), samples([0], seed=1))
+@pytest.mark.parametrize("kind", KINDS)
+def test_key_seed_and_purpose_change_the_noise(kind):
+    assert not torch.equal(samples([0], kind), samples([0], kind, key="b"))
+    assert not torch.equal(samples([0], kind), samples([0], kind, seed=1))
     assert networks.seeds(0, "a", [0], purpose="noise") != networks.seeds(0, "a", [0], purpose="denoiser")
 
 
@@ -37,18 +47,96 @@ def test_a_key_cannot_imitate_another_seed():
     assert networks.seeds(1, "2", [3], purpose="p") != networks.seeds(12, "", [3], purpose="p")
 
 
-def test_noise_is_gaussian_with_the_given_sigma_around_the_image_and_unclipped():
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_is_gaussian_with_the_given_sigma_around_the_image_and_unclipped(kind):
     image = np.full((60, 80, 3), 255, dtype=np.uint8)
-    drawn = noise.batch(image, "k", range(4), sigma=0.5, seed=3)
+    drawn = samples(range(4), kind, image, "k", seed=3, sigma=0.5)
     assert drawn.dtype == torch.float32
     assert drawn.shape == (4, 3, 60, 80)
     standard = ((drawn - 1) / 0.5).double().numpy()
-    assert stats.kstest(standard.ravel()[::7], "norm").pvalue > 1e-3
+    values = standard.ravel()[::7]
+    if kind == "lattice":  # the test wants a continuous law: spread every value over its level
+        values = values + np.random.default_rng(0).uniform(-0.5, 0.5, values.shape) / 127.5
+    assert stats.kstest(values, "norm").pvalue > 1e-3
     assert standard.max() > 3
     assert abs(np.corrcoef(standard.reshape(4, -1))[np.triu_indices(4, 1)]).max() < 0.05
 
 
-def test_noise_of_an_image_does_not_depend_on_its_pixels():
-    one = noise.batch(IMAGE, "a", [4], sigma=0.1, seed=0) - torch.from_numpy(IMAGE.transpose(2, 0, 1)) / 255
-    black = noise.batch(np.zeros_like(IMAGE), "a", [4], sigma=0.1, seed=0)
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_of_an_image_does_not_depend_on_its_pixels(kind):
+    one = samples([4], kind, sigma=0.1) - LEVELS / 255
+    black = samples([4], kind, np.zeros_like(IMAGE), sigma=0.1)
     assert torch.allclose(one, black, atol=1e-6)
+
+
+def test_lattice_copies_are_integers_over_255_and_nothing_else():
+    drawn = samples(range(3), "lattice")
+    levels = (drawn * 255).round()
+    assert torch.equal(unit(levels), drawn)
+    assert torch.equal((samples(range(3), "lattice", np.zeros_like(IMAGE)) * 255).round() + LEVELS, levels)
+
+
+def test_the_floats_of_equal_sums_are_equal():
+    """What the base model sees is a function of image + k: it cannot tell how the sum came about."""
+    above = np.minimum(IMAGE, 254) + np.uint8(1)
+    drawn = [samples(range(400), "lattice", image) for image in (above - np.uint8(1), above)]
+    seen = [set(each.flatten().tolist()) for each in drawn]
+    grid = set(unit(torch.arange(-2000, 2000)).tolist())
+    assert seen[0] <= grid
+    assert seen[1] <= grid
+
+
+def test_lattice_noise_of_several_sigma_is_paired():
+    less, more = (samples(range(3), "lattice", np.zeros_like(IMAGE), sigma=sigma) for sigma in (0.25, 0.5))
+    assert (less * more >= 0).all()
+    assert (less.abs() <= more.abs()).all()
+    assert (more - 2 * less).abs().max() <= 1.5 / 255 + 1e-6
+
+
+def test_gaussian_noise_of_several_sigma_is_the_same_scaled():
+    less, more = (samples(range(3), "gaussian", np.zeros_like(IMAGE), sigma=sigma) for sigma in (0.25, 0.5))
+    assert torch.equal(2 * less, more)
+
+
+def test_gaussian_noise_is_that_of_earlier_versions():
+    """Its numbers must never change: old runs are continued with it. These were made before there was another."""
+    drawn = samples([0, 5], "gaussian")
+    assert drawn.flatten()[[0, 1, 161, 162, 323]].tolist() == [
+        *(-0.02930590510368347, 0.5677767992019653, 0.4632325768470764),
+        *(0.09390774369239807, 0.6177865266799927),
+    ]
+    assert kinds.ALGORITHMS["gaussian"] == "philox-numpy-float32"
+
+
+def test_lattice_noise_is_what_its_name_in_certificates_says():
+    """Whoever changes these numbers changes the name of the algorithm, too."""
+    drawn = NoisyImage(np.zeros((5, 7, 3), dtype=np.uint8), "a", sigma=0.25, seed=0).samples([0, 5])
+    assert (drawn * 255).round().int().flatten()[[0, 1, 2, 104, 105, 106, 209]].tolist() == [
+        72,
+        101,
+        52,
+        -63,
+        83,
+        -66,
+        -62,
+    ]
+    assert kinds.ALGORITHMS["lattice"] == "lattice-255-philox4x64"
+
+
+def test_another_kind_is_refused():
+    with pytest.raises(UnknownNameError, match=r"noise 'gausian'.*gaussian"):
+        samples([0], "gausian")
+
+
+def test_integers_are_divided_with_the_nearest_quotient():
+    integers = torch.arange(-5000, 5000)
+    expected = (np.arange(-5000, 5000, dtype=np.float64) / 255).astype(np.float32)
+    np.testing.assert_array_equal(unit(integers).numpy(), expected)
+
+
+def test_names_and_algorithms_belong_together():
+    assert list(kinds.ALGORITHMS) == KINDS
+    assert plan.DEFAULTS["noise"] == "lattice"
+    for name, algorithm in kinds.ALGORITHMS.items():
+        assert kinds.name_of(algorithm) == name
+    assert kinds.name_of("dice") == "dice"

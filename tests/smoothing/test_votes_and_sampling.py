@@ -69,20 +69,22 @@ def test_counts_wide_enough_for_many_samples():
     assert Votes(2, (1, 1), capacity=40_000).counts.dtype == torch.int32
 
 
+@pytest.mark.parametrize("noise", ["lattice", "gaussian"])
 @pytest.mark.parametrize("batch_size", [3, 7, 50])
-def test_batch_size_does_not_change_votes(batch_size):
-    one, many = draw_of(1), draw_of(batch_size)
+def test_batch_size_does_not_change_votes(batch_size, noise):
+    one, many = draw_of(1, noise=noise), draw_of(batch_size, noise=noise)
     for n in (5, 26):
         assert torch.equal(one(n).counts, many(n).counts)
 
 
-def test_draws_are_disjoint_and_go_on():
-    draw, recorder = draw_of(4), Recorder()
+@pytest.mark.parametrize("noise", ["lattice", "gaussian"])
+def test_draws_are_disjoint_and_go_on(noise):
+    draw, recorder = draw_of(4, noise=noise), Recorder()
     draw(6, recorder)
     draw(9, recorder)
     assert draw.drawn == 15
     whole = Recorder()
-    draw_of(1)(15, whole)
+    draw_of(1, noise=noise)(15, whole)
     assert all(torch.equal(a, b) for a, b in zip(recorder.maps, whole.maps, strict=True))
     assert len({m.numpy().tobytes() for m in whole.maps}) == 15
 

@@ -11,9 +11,9 @@ import pytest
 from scipy.stats import binomtest, norm
 
 import smoothseg_segcertify as plugin
-from smoothseg.smoothing import noise
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.geometry import Geometry
+from smoothseg.smoothing.noise import NoisyImage
 from smoothseg.smoothing.sampling import Draw
 from smoothseg.testing import CountingDenoiser, ThresholdSegmenter
 from smoothseg_segcertify import statistics
@@ -128,12 +128,12 @@ def test_draws_of_a_run_reject_true_nulls_no_more_often_than_they_may():
 
 
 def test_a_draw_that_repeats_noise_within_a_batch_is_caught(monkeypatch):
-    fresh = noise.batch
+    fresh = NoisyImage.samples
 
-    def repeating(image, key, indices, **options):
-        return fresh(image, key, indices, **options)[:1].expand(len(indices), -1, -1, -1)
+    def repeating(self, indices):
+        return fresh(self, indices)[:1].expand(len(indices), -1, -1, -1)
 
-    monkeypatch.setattr(noise, "batch", repeating)
+    monkeypatch.setattr(NoisyImage, "samples", repeating)
     rejected, pixels = rejected_pixels(seed=6)
 
     assert exceeds(rejected, pixels, 0.01)

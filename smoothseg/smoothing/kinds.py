@@ -1,0 +1,18 @@
+"""The kinds of noise by name. This module imports nothing, so that a report can be made without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["ALGORITHMS", "name_of"]
+
+ALGORITHMS: Mapping[str, str] = MappingProxyType(
+    {"lattice": "lattice-255-philox4x64", "gaussian": "philox-numpy-float32"}
+)
+"""The algorithm of each kind, as certificates name it; it changes whenever the numbers change. See `noise.py`."""
+
+
+def name_of(algorithm: str) -> str:
+    """Return the kind of noise whose algorithm a certificate names; the algorithm itself if no kind has it."""
+    return next((kind for kind, each in ALGORITHMS.items() if each == algorithm), algorithm)
