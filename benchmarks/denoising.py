@@ -21,7 +21,8 @@ from benchmarks import machine
 from smoothseg import networks, weights
 from smoothseg.components.plugins import plugins
 from smoothseg.runs.plan import DEFAULTS, Plan
-from smoothseg.smoothing import geometry, noise
+from smoothseg.smoothing import geometry
+from smoothseg.smoothing.noise import NoisyImage, unit
 
 
 @click.command()
@@ -67,9 +68,9 @@ def main(
             clean = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))).to(place)
             height, width = sample.image.shape[:2]
             small = shape.size(height, width)
-            wanted = networks.resize(clean[None].float() / 255, small)
+            wanted = networks.resize(unit(clean)[None], small)
             for values, sigma in zip(found, sigmas, strict=True):
-                noisy = noise.batch(sample.image, sample.key, [0], sigma=sigma, seed=0, device=place)
+                noisy = NoisyImage(sample.image, sample.key, sigma=sigma, seed=0, device=place).samples([0])
                 begun = time.perf_counter()
                 got = denoiser.denoise(
                     networks.resize(noisy, small), shape.sigma_told(sigma, height, width), seeds=[0]

@@ -40,15 +40,25 @@ from benchmarks.sampling import names, picture, show
 from smoothseg import SmoothsegError, networks
 from smoothseg.components.plugins import plugins
 from smoothseg.machine import devices
-from smoothseg.smoothing import geometry, noise
+from smoothseg.smoothing import geometry, lattice
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.geometry import Geometry
+from smoothseg.smoothing.noise import NoisyImage
 from smoothseg.smoothing.sampling import Draw
 from smoothseg.smoothing.votes import Votes
 
 GIGABYTE = 1e9
 KEY = "benchmark"
 SIGMA = 0.25
+NOISE = (
+    "lattice noise, integers alone",
+    "lattice noise, noisy image",
+    "gaussian noise, drawn on the CPU",
+    "its copy to the device",
+    "gaussian noise, noisy image",
+)
+"""The rows of noise; the second is what a run does."""
+
 DENOISERS = {"adm-small": "the packaged small ADM", "adm-256": "ADM 256, unconditional"}
 SEGMENTERS = {
     "hrnet-small": "the packaged small HRNet",
@@ -214,24 +224,26 @@ def steps(settings: Settings, device: torch.device) -> Iterator[Row]:
     """Give the times of what is no network: by batch what a sample takes, and once what an image takes."""
     image = picture(settings.width, settings.height)
     shape = (3, *settings.size)
+    copies = NoisyImage(image, KEY, sigma=SIGMA, seed=0, device=device)
+    gaussian = NoisyImage(image, KEY, sigma=SIGMA, seed=0, kind="gaussian", device=device)
+    law = lattice.law(SIGMA, device)
     small = Geometry(settings.scale).size(*settings.size)
 
     def seeds(i: int, batch: int) -> list[int]:
         return networks.seeds(0, KEY, range(i * batch, (i + 1) * batch), purpose="noise")
 
     def noisy(i: int, batch: int) -> torch.Tensor:
-        indices = range(i * batch, (i + 1) * batch)
-        return noise.batch(image, KEY, indices, sigma=SIGMA, seed=0, device=device)
+        return copies.samples(range(i * batch, (i + 1) * batch))
 
     for batch in settings.batches:
         made = [noisy(i, batch) for i in range(2)]
         on_cpu = [each.cpu() for each in made]
         sampled: dict[str, Callable[[int], object]] = {
-            "noise, drawn on the CPU": lambda i, batch=batch: networks.standard_normal(
-                seeds(i, batch), shape
-            ),
-            "its copy to the device": lambda i, on_cpu=on_cpu: on_cpu[i % 2].to(device, copy=True),
-            "noise, all of it": lambda i, batch=batch: noisy(i, batch),
+            NOISE[0]: lambda i, batch=batch: lattice.draw(seeds(i, batch), math.prod(shape), law),
+            NOISE[1]: lambda i, batch=batch: noisy(i, batch),
+            NOISE[2]: lambda i, batch=batch: networks.standard_normal(seeds(i, batch), shape),
+            NOISE[3]: lambda i, on_cpu=on_cpu: on_cpu[i % 2].to(device, copy=True),
+            NOISE[4]: lambda i, batch=batch: gaussian.samples(range(i * batch, (i + 1) * batch)),
             "resizing": lambda i, made=made: networks.resize(made[i % 2], small),
         }
         for name, call in sampled.items():
@@ -283,13 +295,8 @@ def network(name: str, settings: Settings, device: torch.device) -> Iterator[Row
     most = max(settings.batches)
     inputs = [
         networks.resize(
-            noise.batch(
-                image,
-                KEY,
-                range(i * most, (i + 1) * most),
-                sigma=SIGMA if name in DENOISERS else 0.02,
-                seed=0,
-                device=device,
+            NoisyImage(image, KEY, sigma=SIGMA if name in DENOISERS else 0.02, seed=0, device=device).samples(
+                range(i * most, (i + 1) * most)
             ),
             small,
         )
@@ -443,17 +450,17 @@ class Results:
         return float(row["seconds"]) / (1 if "samples" in row else row.get("batch", 1))
 
     def image(self, denoiser: str, segmenter: str, precision: str, batch: int) -> tuple[float, float] | None:
-        """Return the seconds of an image, summed up, and the share of them in which noise is drawn on the CPU."""
+        """Return the seconds of an image, summed up, and the share of them that is noise."""
         classes = 11 if segmenter == "hrnet-small" else 19
         samples = [
-            self.seconds("noise, all of it", batch=batch),
+            self.seconds(NOISE[1], batch=batch),
             self.seconds("resizing", batch=batch),
             self.seconds(denoiser, precision=precision, batch=batch),
             self.seconds(segmenter, precision=precision, batch=batch),
             self.seconds("votes", classes=classes, batch=batch),
         ]
         once = [self.seconds(name, classes=classes) for name in ("mode", "hits", "test, on the CPU")]
-        drawn = self.seconds("noise, drawn on the CPU", batch=batch)
+        drawn = self.seconds(NOISE[1], batch=batch)
         if drawn is None or None in samples or None in once:
             return None
         count = self.settings.n0 + self.settings.n
@@ -474,7 +481,7 @@ def tables(results: Results) -> None:
     click.echo(f"\nWhat is no network, {settings.width}x{settings.height}: milliseconds a sample.\n")
     rows = [
         (name, *(number(results.seconds(name, batch=batch), 3, 1000) for batch in batches))
-        for name in ("noise, drawn on the CPU", "its copy to the device", "noise, all of it", "resizing")
+        for name in (*NOISE, "resizing")
     ]
     rows += [
         (
@@ -528,7 +535,7 @@ def tables(results: Results) -> None:
     show(
         (
             *("base model", "precision", "batch", "seconds, summed up", "times as fast as float32, batch 1"),
-            *("% noise on the CPU", "seconds, a whole certificate"),
+            *("% noise", "seconds, a whole certificate"),
         ),
         rows,
         text=2,

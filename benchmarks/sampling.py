@@ -7,11 +7,14 @@ another counts once, the stages and the remainder add up to the sample. What is 
 on one thread in processor time, which a busy machine stretches little. Networks are untrained: how long they take
 does not depend on their weights. Beside it stand the plain forms of the same steps.
 
+Noise: that of a sample on the lattice of levels, beside the floating-point one, drawn by turns.
+
 Memory: the peak of a process that certifies one image by Holm's rule, above that of one which only imports the same.
 The segmenter in it is a few lines instead of a network, so that what is measured is what sampling itself takes.
 
-The script fails if what is no network takes more than `--share` of a sample, if memory exceeds `--limit` or grows with
-n, or if a plain form gives another result.
+The script fails if what is no network takes more than `--share` of a sample, if lattice noise at the largest size is
+not at least 2 times as fast as the other (3.5 times without the image), if memory exceeds `--limit` or grows with n, or
+if a plain form gives another result.
 """
 
 from __future__ import annotations
@@ -41,10 +44,12 @@ import torch.nn.functional as F
 from benchmarks import machine
 from smoothseg import weights
 from smoothseg.components.plugins import plugins
+from smoothseg.networks import seeds, standard_normal
 from smoothseg.protocols import Trainable
-from smoothseg.smoothing import geometry, noise
+from smoothseg.smoothing import geometry, lattice
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.geometry import Geometry
+from smoothseg.smoothing.noise import NoisyImage
 from smoothseg.smoothing.sampling import Draw
 from smoothseg.smoothing.votes import Votes
 
@@ -82,7 +87,7 @@ class Stopwatch:
     def watching(self, model: BaseModel) -> Iterator[None]:
         """Count every stage of `model` and of the sampling around it until the block ends."""
         places = (
-            (noise, "batch"),
+            (NoisyImage, "samples"),
             (geometry, "resize"),
             (type(model.denoiser), "denoise"),
             (type(model.segmenter), "segment"),
@@ -177,7 +182,8 @@ def beside(
     rounding can decide between classes of nearly equal score.
     """
     size, classes = image.shape[:2], len(model.segmenter.classes)
-    noisy = noise.batch(image, "benchmark", [0], sigma=sigma, seed=0)
+    copies = NoisyImage(image, "benchmark", sigma=sigma, seed=0)
+    noisy = copies.samples([0])
     with torch.inference_mode():
         scores = model.segmenter.segment(model.denoised(noisy, sigma, seeds=[0]))
     labels = geometry.labels(scores, (size[0], size[1]))
@@ -195,7 +201,7 @@ def beside(
         (
             "noise",
             "image + sigma * torch.randn",
-            lambda: noise.batch(image, "benchmark", [1], sigma=sigma, seed=0),
+            lambda: copies.samples([1]),
             lambda: clean.float().div(255) + sigma * torch.randn(1, *clean.shape),
             1,
         ),
@@ -240,6 +246,37 @@ def beside(
                 seconds.append((clock() - start) / count)
         rows.append((step, plain, min(times[ours]), min(times[theirs])))
     return rows
+
+
+def noises(
+    image: npt.NDArray[np.uint8], *, sigma: float, repeats: int, clock: Callable[[], float]
+) -> dict[str, tuple[float, float]]:
+    """Return the seconds of one sample's noise, (lattice, gaussian): the numbers alone, and the noisy image."""
+    kinds = {
+        kind: NoisyImage(image, "benchmark", sigma=sigma, seed=0, kind=kind)
+        for kind in ("lattice", "gaussian")
+    }
+    law, own = lattice.law(sigma), seeds(0, "benchmark", range(repeats), purpose="noise")
+    forms: dict[str, tuple[Callable[[int], Any], Callable[[int], Any]]] = {
+        "numbers alone": (
+            lambda i: lattice.draw([own[i]], image.size, law),
+            lambda i: standard_normal([own[i]], (image.size,)),
+        ),
+        "noisy image": (
+            lambda i: kinds["lattice"].samples([i]),
+            lambda i: kinds["gaussian"].samples([i]),
+        ),
+    }
+    fastest = {}
+    for form, pair in forms.items():
+        times: list[list[float]] = [[], []]
+        for i in range(repeats):
+            for function, seconds in zip(pair, times, strict=True):
+                start = clock()
+                function(i)
+                seconds.append(clock() - start)
+        fastest[form] = min(times[0]), min(times[1])
+    return fastest
 
 
 def peak(size: tuple[int, int], classes: int, sigma: float, scale: float, n: int | None) -> tuple[int, float]:
@@ -403,6 +440,22 @@ def main(
                         ],
                         text=2,
                     )
+        for width, height in sizes:
+            click.echo(f"noise of a sample, {width} x {height}\n")
+            found = noises(picture(width, height), sigma=sigma, repeats=max(samples, 10), clock=clock)
+            show(
+                ("noise", "ms lattice", "ms gaussian", "gaussian / lattice"),
+                [
+                    (form, f"{1000 * ours:.2f}", f"{1000 * theirs:.2f}", f"{theirs / ours:.2f}")
+                    for form, (ours, theirs) in found.items()
+                ],
+            )
+            if (width, height) == max(sizes, key=math.prod):
+                missed += [
+                    f"lattice noise, {form}: {theirs / ours:.2f} times as fast, not {times}"
+                    for (form, (ours, theirs)), times in zip(found.items(), (3.5, 2), strict=True)
+                    if theirs < times * ours
+                ]
     if memory:
         largest = max(sizes, key=math.prod)
         above = show_memory(largest, max(classes), sigma, scale, memory_samples)

@@ -204,8 +204,8 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
     images = {row.images for row in rows}
     over = f" over {_plural(next(iter(images)))}" if len(images) == 1 else ""
     notes = [
-        f"In percent{over}. σ and the l2 radius R, rounded down: pixel values in 0..1.",
-        f"Noise: {' and '.join(sorted({row.noise for row in rows}))}.",
+        f"In percent{over}. σ and the l2 radius R: pixel values in 0..1.",
+        f"Noise: {' and '.join(sorted({row.noise for row in rows}))}. R is rounded down.",
         f"acc: {DEFINITIONS['accuracy']}.",
         f"mIoU: {DEFINITIONS['mean_iou']}.",
         f"abst: {DEFINITIONS['abstained']}.",

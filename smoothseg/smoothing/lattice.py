@@ -19,6 +19,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -138,7 +139,8 @@ def draw(seeds: Sequence[int], count: int, law: Law) -> torch.Tensor:
     values = law.fine[(law.cell[u >> 8] << 8) | (u & 0xFF)]
     flat[left] = values
     still = _where(values, law.undecided)
-    _compare(k, left[still], u[still], key, law)
+    if len(still):
+        _compare(k, left[still], u[still], key, law)
     return k
 
 
@@ -198,23 +200,29 @@ def _where(values: torch.Tensor, value: int) -> torch.Tensor:
 
 def _first_bits(j: int, sigma: float, bits: int) -> int:
     """Return floor(2^bits P(k <= j)), certain to the last bit."""
-    import mpmath  # here, because whoever draws no noise need not load it
-
     z = (2 * j + 1) / (2 * LEVELS * sigma)
     if abs(z) > _deviations(bits):
         return 0 if z < 0 else 2**bits - 1
     precision = bits + 136
     while True:
-        with mpmath.workprec(precision):
-            probability = mpmath.ncdf(mpmath.mpf(2 * j + 1) / (2 * LEVELS * mpmath.mpf(sigma)))
-            error = mpmath.ldexp(1, 16 - precision)  # far above that of mpmath
-            least, most = (
-                int(mpmath.floor(mpmath.ldexp(end, bits)))
-                for end in (probability - error, probability + error)
-            )
+        numbers = _arithmetic(precision)
+        probability = numbers.ncdf(numbers.mpf(2 * j + 1) / (2 * LEVELS * numbers.mpf(sigma)))
+        error = numbers.ldexp(1, 16 - precision)  # far above that of mpmath
+        ends = (probability - error, probability + error)
+        least, most = (int(numbers.floor(numbers.ldexp(end, bits))) for end in ends)
         if least == most:
             return least
         precision *= 2
+
+
+@functools.cache
+def _arithmetic(precision: int) -> Any:
+    """Return numbers of so many bits. The context is our own: nobody else changes its precision."""
+    import mpmath  # here, because whoever draws no noise need not load it
+
+    numbers = mpmath.MPContext()
+    numbers.prec = precision
+    return numbers
 
 
 def _deviations(bits: int) -> float:

@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from smoothseg import networks
 from smoothseg.components.plugins import plugins
@@ -17,9 +19,10 @@ from smoothseg.runs.executing import execute
 from smoothseg.runs.listener import Listener
 from smoothseg.runs.plan import Plan
 from smoothseg.runs.preparing import prepare
-from smoothseg.smoothing import noise
+from smoothseg.smoothing import lattice, philox
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.geometry import Geometry, labels
+from smoothseg.smoothing.noise import NoisyImage
 from smoothseg.smoothing.sampling import Draw
 from smoothseg.smoothing.votes import Votes
 from smoothseg.testing import check_denoiser, check_segmenter
@@ -68,7 +71,7 @@ def seen(kind, scene):
     """Return two images as a network of `kind` sees them at half the size, on the CPU, and the sigma it is told."""
     shape, size = Geometry(0.5), scene.image.shape[:2]
     sigma = SIGMA if kind == "denoiser" else 0.02
-    noisy = noise.batch(scene.image, scene.key, [0, 1], sigma=sigma, seed=0)
+    noisy = NoisyImage(scene.image, scene.key, sigma=sigma, seed=0).samples([0, 1])
     return networks.resize(noisy, shape.size(*size)), shape.sigma_told(sigma, *size)
 
 
@@ -124,14 +127,60 @@ def test_draws_are_the_same_numbers(gpu):
     assert torch.equal(there.cpu(), networks.standard_normal(seeds, (3, 33, 47)))
 
 
+@pytest.mark.parametrize("kind", ["lattice", "gaussian"])
 @pytest.mark.parametrize("sigma", [0.25, 0.1, 1.0])
-def test_noisy_images_are_the_same_numbers(gpu, sigma):
+def test_noisy_images_are_the_same_numbers(gpu, sigma, kind):
     image = np.arange(256, dtype=np.uint8).repeat(3 * 5).reshape(16, 80, 3)
     here, there = (
-        noise.batch(image, "key", [3, 0, 8], sigma=sigma, seed=5, device=device) for device in ("cpu", gpu)
+        NoisyImage(image, "key", sigma=sigma, seed=5, kind=kind, device=device).samples([3, 0, 8])
+        for device in ("cpu", gpu)
     )
     assert there.device.type == gpu.type
     assert torch.equal(there.cpu(), here)
+
+
+def test_words_are_those_of_the_cpu(gpu):
+    seeds = networks.seeds(7, "key", range(3), purpose="noise")
+    for bits in (8, 16):
+        here, there = (
+            philox.pieces(philox.keys(seeds, device), 100_001, 1, bits=bits) for device in ("cpu", gpu)
+        )
+        assert there.device.type == gpu.type
+        assert torch.equal(there.cpu(), here)
+
+
+@pytest.mark.parametrize("sigma", [1e-8, 0.01, 0.25, 1.0, 20.0])
+def test_lattice_noise_is_the_same_integers_at_full_size(gpu, sigma):
+    seeds = networks.seeds(7, "key", range(2), purpose="noise")
+    here, there = (
+        lattice.draw(seeds, 3 * 1024 * 2048, lattice.law(sigma, device))
+        for device in (torch.device("cpu"), gpu)
+    )
+    assert there.device.type == gpu.type
+    assert torch.equal(there.cpu(), here)
+
+
+class Crossings(TorchDispatchMode):
+    """Counts the bytes that operations bring from the CPU to a device."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device, self.bytes = device, 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        made = function(*arguments, **(options or {}))
+        if isinstance(made, torch.Tensor) and made.device.type == self.device.type:
+            sources = [each for each in tree_leaves((arguments, options)) if isinstance(each, torch.Tensor)]
+            self.bytes += sum(each.nbytes for each in sources if each.device.type == "cpu")
+        return made
+
+
+def test_nothing_but_keys_is_brought_to_the_device(gpu):
+    image = np.zeros((512, 512, 3), dtype=np.uint8)
+    copies = NoisyImage(image, "key", sigma=0.25, seed=5, device=gpu)
+    with Crossings(gpu) as crossings:
+        copies.samples(range(4))
+    assert crossings.bytes == 4 * 16
 
 
 @pytest.mark.parametrize("capacity", [400, 2**15])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import math
 import pkgutil
 import re
 import shlex
@@ -490,7 +491,7 @@ def test_the_radii_of_the_guarantee_page_are_right():
     (table,) = (rows for rows in tables(DOCS / "guarantee.md") if rows[0][0] == "σ")
     for sigma, *cells in table[2:]:
         radii = [float(sigma) * stats.norm.ppf(tau) for tau in (0.75, 0.95)]
-        expected = [value for radius in radii for value in (f"{radius:.3f}", f"{255 * radius:.1f}")]
+        expected = [f"{math.floor(x * at) / at}" for r in radii for x, at in ((r, 1000), (255 * r, 10))]
         assert cells == expected
 
 
@@ -515,7 +516,7 @@ def test_the_figures_of_the_questions_are_right():
     page = " ".join(text(DOCS / "faq.md").split())
 
     def radius(sigma, tau=0.75):
-        return f"{sigma * stats.norm.ppf(tau):.3f}"
+        return f"{math.floor(1000 * sigma * stats.norm.ppf(tau)) / 1000:.3f}"
 
     assert (
         f"{radius(0.1)} for σ = 0.1, {radius(0.25)} for 0.25, {radius(0.5)} for 0.5, {radius(1)} for 1.0"

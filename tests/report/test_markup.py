@@ -33,10 +33,10 @@ def test_methods_of_one_name_are_told_apart_by_what_differs(row, scores) -> None
 def test_tables_say_the_kind_of_noise_and_every_label_does_where_they_differ(row, scores) -> None:
     alike = [row(name, 0.25, scores(0.8, 0.5, 0.1)) for name in ("a", "b")]
     mixed = [alike[0], dataclasses.replace(alike[1], noise="gaussian")]
-    assert "- Noise: lattice.\n" in markdown(alike)
-    assert "% Noise: lattice.\n" in latex(alike)
+    assert "- Noise: lattice. R is rounded down.\n" in markdown(alike)
+    assert "% Noise: lattice. R is rounded down.\n" in latex(alike)
     assert markdown(alike).splitlines()[2].startswith("| a |")
-    assert "- Noise: gaussian and lattice.\n" in markdown(mixed)
+    assert "- Noise: gaussian and lattice. R is rounded down.\n" in markdown(mixed)
     assert [line.split(" | ")[0] for line in markdown(mixed).splitlines()[2:4]] == [
         "| a (lattice noise)",
         "| b (gaussian noise)",
