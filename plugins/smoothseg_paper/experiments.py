@@ -163,6 +163,7 @@ def published(key: Any) -> tuple[Row, ...]:
                     segmenter=method["segmenter"],
                     certifier="holm",
                     sigma=float(sigma),
+                    noise="gaussian",  # in 32-bit floating point, as the published code draws it
                     radius=float(table["radius"][sigma]),
                     scale=float(method["scale"]),
                     images=images,

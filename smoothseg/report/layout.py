@@ -138,10 +138,7 @@ def _identity(row: Row) -> _Identity:
 
 
 def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
-    """Return a label for each method in order of appearance; what differs tells apart methods of one name.
-
-    Where not all rows have the same kind of noise, every label says its own.
-    """
+    """Return a label for each method in order of appearance; what differs tells apart methods of one name."""
     seen = {(_identity(row), row.sigma) for row in rows}
     if len(seen) != len(rows):
         raise ValueError("expected one row a method and sigma, got several")
@@ -152,7 +149,6 @@ def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
         namesakes = [other for other in identities if other[0] == method]
         said = (method, denoiser, segmenter, certifier, f"scale {scale:g}", f"{noise} noise")
         differs = [len({other[part] for other in namesakes}) > 1 for part in range(len(said))]
-        differs[-1] = len({other[-1] for other in identities}) > 1
         extra = [text for text, differ in zip(said, differs, strict=True) if differ]
         labels[identity] = f"{method} ({', '.join(extra)})" if extra else method
     return labels
@@ -205,7 +201,7 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
     over = f" over {_plural(next(iter(images)))}" if len(images) == 1 else ""
     notes = [
         f"In percent{over}. σ and the l2 radius R: pixel values in 0..1.",
-        f"Noise: {' and '.join(sorted({row.noise for row in rows}))}. R is rounded down.",
+        f"Noise: {_noise(rows)}. R is rounded down.",
         f"acc: {DEFINITIONS['accuracy']}.",
         f"mIoU: {DEFINITIONS['mean_iou']}.",
         f"abst: {DEFINITIONS['abstained']}.",
@@ -215,6 +211,17 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
     if timing:
         notes.append(f"s/img: measured seconds an image{', mean over σ' if mean else ''}.")
     return tuple(notes)
+
+
+def _noise(rows: Sequence[Row]) -> str:
+    """Return the kind of noise of all rows; where they differ, each kind with its methods."""
+    labels = _labels(rows)
+    methods: dict[str, dict[str, None]] = {}
+    for row in rows:
+        methods.setdefault(row.noise, {})[labels[_identity(row)]] = None
+    if len(methods) == 1:
+        return next(iter(methods))
+    return "; ".join(f"{noise} for {', '.join(found)}" for noise, found in methods.items())
 
 
 def _plural(images: int) -> str:

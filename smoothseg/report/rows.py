@@ -31,7 +31,7 @@ class Row:
     sigma: float
     """Standard deviation of the noise, in [0, 1] pixel units."""
 
-    noise: str = "lattice"
+    noise: str
     """The kind of noise, `lattice` or `gaussian`."""
 
     radius: float | None

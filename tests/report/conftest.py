@@ -64,6 +64,7 @@ def _row(method: str, sigma: float, certified: Scores | None, **changes) -> Row:
         "segmenter": "hrnet",
         "certifier": "holm",
         "sigma": sigma,
+        "noise": "lattice",
         "radius": RADII[sigma],
         "scale": 1.0,
         "images": 100,

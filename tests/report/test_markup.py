@@ -30,16 +30,17 @@ def test_methods_of_one_name_are_told_apart_by_what_differs(row, scores) -> None
     ]
 
 
-def test_tables_say_the_kind_of_noise_and_every_label_does_where_they_differ(row, scores) -> None:
+def test_tables_say_the_kind_of_noise_and_whose_it_is_where_they_differ(row, scores) -> None:
     alike = [row(name, 0.25, scores(0.8, 0.5, 0.1)) for name in ("a", "b")]
-    mixed = [alike[0], dataclasses.replace(alike[1], noise="gaussian")]
+    mixed = [*alike, row("c", 0.25, scores(0.7, 0.5, 0.1), noise="gaussian")]
+    namesakes = [alike[0], dataclasses.replace(alike[0], noise="gaussian")]
     assert "- Noise: lattice. R is rounded down.\n" in markdown(alike)
     assert "% Noise: lattice. R is rounded down.\n" in latex(alike)
-    assert markdown(alike).splitlines()[2].startswith("| a |")
-    assert "- Noise: gaussian and lattice. R is rounded down.\n" in markdown(mixed)
-    assert [line.split(" | ")[0] for line in markdown(mixed).splitlines()[2:4]] == [
+    assert "- Noise: lattice for a, b; gaussian for c. R is rounded down.\n" in markdown(mixed)
+    assert [line.split(" | ")[0] for line in markdown(mixed).splitlines()[2:5]] == ["| a", "| b", "| c"]
+    assert [line.split(" | ")[0] for line in markdown(namesakes).splitlines()[2:4]] == [
         "| a (lattice noise)",
-        "| b (gaussian noise)",
+        "| a (gaussian noise)",
     ]
 
 
