@@ -31,6 +31,9 @@ __all__ = ["reproduce"]
 @click.option("--images", type=click.IntRange(min=1), help="Certify at most so many images.")
 @click.option("--every", type=click.IntRange(min=1), help="Certify every k-th image.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the noise.  [default: 0]")
+@click.option(
+    "--noise", type=click.Choice(["lattice", "gaussian"]), help="Kind of noise.  [default: lattice]"
+)
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Noise samples at once."

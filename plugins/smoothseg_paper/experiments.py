@@ -105,8 +105,7 @@ def of(
 ) -> Experiment:
     """Return the experiment described by `content`; messages name its `source`.
 
-    overrides: options that override the file's in every run (`images`, `every`, `seed`, `device`, ...). root: the
-    dataset's folder.
+    overrides: options that override the file's in every run (`images`, `seed`, ...). root: the dataset's folder.
 
     Raises `ConfigError` if `content` is not an experiment, and the errors of `Plan.of`.
     """

@@ -167,12 +167,20 @@ class NaivePatternRecipe:
         return certifiers.NaivePattern(self.n0, self.n, self.alpha)
 
 
+_LEAST_ALPHA = 1e-30
+"""Far below it, over the pixels of an image, scipy's distributions fail."""
+
+
 def _check_options(n0: int, n: int, alpha: float, tau: float = 0.5) -> None:
     for name, value in (("n0", n0), ("n", n)):
         if value < 1:
             raise smoothseg.ConfigError(f"certifier option {name} must be at least 1, got {value}")
     if not 0 < alpha < 1:
         raise smoothseg.ConfigError(f"certifier option alpha must be between 0 and 1, got {alpha}")
+    if alpha < _LEAST_ALPHA:
+        raise smoothseg.ConfigError(
+            f"certifier option alpha must be at least {_LEAST_ALPHA:g}, got {alpha:g}"
+        )
     if not 0.5 <= tau < 1:
         raise smoothseg.ConfigError(f"certifier option tau must be at least 0.5 and below 1, got {tau}")
 

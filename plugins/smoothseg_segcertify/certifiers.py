@@ -127,7 +127,7 @@ class SeveralTau(TwoDraws):
         least = statistics.holm_thresholds(statistics.histogram(hits, trials), tables, self.alpha)
         radii = np.full(trials + 1, np.nan, dtype=np.float32)
         for threshold, tau in zip(least, self.taus, strict=True):
-            radii[threshold:] = _rounded_down(statistics.radius(tau, sigma))
+            radii[threshold:] = _float32_below(statistics.radius(tau, sigma))
         return Verdict(hits >= least[0], statistics.radius(self.taus[0], sigma), radii[hits])
 
 
@@ -172,7 +172,7 @@ class NaivePixel(TwoDraws):
             return _all_or_none(hits.shape, lower[worst], sigma)
         radii = np.full(trials + 1, np.nan, dtype=np.float32)
         for count in present[passes[present]]:
-            radii[count] = _rounded_down(statistics.radius(lower[count], sigma))
+            radii[count] = _float32_below(statistics.radius(lower[count], sigma))
         known = radii[present[passes[present]]]
         return Verdict(
             certified=passes[hits],
@@ -242,7 +242,7 @@ def _compact(prediction: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8 | np.u
     return prediction.astype(np.uint8 if prediction.max(initial=0) < 256 else np.uint16)
 
 
-def _rounded_down(value: float) -> np.float32:
+def _float32_below(value: float) -> np.float32:
     """Return the largest float32 that is not above `value`: a radius must not be overstated by rounding."""
     nearest = np.float32(value)
     return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))

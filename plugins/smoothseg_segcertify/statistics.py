@@ -157,9 +157,11 @@ def lower_bounds(n: int, level: float) -> Table:
     hits = np.arange(1, n + 1)
     bounds: Table = stats.beta.ppf(level, hits, n - hits + 1)
     step, high = _ERROR / 200, hits - 1
-    while (high := high[_tail(hits[high], n, bounds[high]) > level]).size:
+    while step < 1 and (high := high[~(_tail(hits[high], n, bounds[high]) <= level)]).size:
         bounds[high] *= 1 - step
         step *= 2
+    if step >= 1:
+        bounds[high] = 0.0
     return np.concatenate([[0.0], bounds])
 
 

@@ -112,13 +112,16 @@ class Result:
 
     def __str__(self) -> str:
         from smoothseg.certificates.rounding import rounded_down
+        from smoothseg.smoothing.kinds import name_of
 
         height, width = self.prediction.shape
         if math.isnan(self.radius):
             return f"{self.key}, {width}x{height}: nothing certified at sigma {self.sigma:g}"
+        gaussian = ", gaussian noise" if name_of(self.certificate.provenance["noise"]) == "gaussian" else ""
         return (
             f"{self.key}, {width}x{height}: {100 * (1 - self.abstained):.1f} % of the pixels certified within "
-            f"l2 radius {rounded_down(self.radius)} (sigma {self.sigma:g}), {100 * self.abstained:.1f} % abstain"
+            f"l2 radius {rounded_down(self.radius)} (sigma {self.sigma:g}{gaussian}), "
+            f"{100 * self.abstained:.1f} % abstain"
         )
 
     def __repr__(self) -> str:

@@ -9,9 +9,9 @@ __all__ = ["rounded_down"]
 
 
 def rounded_down(value: float, figures: int = 3) -> str:
-    """Return the largest number of so many significant figures that is at most `value`, without an exponent.
+    """Return the largest number of so many significant figures that, read back as a float, is at most `value`.
 
-    Read back as a float, it is at most `value`. Zeros at the end are left out. Where there is no number, "nan".
+    It has no exponent and no zeros at its end. Where there is no number, "nan".
     """
     if math.isnan(value):
         return "nan"

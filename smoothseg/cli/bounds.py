@@ -63,6 +63,8 @@ def bounds(
     """
     from smoothseg.errors import ConfigError
     from smoothseg.runs.bounded import bounded
+    from smoothseg.runs.results import read_identity
+    from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
     if region is not None and image is None:
         raise ConfigError("--region is a mask of one image: name it with --image")
@@ -80,6 +82,8 @@ def bounds(
     else:
         for one in found:
             _detail(console, one)
+    if name_of(read_identity(run)["noise"]) == "gaussian":
+        console.print(f"note: {GAUSSIAN}")
     console.print(
         "Each value holds under every perturbation of l2 norm below R, all of an image together with probability "
         "1 - alpha; shares are of labelled pixels, rounded to the safe side. Where pixels have their own radii, R is "

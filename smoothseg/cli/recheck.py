@@ -25,11 +25,13 @@ def verify(paths: tuple[Path, ...]) -> None:
     from smoothseg.errors import VerificationError
     from smoothseg.runs.ledger import Ledger
     from smoothseg.runs.results import intact
+    from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
     files = _files(paths)
-    wrong = 0
+    wrong, gaussian = 0, False
     for file in files:
         loaded = load(file)
+        gaussian |= name_of(loaded.provenance.get("noise", "")) == "gaussian"
         certifier = plugins()["certifier"].recipe(loaded.provenance["certifier"]).load()
         try:
             recheck.verify(loaded, certifier)
@@ -45,6 +47,8 @@ def verify(paths: tuple[Path, ...]) -> None:
                 click.echo(f"WRONG  {ledger.parent / name}: not the file that the ledger records", err=True)
     if wrong:
         raise VerificationError(f"{wrong} fault{'' if wrong == 1 else 's'} in {_count(len(files))}")
+    if gaussian:
+        click.echo(f"note: {GAUSSIAN}", err=True)
     recorded = ", and every file is the one its ledger records" if ledgers else ""
     click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{recorded}.")
 

@@ -148,6 +148,6 @@ def _at(made: certificate.Certificate, radius: float | None) -> tuple[float, npt
         return radius, stored.astype(np.float64) >= radius
     if radius > made.radius:
         raise ConfigError(
-            f"--radius {radius:g} is beyond the certificate's radius of {rounded_down(made.radius, 6)}"
+            f"--radius {radius} is beyond the certificate's radius of {rounded_down(made.radius, 6)}"
         )
     return radius, made.certified

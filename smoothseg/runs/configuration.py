@@ -58,11 +58,14 @@ def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -
 
     file, given: keys as in `KEYS`, with hyphens or underscores. `given` overrides the file. A denoiser or a segmenter
     replaces that of the file's methods, which must agree in the other components. A certifier and a tau apply to all
-    methods. The file's own tau applies to certifiers without one.
+    methods. The file's own tau applies to certifiers without one. A file that states everything but the noise, as runs
+    wrote it once, means `gaussian`.
 
     Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
     """
     values, more = _known(file), _known(given or {})
+    if _of_before_lattice_noise(values):
+        values["noise"] = "gaussian"
     if "methods" in values and ("denoiser" in more or "segmenter" in more):
         values |= _shared(values, [kind for kind in _OF_A_METHOD if kind not in more])
         del values["methods"]
@@ -96,6 +99,8 @@ def output(plan: Plan, how: Running, *, name: str | None = None) -> Path:
     if how.output is not None:
         return how.output
     described = plan.describe()
+    if described["noise"] == "gaussian":
+        del described["noise"]  # the digest of a run from before there was a choice
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
     return Path("runs") / f"{name or described['dataset']['name']}-{digest}"
 
@@ -133,6 +138,15 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
         if key not in KEYS:
             raise UnknownNameError.of("option", key, KEYS)
     return found
+
+
+def _of_before_lattice_noise(file: Mapping[str, Any]) -> bool:
+    """Tell whether a run or `--print-config` wrote the options `file` when gaussian noise was the only kind.
+
+    Such a file states everything that determines the results, and must go on giving them.
+    """
+    everything = {"methods", *DEFAULTS} - {"noise", *_OF_A_METHOD}
+    return "noise" not in file and everything <= set(file)
 
 
 def _shared(values: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, list[Any]]:

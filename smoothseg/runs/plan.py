@@ -13,7 +13,7 @@ from smoothseg import weights
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
 from smoothseg.errors import ConfigError, UnknownNameError
-from smoothseg.smoothing.kinds import ALGORITHMS
+from smoothseg.smoothing.kinds import ALGORITHMS, GAUSSIAN
 
 __all__ = ["DEFAULTS", "LARGEST_SIGMA", "Method", "Plan"]
 
@@ -147,13 +147,11 @@ class Plan:
             )
         if (sigma := min(self.sigma)) < 0.5 / 255:
             remarks.append(
-                f"sigma {sigma:g} is {255 * sigma:.2g} of a level of 8 bits: below half a level nearly all noise is "
-                "rounded away; certificates stay valid, but reach no further than a fraction of a level"
+                f"sigma {sigma:g} is {255 * sigma:.2g} of a level of 8 bits: below half a level, at least two thirds "
+                "of the noise is rounded away; certificates are of the model that rounds"
             )
         if self.noise == "gaussian":
-            remarks.append(
-                "gaussian noise is rounded in a way that shows the clean image: certificates can be false"
-            )
+            remarks.append(GAUSSIAN)
         return remarks
 
     def indices(self, length: int) -> range:

@@ -94,16 +94,18 @@ def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
     # A package that was not installed then had no effect on the results.
     known = stored.get("versions", {})
     identity["versions"] = {name: found for name, found in identity["versions"].items() if name in known}
-    stored.get("plan", {}).setdefault(
-        "noise", name_of(stored.get("noise", ""))
-    )  # once there was only one kind
+    if "noise" not in stored.get("plan", {}):  # made when there was only one kind
+        stored.setdefault("plan", {})["noise"] = name_of(stored.get("noise", ""))
     if "plugins" not in stored:  # made by a smoothseg that did not record the plugins of components
         del identity["plugins"]
-    different = next(_differences(stored, json.loads(json.dumps(identity))), None)
+    different = list(_differences(stored, json.loads(json.dumps(identity))))
     if different:
+        kind = stored["plan"]["noise"]
+        only_noise = all(each.startswith(("plan.noise is", "noise is")) for each in different)
         raise RunMismatchError(
-            f"{directory} holds a run of another configuration: {different}; "
-            f"choose another --output, or --fresh to start anew"
+            f"{directory} holds a run of another configuration: {different[0]}; "
+            + (f"--noise {kind} continues it, " if only_noise else "")
+            + "choose another --output, or --fresh to start anew"
         )
     return threads
 

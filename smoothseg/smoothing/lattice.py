@@ -126,6 +126,8 @@ def draw(seeds: Sequence[int], count: int, law: Law) -> torch.Tensor:
 
     Row i is a function of `seeds[i]` and the law, the same on every device and for every `count` that includes it.
     """
+    if not (seeds and count):
+        return torch.empty((len(seeds), count), dtype=law.coarse.dtype, device=law.coarse.device)
     key = philox.keys(seeds, law.coarse.device)
     k = torch.empty((len(seeds), count), dtype=law.coarse.dtype, device=law.coarse.device)
     flat = k.view(-1)

@@ -13,7 +13,6 @@ from smoothseg.certificates.certifier import Certifier
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.components import loading
 from smoothseg.components.plugins import plugins
-from smoothseg.networks.draws import seeds as seeds_of
 from smoothseg.protocols import Sample
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.kinds import ALGORITHMS
@@ -112,11 +111,11 @@ class Pipeline:
 
     def first(self, sample: Sample, *, sigma: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return the first noise sample and the denoiser's estimate, (h, w, 3) floats about [0, 1] each."""
-        noisy = NoisyImage(
+        copies = NoisyImage(
             sample.image, sample.key, sigma=sigma, seed=self.seed, kind=self.noise, device=self.device
-        ).samples([0])
-        seeds = seeds_of(self.seed, sample.key, [0], purpose="denoiser")
-        estimate = self.model.denoised(noisy, sigma, seeds=seeds)
+        )
+        noisy = copies.samples([0])
+        estimate = self.model.denoised(noisy, sigma, seeds=copies.seeds([0]))
         return _photo(noisy), _photo(estimate)
 
     def _provenance(self, sample: Sample, sigma: float, drawn: int) -> dict[str, Any]:

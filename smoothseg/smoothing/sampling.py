@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from smoothseg.certificates.certifier import Tally
-from smoothseg.networks.draws import seeds as seeds_of
 from smoothseg.smoothing.noise import NoisyImage
 from smoothseg.smoothing.votes import Votes
 
@@ -46,9 +45,7 @@ class Draw:
         self._model = model
         self._noisy = NoisyImage(image, key, sigma=sigma, seed=seed, kind=noise, device=device)
         self._size = image.shape[0], image.shape[1]
-        self._key = key
         self._sigma = sigma
-        self._seed = seed
         self._batch_size = batch_size
         self._device = device
         self._progress = progress
@@ -85,7 +82,7 @@ class Draw:
         end = self._drawn + n
         while self._drawn < end:
             indices = range(self._drawn, min(end, self._drawn + self._batch_size))
-            seeds = seeds_of(self._seed, self._key, indices, purpose="denoiser")
+            seeds = self._noisy.seeds(indices)
             tally.add(self._model.predict(self._noisy.samples(indices), self._sigma, seeds=seeds))
             self._drawn = indices.stop
             if self._progress is not None:

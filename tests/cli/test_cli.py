@@ -137,6 +137,33 @@ def test_recertify_writes_over_nothing(invoke, certify, tmp_path):
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.npz")}
 
 
+def test_verify_and_bounds_say_what_is_wrong_with_gaussian_noise(invoke, certify, photos, tmp_path):
+    labelled = f"folder:root={photos},images=images,labels=labels,classes=classes.txt"
+    for noise in ("lattice", "gaussian"):
+        made = invoke(
+            *(
+                "certify",
+                "--dataset",
+                labelled,
+                "--denoiser",
+                "identity",
+                "--segmenter",
+                "toy-threshold",
+                "--scale",
+                1,
+            ),
+            *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--noise", noise, "--output", tmp_path / noise),
+        )
+        assert made.exit_code == 0, made.output
+        for command in ("verify", "bounds"):
+            result = invoke(command, tmp_path / noise)
+            assert result.exit_code == 0, result.output
+            said = " ".join((result.stdout + result.stderr).split())
+            assert ("gaussian noise is rounded in a way that shows the clean image" in said) == (
+                noise == "gaussian"
+            )
+
+
 def test_verify_finds_a_file_that_is_not_the_ledgers(invoke, certify, tmp_path):
     certify(tmp_path / "run")
     folder = tmp_path / "run/certificates/identity"

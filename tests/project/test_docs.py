@@ -527,8 +527,14 @@ def test_the_figures_of_the_questions_are_right():
         size: 255 * 0.25 * stats.norm.ppf(0.75) / np.sqrt(3 * size[0] * size[1])
         for size in ((192, 256), (480, 640), (1024, 2048))
     }
-    assert f"{levels[192, 256]:.2f} of an 8-bit level at 192 × 256" in page
-    assert f"{levels[480, 640]:.3f} at 480 × 640 and {levels[1024, 2048]:.3f} at 1024 × 2048" in page
+    below = {size: math.floor(1000 * value) / 1000 for size, value in levels.items()}
+    assert f"{below[192, 256]:.2f} of an 8-bit level at 192 × 256" in page
+    assert f"{below[480, 640]:.3f} at 480 × 640 and {below[1024, 2048]:.3f} at 1024 × 2048" in page
+    largest = math.floor(10 * 255 * 0.25 * stats.norm.ppf(0.75)) / 10
+    assert f"R is {largest} levels in one channel of one pixel" in page
+    assert f"That is {largest} of 255 levels in one channel of one pixel" in " ".join(
+        text(DOCS / "index.md").split()
+    )
     half, quarter = (sigma_left(1.0, (480, 640), (int(480 * s), int(640 * s))) for s in (0.5, 0.25))
     assert f"Half the size leaves {half:.2f} of the noise, a quarter {quarter:.2f}" in page
     tenth = [np.ceil(np.log(alpha / (1024 * 2048)) / np.log(0.75)) for alpha in (1e-3, 1e-4)]

@@ -203,6 +203,29 @@ def test_the_default_output_and_fresh_are_not_described():
     assert output(*configure({**BASE, "output": "there"})) == Path("there")
 
 
+def test_a_run_from_before_lattice_noise_is_found_in_its_default_output():
+    plan, how = configure({**BASE, "noise": "gaussian"})
+    described = plan.describe()
+    del described["noise"]
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
+    assert output(plan, how).name == f"streets-{digest}"
+    assert output(*configure(BASE)) != output(plan, how)
+
+
+def test_a_complete_file_from_before_lattice_noise_means_gaussian():
+    plan, how = configure({**BASE, "noise": "gaussian", "threads": 1})
+    file = describe(plan, how)
+    assert configure(file)[0] == plan
+    del file["noise"]
+    assert configure(file)[0] == plan
+    assert configure(file, {"noise": "lattice"})[0].noise == "lattice"
+    for key in ("seed", "every", "methods"):
+        assert (
+            configure({name: value for name, value in file.items() if name != key} | BASE)[0].noise
+            == "lattice"
+        )
+
+
 @pytest.mark.parametrize("path", [None, ROOT / "examples" / "demo.yaml"])
 def test_a_printed_configuration_is_the_same_run(invoke, path, tmp_path):
     first = () if path is None else ("--config", path)

@@ -210,8 +210,12 @@ def test_a_run_made_before_lattice_noise_is_continued_with_its_own(photos, tmp_p
     del stored["plan"]["noise"]
     (tmp_path / "old" / "run.json").write_text(json.dumps(stored))
 
-    with pytest.raises(RunMismatchError, match='noise is "gaussian" there and "lattice" here'):
+    message = 'noise is "gaussian" there and "lattice" here; --noise gaussian continues it, choose another'
+    with pytest.raises(RunMismatchError, match=message):
         run(photos, tmp_path / "old")
+    with pytest.raises(RunMismatchError) as more:
+        run(photos, tmp_path / "old", seed=3)
+    assert "--noise" not in str(more.value)
     rows, made = run(photos, tmp_path / "old", noise="gaussian")
 
     assert len(made) == len(list((tmp_path / "whole").rglob("*.npz"))) - 3

@@ -98,6 +98,30 @@ def test_lattice_noise_certifies_none(images, segmenter):
     assert not contradict(first, second, images)
 
 
+class ToldBySeeds:
+    """A denoiser that knows an image by the seeds it receives with it, and shows it as white; all others as black."""
+
+    digests = MappingProxyType({})
+
+    def __init__(self, image, noise):
+        self.known, self.learning = set(), True
+        certificates([image], ThresholdSegmenter(), noise, denoiser=self)
+        self.learning = False
+
+    def denoise(self, noisy, sigma, *, seeds):
+        if self.learning:
+            self.known |= set(seeds)
+        return torch.tensor([float(seed in self.known) for seed in seeds]).view(-1, 1, 1, 1).expand_as(noisy)
+
+
+@pytest.mark.parametrize(("noise", "broken"), [("gaussian", True), ("lattice", False)])
+def test_seeds_of_lattice_noise_do_not_tell_a_denoiser_which_image_it_sees(noise, broken):
+    images = BLACK, GREY
+    made = certificates(images, ThresholdSegmenter(), noise, denoiser=ToldBySeeds(BLACK, noise))
+
+    assert contradict(*made, images) == broken
+
+
 @pytest.mark.parametrize("images", [(BLACK, GREY), (PHOTO, BRIGHTER)], ids=["black", "photo"])
 def test_the_best_question_about_lattice_noise_is_not_certified_on_both_sides(images):
     """The likelihood ratio separates the two images best of all, and sees no more than the theorem allows."""

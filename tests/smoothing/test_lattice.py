@@ -209,25 +209,30 @@ def chi_square(counts, expected):
 @pytest.mark.parametrize("sigma", [0.01, 0.25, 1.0])
 def test_a_hundred_million_values_have_the_law(sigma):
     law, draws, each = lattice.law(sigma), 100_000_000, 10_000_000
+    lags = {"next": 1, "row below": 480, "channel": 480 * 360, "sample": each // 2}
     words = np.array(unsigned(law), dtype=object)
     cells = len(words)
     counts = np.zeros(cells, dtype=np.int64)
     side = min(cells, 24)
-    pairs = np.zeros((side, side), dtype=np.int64)
+    pairs = {name: np.zeros(side * side, dtype=np.int64) for name in lags}
     edges = np.searchsorted(np.array(words[:-1] / 2**64, dtype=float), np.arange(1, side) / side)
     group = np.searchsorted(edges, np.arange(cells), side="right")
     for seed in range(draws // each):
         place = lattice.draw([seed * 2**70 + 1], each, law)[0].numpy() - law.lowest
         counts += np.bincount(place, minlength=cells)
         of = group[place]
-        pairs += np.bincount(of[:-1] * side + of[1:], minlength=side * side).reshape(side, side)
+        for name, lag in lags.items():
+            # Disjoint pairs: blocks of `lag` values with the blocks behind them.
+            blocks = of[: len(of) // (2 * lag) * 2 * lag].reshape(-1, 2, lag)
+            pairs[name] += np.bincount((blocks[:, 0] * side + blocks[:, 1]).ravel(), minlength=side * side)
     probabilities = np.array(np.diff(words, prepend=0) / 2**64, dtype=float)
 
     assert counts.sum() == draws
     assert chi_square(counts, draws * probabilities) > 1e-3
     single = np.bincount(group, weights=probabilities, minlength=side)
-    joint = (pairs.sum() * np.outer(single, single)).ravel()
-    assert chi_square(pairs.ravel(), joint) > 1e-3
+    for found in pairs.values():
+        assert found.sum() > 0.9 * draws / 2
+        assert chi_square(found, found.sum() * np.outer(single, single).ravel()) > 1e-3
 
 
 def test_the_test_of_the_law_sees_a_wrong_one():

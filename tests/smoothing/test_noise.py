@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 
 from smoothseg import networks
-from smoothseg.errors import UnknownNameError
+from smoothseg.errors import ConfigError, UnknownNameError
 from smoothseg.runs import plan
 from smoothseg.smoothing import kinds
 from smoothseg.smoothing.noise import NoisyImage, unit
@@ -78,12 +78,61 @@ def test_lattice_copies_are_integers_over_255_and_nothing_else():
 
 def test_the_floats_of_equal_sums_are_equal():
     """What the base model sees is a function of image + k: it cannot tell how the sum came about."""
-    above = np.minimum(IMAGE, 254) + np.uint8(1)
-    drawn = [samples(range(400), "lattice", image) for image in (above - np.uint8(1), above)]
-    seen = [set(each.flatten().tolist()) for each in drawn]
-    grid = set(unit(torch.arange(-2000, 2000)).tolist())
-    assert seen[0] <= grid
-    assert seen[1] <= grid
+    seen = {}
+    for level in (0, 1, 100, 255):
+        image = np.full((40, 50, 3), level, dtype=np.uint8)
+        drawn = samples(range(4), "lattice", image, key=str(level)).flatten()
+        for integer, value in zip((drawn * 255).round().int().tolist(), drawn.tolist(), strict=True):
+            assert seen.setdefault(integer, (level, value))[1] == value
+    assert len({level for level, _ in seen.values()}) == 4  # sums of every image were met, and met again
+
+
+def test_the_seeds_of_a_denoiser_do_not_show_the_image():
+    one, other = (NoisyImage(IMAGE, key, sigma=0.25, seed=3) for key in ("a", "b"))
+    assert one.seeds(range(9)) == other.seeds(range(9))
+    assert len(set(one.seeds(range(9)))) == 9
+    assert one.seeds([4]) == [one.seeds(range(9))[4]]
+    assert one.seeds([4]) != NoisyImage(IMAGE, "a", sigma=0.25, seed=4).seeds([4])
+    assert one.seeds([4]) != networks.seeds(3, "a", [4], purpose="noise")
+
+
+def test_the_seeds_of_earlier_runs_stay():
+    made = NoisyImage(IMAGE, "a", sigma=0.25, seed=3, kind="gaussian")
+    assert made.seeds(range(9)) == networks.seeds(3, "a", range(9), purpose="denoiser")
+
+
+def test_a_copy_does_not_follow_the_caller_s_array():
+    image = np.full((1, 1, 3), 7, dtype=np.uint8)
+    copies = NoisyImage(image, "a", sigma=0.25, seed=0)
+    before = copies.samples([0])
+    image[:] = 200
+    assert torch.equal(copies.samples([0]), before)
+    assert (image == 200).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_numbers_make_no_copies(kind):
+    assert samples([], kind).shape == (0, 3, 6, 9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sigma", [0.0, -0.25, float("nan"), float("inf")])
+def test_a_sigma_that_is_none_is_refused(kind, sigma):
+    with pytest.raises(ConfigError, match="sigma must be positive"):
+        samples([0], kind, sigma=sigma)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torch_s_default_type_changes_nothing(kind, dtype):
+    expected = samples([0], kind)
+    torch.set_default_dtype(dtype)
+    try:
+        drawn = samples([0], kind)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert drawn.dtype == torch.float32
+    assert torch.equal(drawn, expected)
 
 
 def test_lattice_noise_of_several_sigma_is_paired():

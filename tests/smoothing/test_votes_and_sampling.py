@@ -92,7 +92,7 @@ def test_draws_are_disjoint_and_go_on(noise):
 def test_every_sample_has_a_seed_of_its_own_for_the_denoiser():
     denoiser = CountingDenoiser()
     draw_of(3, denoiser=denoiser)(8)
-    assert denoiser.seeds == networks.seeds(0, "key", range(8), purpose="denoiser")
+    assert denoiser.seeds == networks.seeds(0, "", range(8), purpose="denoiser")
     assert len(set(denoiser.seeds)) == 8
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -118,6 +119,8 @@ def test_published_rows_are_those_of_the_paper():
     assert (row.certified.accuracy, row.certified.mean_iou, row.certified.abstained) == (0.65, 0.28, 0.36)
     assert (row.clean.accuracy, row.clean.mean_iou, row.seconds, row.images) == (0.94, 0.67, 131.42, 100)
     assert found["SegCertify, published", 0.5].clean is None
+    assert {each.noise for each in rows} == {"gaussian"}
+    assert {each.sigma: each.radius for each in rows} == {0.25: 0.1686, 0.5: 0.3372, 1.0: 0.6744}
     assert experiments.published(None) == ()
 
 
@@ -163,6 +166,13 @@ def test_one_table_holds_all_runs_and_the_published_rows(invoke, grid, tmp_path)
     assert rows[:2] == rows_of(output / "half")
     for name in ("table.md", "table.tex", "metrics.json", "per_class.csv"):
         assert (output / name).stat().st_size > 300
+
+
+def test_a_table_can_be_made_with_gaussian_noise(invoke, grid, tmp_path):
+    result = invoke("reproduce", grid, "--output", tmp_path, "--noise", "gaussian", "--format", "csv")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "half" / "run.json").read_text())["noise"] == "philox-numpy-float32"
+    assert result.stdout.count(",gaussian,") == 2 + 6
 
 
 def test_runs_can_be_done_apart(invoke, grid, tmp_path):

@@ -82,6 +82,7 @@ def test_defaults_are_the_papers():
         ("n", 0),
         ("n", -3),
         ("alpha", 0.0),
+        ("alpha", 1e-31),
         ("alpha", 1.0),
         ("alpha", float("nan")),
         ("tau", 0.499),

@@ -79,6 +79,16 @@ def test_lower_bounds_are_never_above_the_exact_ones(n, level):
         assert exact_p_values(n, float(bound), [hits])[0] <= level
 
 
+@pytest.mark.parametrize("n", [1, 100, 10_000])
+def test_bounds_at_tiny_levels_are_low_rather_than_wrong(n):
+    """The least alpha that is allowed, over more pixels than an image has."""
+    level = 1e-30 / 1e10
+    bounds = statistics.lower_bounds(n, level)
+    assert ((bounds >= 0) & (bounds < 1)).all()
+    assert (np.diff(bounds) >= 0).all()
+    assert (binom.sf(np.arange(n), n, bounds[1:]) <= level).all()
+
+
 def test_radii_are_never_above_the_exact_ones():
     rng = np.random.default_rng(3)
     for tau in [0.5 + 1e-12, 0.75, 0.9, 1 - 1e-12, *rng.uniform(0.5, 1, 200)]:
