@@ -38,7 +38,7 @@ _REACH = 9.2
 _FLIP = -(2**63)
 """Turns unsigned words into signed ones of the same order."""
 
-_BAND = 2**18
+_BAND = 2**19
 """Values that are looked up at a time on a CPU, so that they stay in its cache; a multiple of those in a word."""
 
 _FIRST, _NEXT, _FURTHER = range(3)
