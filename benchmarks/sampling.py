@@ -12,9 +12,9 @@ Noise: that of a sample on the lattice of levels, beside the floating-point one,
 Memory: the peak of a process that certifies one image by Holm's rule, above that of one which only imports the same.
 The segmenter in it is a few lines instead of a network, so that what is measured is what sampling itself takes.
 
-The script fails if what is no network takes more than `--share` of a sample, if lattice noise of a
-million pixels or more is not at least 2 times as fast as the other (3.5 times without the image) on one thread, if memory exceeds `--limit` or grows with n, or
-if a plain form gives another result.
+The script fails if what is no network takes more than `--share` of a sample, if lattice noise of a million pixels or
+more is not at least 2 times as fast as the other on one thread (3.5 times without the image), if memory exceeds
+`--limit` or grows with n, or if a plain form gives another result.
 """
 
 from __future__ import annotations
