@@ -67,7 +67,7 @@ class Denoiser(Protocol):
             any H and W.
         sigma: in [0, 1] pixel units. A network that works on [-1, 1] doubles it inside its own plugin.
         seeds: B integers of up to 128 bits, the only randomness that a denoiser may use
-            (see `smoothseg.networks.standard_normal`).
+            (see `smoothseg.networks.standard_normal`). They do not depend on the image.
 
         Row i of the result depends only on row i of `noisy` and on `seeds[i]`, for every B.
         """
