@@ -18,7 +18,6 @@ from smoothseg.certificates import certificate, file
 from smoothseg.certificates.bounds import Bounds, bounds, check_certifier
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.certificates.regions import Region, regions
-from smoothseg.certificates.rounding import rounded_down
 from smoothseg.components.plugins import plugins
 from smoothseg.data.images import read_labels
 from smoothseg.errors import ConfigError, DataError, UnknownNameError
@@ -147,7 +146,5 @@ def _at(made: certificate.Certificate, radius: float | None) -> tuple[float, npt
                 radius = float(level)
         return radius, stored.astype(np.float64) >= radius
     if radius > made.radius:
-        raise ConfigError(
-            f"--radius {radius} is beyond the certificate's radius of {rounded_down(made.radius, 6)}"
-        )
+        raise ConfigError(f"--radius {radius} is beyond the certificate's radius of {made.radius}")
     return radius, made.certified

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -100,6 +101,13 @@ def test_a_radius_beyond_the_certificate_and_a_changed_file_are_refused(invoke, 
         *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--sigma", 0.2, "--output", output),
     )
     assert "beyond the certificate's radius" in str(invoke("bounds", output, "--radius", 0.5).exception)
+    made = file.load(output / "certificates/identity/sigma-0.2/a.npz")
+    above = float(np.nextafter(made.radius, 1))
+    told = str(invoke("bounds", output, "--radius", above).exception)
+    assert told == f"--radius {above} is beyond the certificate's radius of {made.radius}"
+    printed = re.search(r"R ([\d.]+)", (output / "table.md").read_text())[1]
+    for given in (printed, made.radius):
+        assert invoke("bounds", output, "--radius", given).exit_code == 0
     path = output / "certificates/identity/sigma-0.2/a.npz"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert "ledger records another certificate of 'a'" in str(invoke("bounds", output).exception)
