@@ -10,6 +10,7 @@ unsigned ones do; only shifts to the right need care.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,7 +20,9 @@ import torch
 __all__ = ["Stream", "blocks", "keys", "pieces"]
 
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
-_STEPS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)  # what the halves of the key grow by, from round to round
+_STEPS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+"""What the halves of the key grow by from round to round."""
+
 _ROUNDS = 10
 _LOW = 0xFFFFFFFF
 
@@ -35,17 +38,31 @@ def blocks(key: torch.Tensor, counter: Sequence[torch.Tensor | int]) -> tuple[to
 
     key: int64 (2, ...), as `keys` returns it. counter: its four words, lowest first; at least the first is a tensor.
     """
-    device = key.device
-    a, b, c, d = (
-        word if isinstance(word, torch.Tensor) else torch.full((), _signed(word), device=device)
-        for word in counter
-    )
+    words = torch.broadcast_tensors(  # type: ignore[no-untyped-call]
+        key[0],
+        *(
+            word if isinstance(word, torch.Tensor) else torch.full((), _signed(word), device=key.device)
+            for word in counter
+        ),
+    )[1:]
+    # Both halves of a round go through every operation together.
+    multiplied, mixed = torch.stack(words[::2]), torch.stack(words[1::2])
+    ones = (1,) * (multiplied.dim() - key.dim())
+    key = key.reshape(2, *ones, *key.shape[1:])
+    factor, step = (each.view(2, *(1,) * (multiplied.dim() - 1)) for each in _constants(key.device))
     for i in range(_ROUNDS):
-        key_0, key_1 = (half + _signed(i * step) for half, step in zip(key, _STEPS, strict=True))
-        high_a, low_a = _product(a, _MULTIPLIERS[0])
-        high_c, low_c = _product(c, _MULTIPLIERS[1])
-        a, b, c, d = high_c ^ (b ^ key_0), low_c, high_a ^ (d ^ key_1), low_a
-    return a, b, c, d
+        high, low = _product(multiplied, factor)
+        multiplied, mixed = high.flip(0) ^ mixed ^ (key + i * step), low.flip(0)
+    return multiplied[0], mixed[0], multiplied[1], mixed[1]
+
+
+@functools.cache
+def _constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return multipliers and steps, int64 (2) each, brought to the device once."""
+    multipliers, steps = (
+        torch.tensor([_signed(word) for word in pair], device=device) for pair in (_MULTIPLIERS, _STEPS)
+    )
+    return multipliers, steps
 
 
 class Stream:
@@ -78,15 +95,14 @@ def pieces(key: torch.Tensor, count: int, lane: int, *, bits: Literal[8, 16]) ->
     return parts.bitwise_and_(2**bits - 1)
 
 
-def _product(a: torch.Tensor, b: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the upper and the lower 64 bits of the 128-bit product of unsigned `a` and `b`."""
-    a_low, a_high = a & _LOW, _upper(a)
-    b_low, b_high = b & _LOW, b >> 32
+def _product(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the upper and the lower 64 bits of the 128-bit products of unsigned `a` and `b`."""
+    a_low, a_high, b_low, b_high = a & _LOW, _upper(a), b & _LOW, _upper(b)
     # No sum below exceeds 64 bits: a product of two 32-bit numbers leaves room for two more.
     low = a_low * b_low
     middle = a_high * b_low + _upper(low)
     other = a_low * b_high + (middle & _LOW)
-    return a_high * b_high + _upper(middle) + _upper(other), a * _signed(b)
+    return a_high * b_high + _upper(middle) + _upper(other), a * b
 
 
 def _upper(word: torch.Tensor) -> torch.Tensor:
