@@ -32,7 +32,9 @@ __all__ = ["reproduce"]
 @click.option("--every", type=click.IntRange(min=1), help="Certify every k-th image.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the noise.  [default: 0]")
 @click.option(
-    "--noise", type=click.Choice(["lattice", "gaussian"]), help="Kind of noise.  [default: lattice]"
+    "--noise",
+    type=click.Choice(["lattice", "gaussian"]),
+    help="Kind of noise, as for certify.  [default: lattice]",
 )
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
 @click.option(

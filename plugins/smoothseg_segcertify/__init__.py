@@ -18,12 +18,12 @@ class HolmRecipe:
     """SegCertify: every pixel tested against tau, Holm's step-down over the image.
 
     With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have
-    the predicted class as the smoothed model's, under every perturbation of l2 norm below sigma * PhiInv(tau).
+    the predicted class as the smoothed model's, under every perturbation of l2 norm at most sigma * PhiInv(tau).
     Nothing is assumed about how pixels depend on each other. The family is one image, every pixel of it.
 
     With `taus` the pixels are tested against several tau at once, and each has the radius sigma * PhiInv(tau) of the
     largest it passes: with the same probability every pixel with a radius keeps its class under every perturbation of
-    l2 norm below it. The largest tau certifies what it would alone; one sampling gives the whole curve.
+    at most that l2 norm. The largest tau certifies what it would alone; one sampling gives the whole curve.
 
     Source: Fischer, Baader and Vechev, "Scalable Certified Segmentation via Randomized Smoothing" (ICML 2021),
     section 5; Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
@@ -58,7 +58,7 @@ class BonferroniRecipe:
     """Every pixel tested against tau at level alpha / pixels.
 
     With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have
-    the predicted class as the smoothed model's, under every perturbation of l2 norm below sigma * PhiInv(tau).
+    the predicted class as the smoothed model's, under every perturbation of l2 norm at most sigma * PhiInv(tau).
     Whatever this certifies, `holm` certifies too, under the same guarantee.
 
     Source: Fischer, Baader and Vechev (ICML 2021), section 5.
@@ -83,7 +83,7 @@ class KFWERRecipe:
 
     With probability at least 1 - alpha over the noise samples, at most k - 1 of the certified pixels of the
     image are wrong: all others have the predicted class as the smoothed model's, under every perturbation of l2
-    norm below sigma * PhiInv(tau). With k = 1 this is `holm`.
+    norm at most sigma * PhiInv(tau). With k = 1 this is `holm`.
 
     Source: Lehmann and Romano, "Generalizations of the Familywise Error Rate" (Annals of Statistics, 2005),
     theorem 2.2. The rule SegCertify publishes under this name has larger thresholds, which that theorem does not
@@ -119,7 +119,7 @@ class NaivePixelRecipe:
     """Baseline: a lower confidence bound a pixel at level alpha / pixels, and a radius from it.
 
     With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have
-    the predicted class as the smoothed model's, under every perturbation of l2 norm below
+    the predicted class as the smoothed model's, under every perturbation of l2 norm at most
 
     - their own radius sigma * PhiInv(lower bound), for `radius=own`; a bound of 1/2 certifies a pixel;
     - the radius of the smallest bound of the image, for `radius=common`; one pixel with a bound below 1/2 makes
@@ -150,7 +150,7 @@ class NaivePatternRecipe:
     """Baseline: the whole label map as one class; all pixels are certified or none.
 
     With probability at least 1 - alpha over the noise samples, if the image is certified, the predicted label map
-    is the smoothed model's as a whole, under every perturbation of l2 norm below the certificate's radius.
+    is the smoothed model's as a whole, under every perturbation of l2 norm at most the certificate's radius.
 
     Source: Fischer, Baader and Vechev (ICML 2021), section 4, where label maps form one product of classes.
     """

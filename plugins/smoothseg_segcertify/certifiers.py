@@ -79,7 +79,7 @@ class FixedTau(TwoDraws):
 
     With probability at least 1 - alpha over the noise samples, fewer than k certified pixels of the image are wrong
     (with k = 1: none). All others have the predicted class as the smoothed model's, under every perturbation of l2 norm
-    below sigma * PhiInv(tau). That radius is known before the first sample.
+    at most sigma * PhiInv(tau). That radius is known before the first sample.
 
     threshold: the correction. It keeps the probability of k or more false acceptances at most at alpha.
     """
@@ -110,7 +110,7 @@ class SeveralTau(TwoDraws):
     """Tests every pixel's class against several `taus`, ascending, all pixels and all tau together.
 
     With probability at least 1 - alpha over the noise samples, every pixel with a radius has the predicted class as the
-    smoothed model's, under every perturbation of l2 norm below that radius. A pixel's radius is sigma * PhiInv of the
+    smoothed model's, under every perturbation of l2 norm at most that radius. A pixel's radius is sigma * PhiInv of the
     largest tau it passes; the image's radius is that of the smallest tau.
     """
 
@@ -137,7 +137,7 @@ class NaivePixel(TwoDraws):
     """Bounds every pixel's class probability from below at level alpha / pixels (a union bound over the image).
 
     With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have the
-    predicted class as the smoothed model's, under every perturbation of l2 norm below their radius.
+    predicted class as the smoothed model's, under every perturbation of l2 norm at most their radius.
 
     radius: `own`, a radius for each pixel from its own bound; `common`, one for the image from its smallest bound;
     `fixed`, that of `tau`, which a pixel's bound must reach.
@@ -187,7 +187,7 @@ class NaivePattern(TwoDraws):
     """Treats the whole label map as one class and bounds its probability from below at level `alpha`.
 
     With probability at least 1 - alpha over the noise samples, if the image is certified, the predicted label map is
-    the smoothed model's as a whole, under every perturbation of l2 norm below the radius.
+    the smoothed model's as a whole, under every perturbation of l2 norm at most the radius.
     """
 
     @property

@@ -182,6 +182,6 @@ def radius(probability: float, sigma: float) -> float:
     """Return sigma * PhiInv(probability), the l2 radius in [0, 1] pixel units (Cohen et al., ICML 2019, theorem 1).
 
     A class of probability above `probability` >= 1/2 under noise of standard deviation `sigma` stays the most
-    probable one under every perturbation of smaller l2 norm. Rounded down.
+    probable one under every perturbation of at most this l2 norm. Rounded down.
     """
     return float(sigma * special.ndtri(probability) * (1 - _RADIUS_ERROR))

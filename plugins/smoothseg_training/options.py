@@ -224,7 +224,7 @@ class Running:
     cache_gb: pydantic.NonNegativeFloat = option(2.0, "decoded images kept in memory, in GB")
     checkpoint_seconds: pydantic.NonNegativeFloat = option(60.0, "seconds between two checkpoints")
     fresh: bool = option(False, "start over instead of resuming")
-    track: tuple[str, ...] = option((), "tell the figures to experiment trackers as they come; repeat it")
+    track: tuple[str, ...] = option((), "tell the figures to experiment trackers as they come; repeatable")
     verbose: bool = option(False, "say what is being done")
     quiet: bool = option(False, "print the result and errors alone")
 

@@ -76,9 +76,9 @@ def certify(
 ) -> Result | list[Result]:
     """Return the certified segmentation of an image, or a list of them for a list or a dataset.
 
-    images: uint8 (H, W, 3); a PIL image (RGB); a torch tensor (3, H, W), uint8, or floats that are 8-bit values over
-        255, to 1/10000 of a level; the path of an image file; a `smoothseg.Sample`; a list of these; or a dataset
-        (`smoothseg.dataset`).
+    images: an array (H, W, 3) or a torch tensor (3, H, W), uint8 or floats that are 8-bit levels divided by 255 (to
+        1/10000 of a level); a PIL image (RGB); the path of an image file; a `smoothseg.Sample`; a list of these; or a
+        dataset (`smoothseg.dataset`).
     denoiser: a name as on the command line, `"adm"` or `"adm:steps=multi"`; a mapping with `name` and options; a
         `smoothseg.Denoiser` object; or None for no denoiser.
     segmenter: a name or a mapping likewise; a `smoothseg.Segmenter` object, such as the result of
@@ -94,7 +94,7 @@ def certify(
     dataset `folder` makes of its name, and an array a digest of its pixels. Different images with the same key raise an
     error. The same call gives the same counts, and the command line gives the same counts for the same dataset.
 
-    Warns of a sigma that is hardly meant, and of `noise="gaussian"`, whose certificates can be false.
+    Warns of a sigma that is probably not intended, and of `noise="gaussian"`, whose certificates can be false.
 
     Raises `ConfigError`, `DataError`, `WeightsError` or `NothingCertifiableError` for invalid input, before a network
     runs on noise.

@@ -116,7 +116,8 @@ def _sample(image: Any, what: str) -> Sample:
     elif isinstance(image, torch.Tensor):
         if image.ndim != 3 or image.shape[0] != 3:
             raise DataError(f"{what}: expected a tensor (3, H, W), got {tuple(image.shape)}")
-        pixels = image.detach().cpu().permute(1, 2, 0).numpy()
+        image = image.detach().cpu().permute(1, 2, 0)
+        pixels = (image.float() if image.dtype == torch.bfloat16 else image).numpy()
     elif isinstance(image, np.ndarray):
         pixels = image
     else:
@@ -129,7 +130,7 @@ def _sample(image: Any, what: str) -> Sample:
 
 
 def _eight_bits(values: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
-    """Return `values` as uint8; floats must be 8-bit values over 255, because anything else would need a repair."""
+    """Return `values` as uint8; floats must be 8-bit levels divided by 255: anything else needs a repair."""
     import numpy as np
 
     if values.ndim != 3 or values.shape[2] != 3 or not values.size:
@@ -139,14 +140,14 @@ def _eight_bits(values: npt.NDArray[Any], what: str) -> npt.NDArray[np.uint8]:
     if not np.issubdtype(values.dtype, np.floating):
         raise DataError(f"{what}: expected uint8 in 0..255 or floats in 0..1, got {values.dtype}")
     scaled = values.astype(np.float64) * 255
-    low, high = float(scaled.min()), float(scaled.max())
-    if not (low >= 0 and high <= 255 + _DEVIATION):  # NaN fails both
+    levels = np.rint(scaled).clip(0, 255)
+    deviation = float(np.abs(scaled - levels).max())
+    if not deviation <= 1:  # NaN fails
+        low, high = float(scaled.min()), float(scaled.max())
         raise DataError(f"{what}: expected floats in 0..1, got {low / 255:g}..{high / 255:g}")
-    rounded = np.rint(scaled)
-    deviation = float(np.abs(scaled - rounded).max())
     if deviation > _DEVIATION:
         raise DataError(
-            f"{what}: expected 8-bit values over 255, got floats up to {deviation:.2g} of a level off; "
-            "round them as you see fit"
+            f"{what}: expected floats that are 8-bit levels divided by 255, got some {deviation:.2g} of a level off; "
+            "give uint8, rounded as you see fit"
         )
-    return rounded.astype(np.uint8)
+    return levels.astype(np.uint8)

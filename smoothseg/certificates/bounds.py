@@ -1,11 +1,11 @@
 """What no perturbation within the radius can take away: lower bounds for classes, regions and whole images.
 
 A certificate states, with probability at least 1 - alpha over the noise samples, that all certified pixels of an image
-keep their class together, under every perturbation of l2 norm below its radius. Whatever is computed from these pixels
-alone, with every abstained pixel left to an adversary who may give it any class, is therefore bounded under every such
-perturbation, and all such bounds hold at once with the same probability: nothing is tested again, and no alpha is
-shared. The certifier must promise that no certified pixel is wrong: `kfwer` with k > 1 allows up to k - 1 wrong ones
-and gives no bounds of this kind.
+keep their class together, under every perturbation of l2 norm at most its radius. Whatever is computed from these
+pixels alone, with every abstained pixel left to an adversary who may give it any class, is therefore bounded under
+every such perturbation, and all such bounds hold at once with the same probability: nothing is tested again, and no
+alpha is shared. The certifier must promise that no certified pixel is wrong: `kfwer` with k > 1 allows up to k - 1
+wrong ones and gives no bounds of this kind.
 
 For a class c and a region of pixels write
 

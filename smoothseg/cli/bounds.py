@@ -82,14 +82,14 @@ def bounds(
     else:
         for one in found:
             _detail(console, one)
-    if name_of(read_identity(run)["noise"]) == "gaussian":
-        console.print(f"note: {GAUSSIAN}")
     console.print(
-        "Each value holds under every perturbation of l2 norm below R, all of an image together with probability "
-        "1 - alpha; shares are of labelled pixels, rounded to the safe side. Where pixels have their own radii, R is "
-        "the smallest; --radius takes a larger one.",
+        "Each value holds under every perturbation of l2 norm at most R, all of an image together with probability "
+        "at least 1 - alpha; shares are of labelled pixels, rounded to the safe side. Where pixels have their own "
+        "radii, R is the smallest; --radius takes a larger one.",
         style="dim",
     )
+    if name_of(read_identity(run)["noise"]) == "gaussian":
+        console.print(f"note: {GAUSSIAN}")
 
 
 def _overview(console: Console, found: list[Bounded]) -> None:

@@ -166,8 +166,12 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         contextlib.nullcontext() if dry_run else logs.writing(output / "log.txt", held=True),
     ):
         track.stage("checking components and images")
+        if configuration.of_before_lattice_noise(file) and "noise" not in given:
+            track.note(
+                f"note: {config} is of a run that knew gaussian noise alone; --noise lattice takes the other"
+            )
         for remark in _remarks(plan, torch.get_num_threads()):
-            track.note(remark)
+            track.note(f"note: {remark}")
         prepared = preparing.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")

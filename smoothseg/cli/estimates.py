@@ -45,9 +45,11 @@ def show_estimate(
 
     jobs = sum(one.certificates for one in estimate.costs.values())
     sigmas = ", ".join(f"{sigma:g}" for sigma in prepared.plan.sigma)
+    images = len(prepared.keys)
     already = f", {there} are there already" if there else ""
     console.print(
-        f"{directory}: {len(prepared.keys)} images, sigma {sigmas}; {jobs} certificates to make{already}"
+        f"{directory}: {images} image{'' if images == 1 else 's'}, sigma {sigmas}; "
+        f"{jobs} certificate{'' if jobs == 1 else 's'} to make{already}"
     )
     show_methods(console, ((name, one, estimate.seconds[name]) for name, one in estimate.costs.items()))
     samples = sum(one.samples for one in estimate.costs.values())

@@ -79,6 +79,7 @@ def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
     from smoothseg.components.plugins import plugins
     from smoothseg.components.registry import parse
     from smoothseg.errors import ConfigError
+    from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
     registry = plugins()["certifier"]
     name, options = parse(certifier, "certifier")
@@ -102,6 +103,8 @@ def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
             f"{file.name}: abstained {100 * loaded.abstained:.1f}% -> {100 * made[target].abstained:.1f}%, "
             f"radius {rounded_down(loaded.radius, 4)} -> {rounded_down(made[target].radius, 4)}"
         )
+    if any(name_of(each.provenance.get("noise", "")) == "gaussian" for each in made.values()):
+        click.echo(f"note: {GAUSSIAN}", err=True)
     for target, certificate in made.items():
         save(certificate, target)
     click.echo(f"{_count(len(made))} in {output}")

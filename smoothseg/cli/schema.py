@@ -21,10 +21,11 @@ def schema(name: str) -> None:
     """Print the JSON schema of a configuration file.
 
     It has every key and every component with its options, those of installed plugins included. Editors complete and
-    check a YAML file that begins with the line
+    check a YAML file that begins with this line.
 
     \b
-    # yaml-language-server: $schema=certify.schema.json
+    The line:
+      # yaml-language-server: $schema=certify.schema.json
     """
     from smoothseg.runs.schema import schema as made
 

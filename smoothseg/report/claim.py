@@ -66,8 +66,8 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: bool) -> Claim
     whom = "every certified pixel" if allowed == 0 else f"all but at most {allowed} certified pixels"
     statement = (
         f"{sure} over the noise that was drawn, for each image by itself: however the image is changed, as long as "
-        f"the change has an l2 norm below {'the pixel’s' if own_radii else 'the'} radius R, the smoothed model gives "
-        f"{whom} the class that is shown here."
+        f"the change has an l2 norm of at most {'the pixel’s' if own_radii else 'the'} radius R, the smoothed model "
+        f"gives {whom} the class that is shown here."
     )
     several = len(methods) * len(identity["plan"]["sigma"]) > 1
     scope = [
@@ -88,16 +88,18 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: bool) -> Claim
         ("Abstained", "Nothing is claimed about pixels that abstain."),
     ]
     if name_of(identity["noise"]) == "gaussian":
-        scope.append(
+        scope.insert(
+            0,
             (
                 "Gaussian noise in floating point",
                 "It is rounded in a way that shows the clean image. A network that makes use of it is certified "
                 "falsely; lattice noise has no such gap.",
-            )
+            ),
         )
     if several:
+        at = [term for term, _ in scope].index("Stable, not right")
         scope.insert(
-            3,
+            at,
             (
                 "Each setting by itself",
                 "Every method and σ has an α of its own. Picking the best of them afterwards is not covered.",
@@ -145,10 +147,8 @@ def _per_image(alpha: float | None, images: int) -> str:
     if alpha is None:
         return "α is the probability of an error in one image, not in all of them together."
     together = min(1.0, alpha * images)
-    return (
-        f"α = {alpha:g} is the probability of an error in one image. "
-        f"Over {images} image{'' if images == 1 else 's'} it may add up to {together:.3g}."
-    )
+    one = f"α = {alpha:g} is the probability of an error in one image."
+    return one if images == 1 else f"{one} Over {images} images it may add up to {together:.3g}."
 
 
 def _promise(certifier: str) -> str:

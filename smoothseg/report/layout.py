@@ -201,7 +201,12 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
     over = f" over {_plural(next(iter(images)))}" if len(images) == 1 else ""
     notes = [
         f"In percent{over}. σ and the l2 radius R: pixel values in 0..1.",
-        f"Noise: {_noise(rows)}. R is rounded down.",
+        f"Noise: {_noise(rows)}. R is rounded down."
+        + (
+            " With gaussian noise certificates can be false."
+            if any(r.noise == "gaussian" for r in rows)
+            else ""
+        ),
         f"acc: {DEFINITIONS['accuracy']}.",
         f"mIoU: {DEFINITIONS['mean_iou']}.",
         f"abst: {DEFINITIONS['abstained']}.",

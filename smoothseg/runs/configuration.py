@@ -21,7 +21,7 @@ from smoothseg.runs.options import HELP
 from smoothseg.runs.plan import DEFAULTS, Plan
 from smoothseg.runs.tracking import check_names
 
-__all__ = ["KEYS", "Running", "configure", "describe", "output", "running"]
+__all__ = ["KEYS", "Running", "configure", "describe", "of_before_lattice_noise", "output", "running"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,13 +58,13 @@ def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -
 
     file, given: keys as in `KEYS`, with hyphens or underscores. `given` overrides the file. A denoiser or a segmenter
     replaces that of the file's methods, which must agree in the other components. A certifier and a tau apply to all
-    methods. The file's own tau applies to certifiers without one. A file that states everything but the noise, as runs
-    wrote it once, means `gaussian`.
+    methods. The file's own tau applies to certifiers without one. A file of a run from before there was a choice
+    of noise means `gaussian`.
 
     Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
     """
     values, more = _known(file), _known(given or {})
-    if _of_before_lattice_noise(values):
+    if of_before_lattice_noise(values):
         values["noise"] = "gaussian"
     if "methods" in values and ("denoiser" in more or "segmenter" in more):
         values |= _shared(values, [kind for kind in _OF_A_METHOD if kind not in more])
@@ -140,13 +140,14 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _of_before_lattice_noise(file: Mapping[str, Any]) -> bool:
+def of_before_lattice_noise(file: Mapping[str, Any]) -> bool:
     """Tell whether a run or `--print-config` wrote the options `file` when gaussian noise was the only kind.
 
-    Such a file states everything that determines the results, and must go on giving them.
+    Such a file states everything that determines the results, and must go on giving them. What these two write, and
+    hardly anyone else, are `threads` and `skip_bad` beside all that.
     """
-    everything = {"methods", *DEFAULTS} - {"noise", *_OF_A_METHOD}
-    return "noise" not in file and everything <= set(file)
+    everything = {"methods", *DEFAULTS, "threads", "skip_bad"} - {"noise", *_OF_A_METHOD}
+    return "noise" not in file and everything <= set(underscored(file))
 
 
 def _shared(values: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, list[Any]]:

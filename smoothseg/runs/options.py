@@ -20,7 +20,7 @@ HELP: Mapping[str, str] = {
     "scale": "segmenter's input size over the image's",
     "convention": "tell the denoiser the noise left after resizing, or the noise before",
     "denoise_at": "denoise after or before resizing",
-    "noise": "lattice, sound to the last bit, or gaussian in 32-bit floating point, for comparison",
+    "noise": "lattice: integers, whose guarantee holds; gaussian: 32-bit floats, for old runs and comparison",
     "images": "certify at most so many images",
     "every": "certify every k-th image",
     "seed": "seed of the noise",

@@ -142,13 +142,12 @@ class Plan:
         """Return a remark for each setting that is valid but probably not intended."""
         remarks = []
         if (sigma := max(self.sigma)) > 2:
+            remarks.append(_in_levels(sigma))
+        if self.noise == "lattice" and (sigma := min(self.sigma)) < 0.5 / 255:
+            rounded = math.erf(0.5 / (255 * sigma) / math.sqrt(2))
             remarks.append(
-                f"sigma {sigma:g} is for pixels in 0..1: for {sigma:g} of 255 levels give {sigma / 255:.3f}"
-            )
-        if (sigma := min(self.sigma)) < 0.5 / 255:
-            remarks.append(
-                f"sigma {sigma:g} is {255 * sigma:.2g} of a level of 8 bits: below half a level, at least two thirds "
-                "of the noise is rounded away; certificates are of the model that rounds"
+                f"sigma {sigma:g} is {255 * sigma:.2g} of a level of 8 bits: {100 * rounded:.3g} % of the noise is "
+                "rounded away; certificates are of the model that rounds"
             )
         if self.noise == "gaussian":
             remarks.append(GAUSSIAN)
@@ -273,11 +272,15 @@ def _noise(values: Mapping[str, Any]) -> str:
     """Return the kind of noise; `ConfigError` where its sigma would be too large for it."""
     noise, largest = _choice(values, "noise", tuple(ALGORITHMS)), max(_sigmas(values["sigma"]))
     if noise == "lattice" and largest > LARGEST_SIGMA:
-        raise ConfigError(
-            f"sigma must be at most {LARGEST_SIGMA:g}, got {largest:g}: it is for pixels in 0..1, "
-            f"so for {largest:g} of 255 levels give {largest / 255:.3f}"
-        )
+        raise ConfigError(f"sigma must be at most {LARGEST_SIGMA:g} for lattice noise; {_in_levels(largest)}")
     return noise
+
+
+def _in_levels(sigma: float) -> str:
+    return (
+        f"sigma {sigma:g} is {sigma:g} times the whole range of a pixel, 0..1: "
+        f"if {sigma:g} of 255 levels are meant, give {sigma / 255:.3f}"
+    )
 
 
 def _choice(values: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:

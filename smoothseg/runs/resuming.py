@@ -104,8 +104,8 @@ def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
         only_noise = all(each.startswith(("plan.noise is", "noise is")) for each in different)
         raise RunMismatchError(
             f"{directory} holds a run of another configuration: {different[0]}; "
-            + (f"--noise {kind} continues it, " if only_noise else "")
-            + "choose another --output, or --fresh to start anew"
+            + (f"continue it with --noise {kind}, " if only_noise else "")
+            + "choose another --output, or start anew with --fresh"
         )
     return threads
 

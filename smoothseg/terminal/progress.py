@@ -87,7 +87,11 @@ class Track(Listener):
         self._jobs_of_image = self._jobs // len(prepared.keys)
         total = sum(self._samples[job.method.slug] for job in prepared.jobs)
         self._bar.update(self._task, completed=0, total=total)
-        sizes = f"{len(prepared.keys)} images, {self._jobs} certificates, {total} noise samples"
+        images, jobs = len(prepared.keys), self._jobs
+        sizes = (
+            f"{images} image{'' if images == 1 else 's'}, {jobs} certificate{'' if jobs == 1 else 's'}, "
+            f"{total} noise samples"
+        )
         self.stage(f"certifying {sizes}")
         self._started = time.monotonic()
 

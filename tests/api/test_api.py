@@ -113,17 +113,32 @@ def test_floats_that_are_levels_over_255_are_those_levels(divided):
     np.testing.assert_array_equal(result.image, ALL_LEVELS)
 
 
-@pytest.mark.parametrize("off", [0.0002, 0.015, 0.4])
+@pytest.mark.parametrize("off", [0.0002, 0.015, 0.4, -0.0002, -0.4])
 def test_floats_beside_the_levels_are_refused_with_their_distance(off):
     """Rounding 0.015 of a level everywhere moves an image of 1024 x 2048 by 0.148, nearly the radius at sigma 0.25."""
-    given = ALL_LEVELS / 255
-    given[3, 7, 1] += off / 255
-    with pytest.raises(DataError, match=f"8-bit values over 255, got floats up to {off:g} of a level off"):
-        smoothseg.certify(given, segmenter=ThresholdSegmenter(0.5), **QUICK)
+    for place in ((3, 7, 1), (0, 0, 0), (15, 15, 2)):  # in the middle, at 0 and at 255
+        given = ALL_LEVELS / 255
+        given[place] += off / 255
+        with pytest.raises(
+            DataError, match=f"8-bit levels divided by 255, got some {abs(off):g} of a level off"
+        ):
+            smoothseg.certify(given, segmenter=ThresholdSegmenter(0.5), **QUICK)
+
+
+@pytest.mark.parametrize("off", [0.00005, -0.00005])
+def test_floats_a_little_off_are_taken_at_both_ends(off):
+    result = smoothseg.certify((ALL_LEVELS + off) / 255, segmenter=ThresholdSegmenter(0.5), **QUICK)
+    np.testing.assert_array_equal(result.image, ALL_LEVELS)
+
+
+def test_bfloat16_is_too_coarse_for_levels():
+    tensor = torch.from_numpy(ALL_LEVELS / 255).permute(2, 0, 1).to(torch.bfloat16)
+    with pytest.raises(DataError, match=r"some 0\.\d+ of a level off"):
+        smoothseg.certify(tensor, segmenter=ThresholdSegmenter(0.5), **QUICK)
 
 
 def test_half_precision_is_too_coarse_for_levels():
-    with pytest.raises(DataError, match=r"floats up to 0\.06\d* of a level off"):
+    with pytest.raises(DataError, match=r"some 0\.06\d* of a level off"):
         smoothseg.certify((ALL_LEVELS / 255).astype(np.float16), segmenter=ThresholdSegmenter(0.5), **QUICK)
 
 
@@ -150,7 +165,7 @@ def test_a_sigma_below_half_a_level_is_remarked(image):
         (np.zeros((6, 10, 4), np.uint8), r"expected shape"),
         (np.zeros((0, 10, 3), np.uint8), r"expected shape"),
         (np.zeros((6, 10, 3), np.int64), "got int64"),
-        (np.full((6, 10, 3), 0.5), "8-bit values over 255"),
+        (np.full((6, 10, 3), 0.5), "8-bit levels divided by 255"),
         (np.full((6, 10, 3), 1.5), r"floats in 0..1, got 1.5..1.5"),
         (np.full((6, 10, 3), np.nan), r"floats in 0..1"),
         (torch.zeros(6, 10, 3), r"tensor \(3, H, W\), got \(6, 10, 3\)"),

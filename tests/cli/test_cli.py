@@ -457,16 +457,44 @@ def test_what_is_hardly_meant_is_remarked(invoke, photos, tmp_path, monkeypatch)
     assert result.exit_code == 0, result.output
     assert "the cores are busy (load 7.5 on 2)" in result.stderr
     said = " ".join(result.stderr.split())
-    assert "sigma 5 is for pixels in 0..1: for 5 of 255 levels give 0.020" in said
-    assert "sigma 0.001 is 0.26 of a level of 8 bits" in said
-    assert "gaussian noise is rounded in a way that shows the clean image" in said
+    assert (
+        "note: sigma 5 is 5 times the whole range of a pixel, 0..1: if 5 of 255 levels are meant, give 0.020"
+        in said
+    )
+    assert "of a level of 8 bits" not in said  # gaussian noise is not rounded to levels
+    assert "note: gaussian noise is rounded in a way that shows the clean image" in said
+
+
+def test_a_sigma_below_half_a_level_is_remarked(certify, tmp_path):
+    result = certify(tmp_path / "run", "--denoiser", "identity", "--sigma", 0.001)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stderr.split())
+    assert "note: sigma 0.001 is 0.26 of a level of 8 bits: 95 % of the noise is rounded away" in said
+
+
+def test_the_configuration_of_a_run_from_before_lattice_noise_says_which_noise_it_means(
+    certify, invoke, tmp_path
+):
+    certify(tmp_path / "run", "--denoiser", "identity", "--noise", "gaussian")
+    config = tmp_path / "config.yaml"
+    config.write_text((tmp_path / "run" / "config.yaml").read_text().replace("noise: gaussian\n", ""))
+    old = invoke("certify", "--config", config, "--output", tmp_path / "again")
+    assert old.exit_code == 0, old.output
+    assert "is of a run that knew gaussian noise alone; --noise lattice takes the other" in " ".join(
+        old.stderr.split()
+    )
+    for path in (tmp_path / "run").rglob("*.npz"):
+        assert (tmp_path / "again" / path.relative_to(tmp_path / "run")).read_bytes() == path.read_bytes()
+    new = invoke("certify", "--config", config, "--noise", "lattice", "--output", tmp_path / "lattice")
+    assert "gaussian" not in new.stderr
 
 
 def test_a_sigma_in_levels_is_refused_with_the_one_that_is_meant(invoke):
     result = invoke("certify", "--sigma", 64)
     assert result.exit_code == 1
     assert str(result.exception) == (
-        "sigma must be at most 32, got 64: it is for pixels in 0..1, so for 64 of 255 levels give 0.251"
+        "sigma must be at most 32 for lattice noise; sigma 64 is 64 times the whole range of a pixel, 0..1: "
+        "if 64 of 255 levels are meant, give 0.251"
     )
 
 

@@ -36,7 +36,9 @@ def test_tables_say_the_kind_of_noise_and_whose_it_is_where_they_differ(row, sco
     namesakes = [alike[0], dataclasses.replace(alike[0], noise="gaussian")]
     assert "- Noise: lattice. R is rounded down.\n" in markdown(alike)
     assert "% Noise: lattice. R is rounded down.\n" in latex(alike)
-    assert "- Noise: lattice for a, b; gaussian for c. R is rounded down.\n" in markdown(mixed)
+    assert "- Noise: lattice for a, b; gaussian for c. R is rounded down. With gaussian noise" in markdown(
+        mixed
+    )
     assert [line.split(" | ")[0] for line in markdown(mixed).splitlines()[2:5]] == ["| a", "| b", "| c"]
     assert [line.split(" | ")[0] for line in markdown(namesakes).splitlines()[2:4]] == [
         "| a (lattice noise)",

@@ -219,7 +219,7 @@ def test_a_complete_file_from_before_lattice_noise_means_gaussian():
     del file["noise"]
     assert configure(file)[0] == plan
     assert configure(file, {"noise": "lattice"})[0].noise == "lattice"
-    for key in ("seed", "every", "methods"):
+    for key in ("seed", "every", "methods", "threads", "skip_bad"):
         assert (
             configure({name: value for name, value in file.items() if name != key} | BASE)[0].noise
             == "lattice"

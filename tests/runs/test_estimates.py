@@ -122,7 +122,7 @@ def test_a_dry_run_counts_what_is_left(certify, tmp_path):
     assert certify("--output", output).exit_code == 0
     left = next(output.rglob("b.npz"))
     left.unlink()
-    assert "1 certificates to make, 2 are there already" in " ".join(
+    assert "1 certificate to make, 2 are there already" in " ".join(
         certify("--output", output, "--dry-run").stdout.split()
     )
     fresh = certify("--output", output, "--dry-run", "--fresh")

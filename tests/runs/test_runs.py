@@ -210,7 +210,9 @@ def test_a_run_made_before_lattice_noise_is_continued_with_its_own(photos, tmp_p
     del stored["plan"]["noise"]
     (tmp_path / "old" / "run.json").write_text(json.dumps(stored))
 
-    message = 'noise is "gaussian" there and "lattice" here; --noise gaussian continues it, choose another'
+    message = (
+        'noise is "gaussian" there and "lattice" here; continue it with --noise gaussian, choose another'
+    )
     with pytest.raises(RunMismatchError, match=message):
         run(photos, tmp_path / "old")
     with pytest.raises(RunMismatchError) as more:
