@@ -117,7 +117,9 @@ class Result:
         height, width = self.prediction.shape
         if math.isnan(self.radius):
             return f"{self.key}, {width}x{height}: nothing certified at sigma {self.sigma:g}"
-        gaussian = ", gaussian noise" if name_of(self.certificate.provenance["noise"]) == "gaussian" else ""
+        gaussian = (
+            ", gaussian noise" if name_of(self.certificate.provenance.get("noise", "")) == "gaussian" else ""
+        )
         return (
             f"{self.key}, {width}x{height}: {100 * (1 - self.abstained):.1f} % of the pixels certified within "
             f"l2 radius {rounded_down(self.radius)} (sigma {self.sigma:g}{gaussian}), "

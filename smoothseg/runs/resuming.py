@@ -29,7 +29,7 @@ from smoothseg.files import write_atomically, yaml_of
 from smoothseg.runs import results
 from smoothseg.runs.ledger import Ledger
 from smoothseg.runs.preparing import Job, Prepared
-from smoothseg.smoothing.kinds import name_of
+from smoothseg.smoothing.kinds import ALGORITHMS, name_of
 
 __all__ = ["begin", "check_directory", "done", "remaining"]
 
@@ -101,7 +101,9 @@ def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
     different = list(_differences(stored, json.loads(json.dumps(identity))))
     if different:
         kind = stored["plan"]["noise"]
-        only_noise = all(each.startswith(("plan.noise is", "noise is")) for each in different)
+        only_noise = kind in ALGORITHMS and all(
+            each.startswith(("plan.noise is", "noise is")) for each in different
+        )
         raise RunMismatchError(
             f"{directory} holds a run of another configuration: {different[0]}; "
             + (f"continue it with --noise {kind}, " if only_noise else "")

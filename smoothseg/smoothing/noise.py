@@ -67,6 +67,7 @@ class NoisyImage:
         own = seeds(self._seed, self._key, indices, purpose="noise")
         image = self._levels
         if self._law is None:
+            # As ever, for the sake of earlier runs: a GPU rounds this quotient otherwise than a CPU.
             noise = standard_normal(own, tuple(image.shape), device=image.device)
             return noise.mul_(self._sigma).add_(image.to(torch.float32).div_(255.0))
         k = lattice.draw(own, image.numel(), self._law)

@@ -129,14 +129,17 @@ def test_draws_are_the_same_numbers(gpu):
 
 @pytest.mark.parametrize("kind", ["lattice", "gaussian"])
 @pytest.mark.parametrize("sigma", [0.25, 0.1, 1.0])
-def test_noisy_images_are_the_same_numbers(gpu, sigma, kind):
+def test_lattice_copies_are_the_same_numbers_and_gaussian_ones_nearly(gpu, sigma, kind):
     image = np.arange(256, dtype=np.uint8).repeat(3 * 5).reshape(16, 80, 3)
     here, there = (
         NoisyImage(image, "key", sigma=sigma, seed=5, kind=kind, device=device).samples([3, 0, 8])
         for device in ("cpu", gpu)
     )
     assert there.device.type == gpu.type
-    assert torch.equal(there.cpu(), here)
+    if kind == "lattice":
+        assert torch.equal(there.cpu(), here)
+    else:  # a GPU rounds image / 255 otherwise
+        assert torch.allclose(there.cpu(), here, rtol=0, atol=2**-22)
 
 
 def test_words_are_those_of_the_cpu(gpu):
