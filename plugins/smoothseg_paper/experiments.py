@@ -161,6 +161,7 @@ def published(key: Any) -> tuple[Row, ...]:
                     denoiser=method["denoiser"],
                     segmenter=method["segmenter"],
                     certifier="holm",
+                    tolerates=0,
                     sigma=float(sigma),
                     noise="gaussian",  # in 32-bit floating point, as the published code draws it
                     radius=float(table["radius"][sigma]),

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from smoothseg.certificates.bounds import tolerated
 from smoothseg.certificates.counts import Counts
 from smoothseg.components.plugins import plugins
+from smoothseg.report.rows import tolerated_of
 from smoothseg.smoothing.kinds import name_of
 
 __all__ = ["LEVELS", "Claim", "Reach", "claim", "reach"]
@@ -24,9 +24,12 @@ LEVELS = 255
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """The statement in a sentence, its scope as (term, text), and the promise of each certifier as (name, lines)."""
+    """What is stated, its scope as (term, text), and the promise of each certifier as (name, lines).
 
-    statement: str
+    statements: pairs (methods, sentence), one for each thing that is promised; no methods where all promise the same.
+    """
+
+    statements: tuple[tuple[tuple[str, ...], str], ...]
     scope: tuple[tuple[str, str], ...]
     promises: tuple[tuple[str, str], ...]
 
@@ -48,27 +51,20 @@ class Reach:
     rms_levels: tuple[float, float]
 
 
-def claim(identity: Mapping[str, Any], *, images: int, own_radii: bool) -> Claim:
+def claim(identity: Mapping[str, Any], *, images: int, own_radii: Collection[str]) -> Claim:
     """Return what the run of `identity` (its run.json) claims for that many `images`.
 
-    own_radii: whether each pixel has a radius of its own.
+    own_radii: the methods whose pixels have radii of their own.
     """
     methods = identity["plan"]["methods"]
-    certifiers = {str(each["certifier"]["name"]): each["certifier"] for each in methods}
     alphas = {each["certifier"].get("alpha") for each in methods}
     alpha = next(iter(alphas)) if len(alphas) == 1 else None
-    allowed = max(map(_tolerated, certifiers.values()), default=0)
-    sure = (
-        f"With probability at least {100 * (1 - alpha):.10g} %"
-        if alpha
-        else "With probability at least 1 − α"
-    )
-    whom = "every certified pixel" if allowed == 0 else f"all but at most {allowed} certified pixels"
-    statement = (
-        f"{sure} over the noise that was drawn, for each image by itself: however the image is changed, as long as "
-        f"the change has an l2 norm of at most {'the pixel’s' if own_radii else 'the'} radius R, the smoothed model "
-        f"gives {whom} the class that is shown here."
-    )
+    sentences: dict[str, list[str]] = {}
+    for method in methods:
+        sentence = _sentence(method["certifier"], own=method["name"] in own_radii)
+        sentences.setdefault(sentence, []).append(str(method["name"]))
+    alike = len(sentences) == 1
+    statements = tuple((() if alike else tuple(names), sentence) for sentence, names in sentences.items())
     several = len(methods) * len(identity["plan"]["sigma"]) > 1
     scope = [
         (
@@ -105,8 +101,9 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: bool) -> Claim
                 "Every method and σ has an α of its own. Picking the best of them afterwards is not covered.",
             ),
         )
+    certifiers = dict.fromkeys(str(each["certifier"]["name"]) for each in methods)
     promises = tuple((name, promise) for name in certifiers if (promise := _promise(name)))
-    return Claim(statement, tuple(scope), promises)
+    return Claim(statements, tuple(scope), promises)
 
 
 def reach(entries: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]) -> list[Reach]:
@@ -136,11 +133,24 @@ def reach(entries: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]) -> l
     return result
 
 
-def _tolerated(described: Mapping[str, Any]) -> int:
-    registry = plugins()["certifier"]
-    if described["name"] not in registry:
-        return 0
-    return tolerated(registry.recipe(described))
+def _sentence(certifier: Mapping[str, Any], *, own: bool) -> str:
+    """Return what a certifier, described as in run.json, promises. own: whether pixels have radii of their own."""
+    allowed = tolerated_of(certifier)
+    if allowed is None:
+        return (
+            f"The certifier {certifier['name']} knows what it promises, and it is not installed here. This page cannot "
+            "say what its certificates guarantee."
+        )
+    alpha = certifier.get("alpha")
+    sure = f"{100 * (1 - alpha):.10g} %" if alpha else "1 − α"
+    whom = "every certified pixel"
+    if allowed:
+        whom = f"all but at most {allowed} certified pixel{'' if allowed == 1 else 's'}"
+    return (
+        f"With probability at least {sure} over the noise that was drawn, for each image by itself: however the image "
+        f"is changed, as long as the change has an l2 norm of at most {'the pixel’s' if own else 'the'} radius R, the "
+        f"smoothed model gives {whom} the class that is shown here."
+    )
 
 
 def _per_image(alpha: float | None, images: int) -> str:

@@ -56,7 +56,9 @@ def page(directory: Path) -> str:
     found = results.entries(directory, identity)
     lines = {at: list(each.values()) for at, each in found.items()}
     images = max((row.images for row in result), default=0)
-    own_radii = any(entry.get("by_radius") is not None for each in lines.values() for entry in each)
+    own_radii = {
+        name for (name, _), each in lines.items() if any(one.get("by_radius") is not None for one in each)
+    }
     pictures = gallery(directory, identity, found)
     names = list(dict.fromkeys(name for name, _ in found))
     environment = jinja2.Environment(
@@ -76,7 +78,7 @@ def page(directory: Path) -> str:
         or len(result) < len(identity["plan"]["methods"]) * len(identity["plan"]["sigma"]),
         skipped=len(identity.get("skipped", ())),
         claim=claim.claim(identity, images=images, own_radii=own_radii),
-        own_radii=own_radii,
+        own_radii=bool(own_radii),
         reaches=claim.reach(lines),
         layout=(wide if comparable(result) else long)(result, timing=False) if result else None,
         chart=charts.chart([curves.curve(name, sigma, each) for (name, sigma), each in lines.items()]),

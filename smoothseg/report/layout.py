@@ -92,7 +92,9 @@ def wide(rows: Sequence[Row], *, timing: bool) -> Layout:
     for sigma in sigmas:
         groups.append(Group((f"σ {sigma:g}", f"R {radius[sigma]}"), ("acc", "mIoU", "abst")))
         found = [at.get((i, sigma)) for i in labels]
-        columns += _certified([row.certified if row else None for row in found])
+        columns += _certified(
+            [row.certified if row else None for row in found], [_place(row) for row in found]
+        )
     if timing:
         groups.append(Group((), ("s/img",)))
         times = [[r.seconds for r in rows if _identity(r) == i and r.seconds is not None] for i in labels]
@@ -115,7 +117,7 @@ def long(rows: Sequence[Row], *, timing: bool) -> Layout:
     groups = [Group((), ("σ", "R"))]
     columns = [[Cell(f"{row.sigma:g}") for row in rows], [Cell(_number(row.radius)) for row in rows]]
     groups.append(Group(("certified",), ("acc", "mIoU", "abst")))
-    columns += _certified([row.certified for row in rows], within=[(row.sigma, row.images) for row in rows])
+    columns += _certified([row.certified for row in rows], [_place(row) for row in rows])
     if with_clean:
         groups.append(Group(("clean",), ("acc", "mIoU")))
         plain = [row.clean for row in rows]
@@ -154,12 +156,16 @@ def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
     return labels
 
 
-def _certified(
-    scores: Sequence[Scores | None], within: Sequence[tuple[float, int]] | None = None
-) -> list[list[Cell]]:
-    # The least abstention is not marked: abstaining little while certifying wrong classes is no merit. Rows over other
-    # images, or at another sigma, are not compared.
-    places = within or [(0.0, 0)] * len(scores)
+_Place = tuple[float, int, int | None]
+"""What rows must have in common to be compared: sigma, images, and how many certified pixels may be wrong."""
+
+
+def _place(row: Row | None) -> _Place:
+    return (0.0, 0, None) if row is None else (row.sigma, row.images, row.tolerates)
+
+
+def _certified(scores: Sequence[Scores | None], places: Sequence[_Place]) -> list[list[Cell]]:
+    # The least abstention is not marked: abstaining little while certifying wrong classes is no merit.
     return [
         _cells(_each(scores, "accuracy"), rank_within=places),
         _cells(_each(scores, "mean_iou"), rank_within=places),
@@ -171,19 +177,17 @@ def _each(scores: Sequence[Scores | None], metric: str) -> list[float | None]:
     return [None if one is None else getattr(one, metric) for one in scores]
 
 
-def _cells(
-    values: Sequence[float | None], rank_within: Sequence[tuple[float, int]] | None = None
-) -> list[Cell]:
+def _cells(values: Sequence[float | None], rank_within: Sequence[_Place] | None = None) -> list[Cell]:
     """Return shares as percent; the highest in each value of `rank_within` is marked, and what rounds to it."""
     shown = [DASH if value is None else f"{100 * value:.1f}" for value in values]
-    best: dict[tuple[float, int], str] = {}
-    if rank_within is not None:
-        for place in set(rank_within):
-            here = [v for v, p in zip(values, rank_within, strict=True) if p == place and v is not None]
-            if len(here) > 1:
-                best[place] = f"{100 * max(here):.1f}"
-    within = rank_within or [(0.0, 0)] * len(shown)
-    return [Cell(text, best.get(p) == text) for text, p in zip(shown, within, strict=True)]
+    if rank_within is None:
+        return [Cell(text) for text in shown]
+    best: dict[_Place, str] = {}
+    for place in set(rank_within):
+        here = [v for v, p in zip(values, rank_within, strict=True) if p == place and v is not None]
+        if len(here) > 1:
+            best[place] = f"{100 * max(here):.1f}"
+    return [Cell(text, best.get(p) == text) for text, p in zip(shown, rank_within, strict=True)]
 
 
 def _number(value: float | None) -> str:
@@ -211,6 +215,7 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
         f"mIoU: {DEFINITIONS['mean_iou']}.",
         f"abst: {DEFINITIONS['abstained']}.",
     ]
+    notes += _promises(rows)
     if with_clean:
         notes.append("clean: the plain prediction without noise and denoiser, which abstains nowhere.")
     if timing:
@@ -227,6 +232,22 @@ def _noise(rows: Sequence[Row]) -> str:
     if len(methods) == 1:
         return next(iter(methods))
     return "; ".join(f"{noise} for {', '.join(found)}" for noise, found in methods.items())
+
+
+def _promises(rows: Sequence[Row]) -> list[str]:
+    """Return a note for each promise that is weaker than that no certified pixel is wrong, or is not known."""
+    labels = _labels(rows)
+    methods: dict[int | None, dict[str, None]] = {}
+    for row in rows:
+        if row.tolerates != 0:
+            methods.setdefault(row.tolerates, {})[labels[_identity(row)]] = None
+    notes = []
+    for allowed, names in methods.items():
+        said = f"Up to {allowed} certified pixel{'' if allowed == 1 else 's'} of an image may be wrong"
+        if allowed is None:
+            said = "What is promised is not known here, because the certifier is not installed"
+        notes.append(f"{said}: {', '.join(names)}.")
+    return notes
 
 
 def _plural(images: int) -> str:

@@ -24,7 +24,10 @@ def markdown(rows: Sequence[Row], *, timing: bool = False) -> str:
         lines.append([line.label.replace("|", r"\|"), *cells])
     notes = [*layout.notes]
     if any(cell.best for line in layout.lines for cell in line.cells):
-        notes.append("bold: the best accuracy and mIoU at this σ.")
+        alike = len({row.tolerates for row in rows}) == 1
+        notes.append(
+            f"bold: the best accuracy and mIoU at this σ{'' if alike else ', among those that promise the same'}."
+        )
     return (
         "".join(f"| {' | '.join(line)} |\n" for line in lines)
         + "\n"

@@ -19,7 +19,10 @@ from smoothseg.report.rows import Row
 __all__ = ["csv", "json", "per_class"]
 
 _SCORES = tuple(f.name for f in dataclasses.fields(Scores) if f.name in DEFINITIONS)
-_SETTINGS = ("method", "denoiser", "segmenter", "certifier", "sigma", "noise", "radius", "scale", "images")
+_SETTINGS = (
+    *("method", "denoiser", "segmenter", "certifier", "tolerates"),
+    *("sigma", "noise", "radius", "scale", "images"),
+)
 
 
 def csv(rows: Sequence[Row], *, timing: bool = False) -> str:

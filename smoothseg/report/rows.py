@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from smoothseg.certificates.bounds import tolerated
 from smoothseg.certificates.counts import Counts
 from smoothseg.certificates.metrics import Scores, compute
 from smoothseg.components.plugins import plugins
@@ -14,7 +15,7 @@ from smoothseg.components.registry import settings
 from smoothseg.runs import results
 from smoothseg.smoothing.kinds import name_of
 
-__all__ = ["Row", "rows"]
+__all__ = ["Row", "rows", "tolerated_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,9 @@ class Row:
     denoiser: str
     segmenter: str
     certifier: str
+
+    tolerates: int | None
+    """How many certified pixels of an image may be wrong; None if the certifier is not installed here."""
 
     sigma: float
     """Standard deviation of the noise, in [0, 1] pixel units."""
@@ -81,6 +85,7 @@ def _row(
         denoiser=_spec("denoiser", method),
         segmenter=_spec("segmenter", method),
         certifier=_spec("certifier", method),
+        tolerates=tolerated_of(method["certifier"]),
         sigma=sigma,
         noise=name_of(identity["noise"]),
         radius=min(radii, default=None),
@@ -90,6 +95,12 @@ def _row(
         clean=clean,
         seconds=sum(seconds) / len(seconds),
     )
+
+
+def tolerated_of(certifier: Mapping[str, Any]) -> int | None:
+    """Return how many certified pixels a certifier, described as in run.json, lets be wrong; None if not installed."""
+    registry = plugins()["certifier"]
+    return tolerated(registry.recipe(certifier)) if certifier["name"] in registry else None
 
 
 def _spec(kind: str, method: Mapping[str, Any]) -> str:

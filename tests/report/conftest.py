@@ -63,6 +63,7 @@ def _row(method: str, sigma: float, certified: Scores | None, **changes) -> Row:
         "denoiser": "adm",
         "segmenter": "hrnet",
         "certifier": "holm",
+        "tolerates": 0,
         "sigma": sigma,
         "noise": "lattice",
         "radius": RADII[sigma],

@@ -326,32 +326,77 @@ def test_a_chart_stands_in_its_frame_and_needs_something_certified():
     assert chart([Curve("one", 0.25, (), True)]) is None
 
 
-def identity(certifier, *, methods=1):
-    plan = {"methods": [{"certifier": certifier}] * methods, "sigma": [0.25]}
-    return {"plan": plan, "noise": "lattice-255-philox4x64"}
+def identity(*certifiers):
+    methods = [{"name": f"m{i}", "certifier": certifier} for i, certifier in enumerate(certifiers)]
+    return {"plan": {"methods": methods, "sigma": [0.25]}, "noise": "lattice-255-philox4x64"}
+
+
+HOLM = {"name": "holm", "alpha": 0.001, "n": 100}
+LOOSE = {"name": "kfwer", "alpha": 0.001, "k": 5}
+STRICT = {"name": "kfwer", "alpha": 0.001, "k": 1}
+GONE = {"name": "gone", "alpha": 0.001}
 
 
 def test_the_claim_allows_what_the_certifier_allows():
-    holm = {"name": "holm", "alpha": 0.001, "n": 100}
-    made = claim(identity(holm), images=100, own_radii=False)
-    assert "99.9 %" in made.statement
+    made = claim(identity(HOLM), images=100, own_radii=())
+    ((whose, sentence),) = made.statements
+    assert whose == ()
+    assert "99.9 %" in sentence
+    assert "the smoothed model gives every certified pixel the class" in sentence
     assert "it may add up to 0.1" in dict(made.scope)["Each image by itself"]
     assert "Each setting by itself" not in dict(made.scope)
     assert "1 - alpha" in dict(made.promises)["holm"]
-    assert "Each setting by itself" in dict(claim(identity(holm, methods=2), images=1, own_radii=False).scope)
-    loose = claim(identity({"name": "kfwer", "alpha": 0.01, "k": 5}), images=1, own_radii=True).statement
+    ((_, loose),) = claim(identity({**LOOSE, "alpha": 0.01}), images=1, own_radii={"m0"}).statements
+    assert "99 %" in loose
     assert "all but at most 4 certified pixels" in loose
     assert "the pixel’s radius R" in loose
-    unknown = claim(identity({"name": "gone"}), images=2, own_radii=False)
-    assert "1 − α" in unknown.statement
+    ((_, one),) = claim(identity({**LOOSE, "k": 2}), images=1, own_radii=()).statements
+    assert "all but at most 1 certified pixel the class" in one
+    unknown = claim(identity(GONE), images=2, own_radii=())
+    ((_, sentence),) = unknown.statements
+    assert "The certifier gone knows what it promises, and it is not installed here." in sentence
+    assert "With probability" not in sentence
     assert unknown.promises == ()
 
 
+@pytest.mark.parametrize("order", [(LOOSE, STRICT), (STRICT, LOOSE)])
+def test_variants_of_one_certifier_promise_each_for_themselves(order):
+    made = claim(identity(*order, GONE), images=1, own_radii=())
+    assert [whose for whose, _ in made.statements] == [("m0",), ("m1",), ("m2",)]
+    for certifier, (_, sentence) in zip(order, made.statements, strict=False):
+        assert ("all but at most 4 certified pixels" in sentence) == (certifier["k"] == 5)
+        assert ("gives every certified pixel" in sentence) == (certifier["k"] == 1)
+    assert "not installed" in made.statements[2][1]
+    assert "Each setting by itself" in dict(made.scope)
+
+
+def test_methods_with_the_same_promise_are_stated_once():
+    made = claim(identity(HOLM, STRICT, {**HOLM, "alpha": 0.01}), images=1, own_radii=())
+    assert [whose for whose, _ in made.statements] == [("m0", "m1"), ("m2",)]
+    alike = claim(identity(HOLM, STRICT), images=1, own_radii={"m0", "m1"}).statements
+    assert [whose for whose, _ in alike] == [()]
+    apart = claim(identity(HOLM, HOLM), images=1, own_radii={"m1"}).statements
+    assert ["the pixel’s radius" in sentence for _, sentence in apart] == [False, True]
+
+
+def test_the_page_states_the_promise_of_each_method(make):
+    certifiers = ["kfwer:n0=4,n=60,alpha=0.05,k=5", "kfwer:n0=4,n=60,alpha=0.05,k=1"]
+    run = make(certifier=certifiers, denoiser="identity", sigma=0.2)
+    said = Outline(page(run)).words
+    names = [row.method for row in rows(run)]
+    assert re.search(
+        rf"{re.escape(names[0])}: With probability at least 95 % .{{,300}}all but at most 4 certified", said
+    )
+    assert re.search(
+        rf"{re.escape(names[1])}: With probability at least 95 % .{{,300}}gives every certified pixel", said
+    )
+    assert f"Up to 4 certified pixels of an image may be wrong: {names[0]}." in said
+
+
 def test_a_run_with_gaussian_noise_says_what_is_wrong_with_it():
-    holm = {"name": "holm", "alpha": 0.001, "n": 100}
     term = "Gaussian noise in floating point"
     sound, gaussian = (
-        dict(claim({**identity(holm), "noise": noise}, images=1, own_radii=False).scope)
+        dict(claim({**identity(HOLM), "noise": noise}, images=1, own_radii=()).scope)
         for noise in ("lattice-255-philox4x64", "philox-numpy-float32")
     )
     assert term not in sound

@@ -58,6 +58,23 @@ def test_best_of_each_sigma_is_bold_and_least_abstention_is_not(row, scores) -> 
     assert cells_of(lines[3])[3:] == ["50.0", "**40.0**", "20.0", "**31.0**", "10.0", "40.0"]
 
 
+def test_methods_are_compared_with_those_that_promise_the_same(row, scores) -> None:
+    rows = [
+        row("loose", 0.25, scores(0.9, 0.6, 0.1), tolerates=4),
+        row("strict", 0.25, scores(0.8, 0.5, 0.1)),
+        row("other", 0.25, scores(0.7, 0.4, 0.1)),
+        row("gone", 0.25, scores(0.95, 0.7, 0.1), tolerates=None),
+    ]
+    text = markdown(rows)
+    assert "**80.0**" in text
+    assert "**90.0**" not in text
+    assert "**95.0**" not in text
+    assert "- Up to 4 certified pixels of an image may be wrong: loose.\n" in text
+    assert "- What is promised is not known here, because the certifier is not installed: gone.\n" in text
+    assert "bold: the best accuracy and mIoU at this σ, among those that promise the same." in text
+    assert "% Up to 4 certified pixels of an image may be wrong: loose.\n" in latex(rows)
+
+
 def test_a_method_alone_is_not_the_best(grid) -> None:
     assert "**" not in markdown(grid(methods=1))
 
