@@ -125,9 +125,9 @@ class SeveralTau(TwoDraws):
         """Return the pixels of `hits` (H, W) that pass the smallest tau, its radius, and the radius of each pixel."""
         tables = [statistics.p_values(trials, tau) for tau in self.taus]
         least = statistics.holm_thresholds(statistics.histogram(hits, trials), tables, self.alpha)
-        radii = np.full(trials + 1, np.nan, dtype=np.float32)
+        radii = np.full(trials + 1, np.nan)
         for threshold, tau in zip(least, self.taus, strict=True):
-            radii[threshold:] = _float32_below(statistics.radius(tau, sigma))
+            radii[threshold:] = statistics.radius(tau, sigma)
         return Verdict(hits >= least[0], statistics.radius(self.taus[0], sigma), radii[hits])
 
 
@@ -170,9 +170,9 @@ class NaivePixel(TwoDraws):
         if self.radius == "common":
             worst = present[0]
             return _all_or_none(hits.shape, lower[worst], sigma)
-        radii = np.full(trials + 1, np.nan, dtype=np.float32)
+        radii = np.full(trials + 1, np.nan)
         for count in present[passes[present]]:
-            radii[count] = _float32_below(statistics.radius(lower[count], sigma))
+            radii[count] = statistics.radius(lower[count], sigma)
         known = radii[present[passes[present]]]
         return Verdict(
             certified=passes[hits],
@@ -240,9 +240,3 @@ def _check_n(n: int, level: float, probability: float, setting: str, pixels: int
 
 def _compact(prediction: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8 | np.uint16]:
     return prediction.astype(np.uint8 if prediction.max(initial=0) < 256 else np.uint16)
-
-
-def _float32_below(value: float) -> np.float32:
-    """Return the largest float32 that is not above `value`: a radius must not be overstated by rounding."""
-    nearest = np.float32(value)
-    return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))

@@ -19,13 +19,13 @@ class Verdict:
     """What a certifier decides from the counts.
 
     certified: bool (H, W). radius: the l2 radius, in [0, 1] pixel units, within which all certified pixels
-    together keep their class; NaN if there is none. radii: float32 (H, W), where every pixel has a radius of
-    its own (then `radius` is the smallest of the certified ones), else None.
+    together keep their class; NaN if there is none. radii: floats (H, W), where every pixel has a radius of
+    its own, NaN where it abstains (then `radius` is the smallest of the certified ones, or less), else None.
     """
 
     certified: npt.NDArray[np.bool_]
     radius: float
-    radii: npt.NDArray[np.float32] | None = None
+    radii: npt.NDArray[np.floating[Any]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

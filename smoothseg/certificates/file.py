@@ -41,7 +41,7 @@ def save(certificate: Certificate, path: Path) -> None:
         "radius": np.float64(certificate.radius),  # type: ignore[dict-item]
     }
     if certificate.verdict.radii is not None:
-        arrays["radii"] = certificate.verdict.radii.astype(np.float32)
+        arrays["radii"] = certificate.verdict.radii
     if certificate.clean is not None:
         arrays["clean"] = certificate.clean
     header = {"schema": SCHEMA, **certificate.provenance}

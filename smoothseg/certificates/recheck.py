@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.certifier import Certifier
 from smoothseg.errors import ConfigError, VerificationError
 
-__all__ = ["recertify", "verify"]
+__all__ = ["history", "recertify", "verify"]
 
 
 def verify(certificate: Certificate, certifier: Certifier) -> None:
     """Decide again from the stored counts; raise `VerificationError` if anything differs from what is stored.
 
-    certifier: the one that `provenance` describes. Trials, samples and classes must agree with it too.
+    certifier: the one that `provenance` describes. Size, trials, samples, sigma and classes must agree with it too.
     """
-    stated = certificate.provenance["certifier"].get("n", certificate.trials)
-    if stated != certificate.trials:
-        raise VerificationError(f"there are {certificate.trials} trials, the certifier says n={stated}")
-    drawn = certificate.provenance.get("samples", certificate.trials)
-    if not certificate.trials <= drawn <= certifier.samples:
-        raise VerificationError(
-            f"{drawn} samples were drawn for {certificate.trials} trials, at most {certifier.samples}"
-        )
-    classes = certificate.provenance.get("classes")
-    if classes is not None and int(certificate.prediction.max(initial=0)) >= len(classes):
-        raise VerificationError(f"the prediction has a class above the {len(classes)} it names")
+    _check_header(certificate, certifier)
     _check_counted(certificate, certifier)
     again = certifier.decide(certificate.hits, certificate.trials, sigma=certificate.provenance["sigma"])
     differ = int((again.certified != certificate.certified).sum())
@@ -38,15 +30,54 @@ def verify(certificate: Certificate, certifier: Certifier) -> None:
         raise VerificationError(
             f"{differ} of {certificate.certified.size} verdicts do not follow from the counts"
         )
-    if not np.isclose(again.radius, certificate.radius, rtol=1e-9, atol=0, equal_nan=True):
+    if not _follows(certificate.radius, again.radius, below=1e-9):
         raise VerificationError(
             f"the radius is stored as {certificate.radius}, the counts give {again.radius}"
         )
     stored, radii = certificate.verdict.radii, again.radii
     if (stored is None) != (radii is None) or (
-        stored is not None and radii is not None and not np.allclose(stored, radii, rtol=1e-6, equal_nan=True)
+        # Radii were once stored in 32 bits, rounded down.
+        stored is not None and radii is not None and not _follows(stored, radii, below=1.2e-7)
     ):
         raise VerificationError("the radius map does not follow from the counts")
+
+
+def _follows(stored: npt.ArrayLike, again: npt.ArrayLike, *, below: float) -> bool:
+    """Tell whether stored radii are those decided `again`: below by so much of them at most, and never above.
+
+    Above by the rounding of one product: radii were once not rounded down.
+    """
+    there, here = np.asarray(stored, dtype=np.float64), np.asarray(again, dtype=np.float64)
+    close = (there <= here * (1 + 1e-13)) & (there >= here * (1 - below))
+    return bool((close | (np.isnan(there) & np.isnan(here))).all())
+
+
+def _check_header(certificate: Certificate, certifier: Certifier) -> None:
+    """Raise `VerificationError` if the header contradicts the arrays or the certifier."""
+    header, shape = certificate.provenance, certificate.prediction.shape
+    for name in ("image", "samples", "classes"):
+        if name not in header:
+            raise VerificationError(f"the header lacks {name}")
+    stated = header["image"].get("height"), header["image"].get("width")
+    if stated != shape:
+        raise VerificationError(
+            f"the arrays are {' x '.join(map(str, shape))}, the image is {' x '.join(map(str, stated))}"
+        )
+    if not 0 < header["sigma"] < math.inf:
+        raise VerificationError(f"sigma is {header['sigma']}")
+    trials, drawn, described = certificate.trials, header["samples"], header["certifier"]
+    if described.get("n", trials) != trials:
+        raise VerificationError(f"there are {trials} trials, the certifier says n={described['n']}")
+    if "n0" in described and drawn != described["n0"] + trials:
+        raise VerificationError(
+            f"{drawn} samples were drawn for {trials} trials, with n0={described['n0']} for the selection"
+        )
+    if not trials <= drawn <= certifier.samples:
+        raise VerificationError(
+            f"{drawn} samples were drawn for {trials} trials, at most {certifier.samples}"
+        )
+    if int(certificate.prediction.max(initial=0)) >= len(header["classes"]):
+        raise VerificationError(f"the prediction has a class above the {len(header['classes'])} it names")
 
 
 def _check_counted(certificate: Certificate, certifier: Certifier) -> None:
@@ -57,8 +88,16 @@ def _check_counted(certificate: Certificate, certifier: Certifier) -> None:
         )
 
 
+def history(certificate: Certificate) -> list[Mapping[str, Any]]:
+    """Return the certifiers that decided the counts before the present one, the first one first; else nothing."""
+    before = certificate.provenance.get("recertified_from", [])
+    return [before] if isinstance(before, Mapping) else list(before)
+
+
 def recertify(certificate: Certificate, certifier: Certifier, described: Mapping[str, Any]) -> Certificate:
     """Return the certificate that `certifier` (described by `described`) decides from the same counts.
+
+    The header keeps every certifier that decided before, see `history`.
 
     It is as valid as the first one only if the new setting was chosen without looking at the counts, or if the
     settings tried share one alpha between them. Raises `ConfigError` if the setting needs samples other
@@ -76,6 +115,6 @@ def recertify(certificate: Certificate, certifier: Certifier, described: Mapping
     provenance = {
         **certificate.provenance,
         "certifier": dict(described),
-        "recertified_from": before,
+        "recertified_from": [*history(certificate), before],
     }
     return dataclasses.replace(certificate, verdict=verdict, provenance=provenance)

@@ -28,10 +28,11 @@ def verify(paths: tuple[Path, ...]) -> None:
     from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
     files = _files(paths)
-    wrong, gaussian = 0, False
+    wrong, gaussian, again = 0, False, 0
     for file in files:
         loaded = load(file)
         gaussian |= name_of(loaded.provenance.get("noise", "")) == "gaussian"
+        again += bool(recheck.history(loaded))
         certifier = plugins()["certifier"].recipe(loaded.provenance["certifier"]).load()
         try:
             recheck.verify(loaded, certifier)
@@ -49,6 +50,12 @@ def verify(paths: tuple[Path, ...]) -> None:
         raise VerificationError(f"{wrong} fault{'' if wrong == 1 else 's'} in {_count(len(files))}")
     if gaussian:
         click.echo(f"note: {GAUSSIAN}", err=True)
+    if again:
+        click.echo(
+            f"note: {_count(again)} decided after the fact, by recertify: valid if the setting was chosen without "
+            "looking at the counts, or with its share of alpha",
+            err=True,
+        )
     recorded = ", and every file is the one its ledger records" if ledgers else ""
     click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{recorded}.")
 

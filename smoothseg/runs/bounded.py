@@ -56,6 +56,8 @@ def bounded(
     Raises `UnknownNameError` and `ConfigError` if the run lacks what was requested, and `DataError` for certificates,
     images and labels that are missing or differ from the run's record.
     """
+    if radius is not None and not 0 <= radius < math.inf:
+        raise ConfigError(f"--radius must be a number of at least 0, got {radius}")
     identity = results.read_identity(directory)
     chosen = _chosen(directory, identity, method, sigma, key)
     dataset: Dataset = plugins()["dataset"].recipe(identity["plan"]["dataset"]).load()
@@ -134,16 +136,21 @@ def _bounded(
 def _at(made: certificate.Certificate, radius: float | None) -> tuple[float, npt.NDArray[np.bool_]]:
     """Return the radius of the bounds and the pixels that are certified at it.
 
-    Radii of single pixels are stored as float32, rounded down. A radius that exceeds a stored one by at most this
-    rounding stands for the stored one.
+    Radii are rounded down, and those of single pixels were once stored in 32 bits. A radius that exceeds a stored one
+    by no more than that stands for the stored one.
     """
-    if radius is None or radius == made.radius or not made.certified.any():
+    if radius is None or not made.certified.any():
         return (made.radius if radius is None else radius), made.certified
-    if made.verdict.radii is not None:
-        stored = np.where(made.certified, made.verdict.radii, np.nan)
-        for level in np.unique(stored[~np.isnan(stored)]):
-            if float(level) < radius <= float(np.nextafter(level, np.float32(math.inf))):
-                radius = float(level)
+    radii = made.verdict.radii
+    stored = None if radii is None else np.where(made.certified, radii, np.nan)
+    levels = np.array([made.radius]) if stored is None else np.unique(stored[~np.isnan(stored)])
+    for level in levels:
+        above = (
+            np.nextafter(level, np.float32(math.inf)) if levels.dtype == np.float32 else level * (1 + 1e-13)
+        )
+        if float(level) < radius <= float(above):
+            radius = float(level)
+    if stored is not None:
         return radius, stored.astype(np.float64) >= radius
     if radius > made.radius:
         raise ConfigError(f"--radius {radius} is beyond the certificate's radius of {made.radius}")

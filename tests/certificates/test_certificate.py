@@ -24,7 +24,13 @@ def example(spec="holm:n=100", **changes):
         hits=HITS,
         trials=100,
         verdict=verdict,
-        provenance={"sigma": 0.5, "certifier": {"name": spec.split(":")[0], "n": 100}},
+        provenance={
+            "sigma": 0.5,
+            "certifier": {"name": spec.split(":")[0], "n0": 10, "n": 100},
+            "image": {"height": 2, "width": 3},
+            "samples": 110,
+            "classes": ["a", "b", "c"],
+        },
         **changes,
     )
 
@@ -84,14 +90,83 @@ def test_verify_finds_a_forged_verdict(forge, message):
     [
         ({"certifier": {"name": "holm", "n": 90}}, "100 trials, the certifier says n=90"),
         ({"samples": 90}, "90 samples were drawn for 100 trials"),
+        ({"samples": 100}, "100 samples were drawn for 100 trials, with n0=10 for the selection"),
         ({"samples": 500}, "500 samples were drawn"),
+        (
+            {"samples": 120, "certifier": {"name": "holm", "n": 100}},
+            "120 samples were drawn for 100 trials, at most 110",
+        ),
+        ({"samples": None}, "header lacks samples"),
+        ({"image": None}, "header lacks image"),
+        ({"image": {"height": 4, "width": 6}}, "the arrays are 2 x 3, the image is 4 x 6"),
+        ({"sigma": -0.5}, "sigma is -0.5"),
+        ({"sigma": float("nan")}, "sigma is nan"),
         ({"classes": ["a", "b"]}, "class above the 2"),
     ],
 )
 def test_verify_finds_a_header_that_contradicts_the_arrays(change, message):
-    forged = dataclasses.replace(example(), provenance={**example().provenance, **change})
+    provenance = {
+        key: value for key, value in {**example().provenance, **change}.items() if value is not None
+    }
+    forged = dataclasses.replace(example(), provenance=provenance)
     with pytest.raises(VerificationError, match=message):
         recheck.verify(forged, certifier())
+
+
+def test_a_cropped_certificate_is_found():
+    """Fewer pixels would pass more easily: the family is every pixel of the image."""
+    whole = example()
+    verdict = certifier().decide(HITS[:1], 100, sigma=0.5)
+    cropped = dataclasses.replace(whole, prediction=whole.prediction[:1], hits=HITS[:1], verdict=verdict)
+    with pytest.raises(VerificationError, match="the arrays are 1 x 3, the image is 2 x 3"):
+        recheck.verify(cropped, certifier())
+
+
+def with_radii(spec, change):
+    first = example(spec)
+    verdict = dataclasses.replace(
+        first.verdict,
+        radius=change(first.radius),
+        radii=None if first.verdict.radii is None else change(first.verdict.radii),
+    )
+    return dataclasses.replace(first, verdict=verdict)
+
+
+@pytest.mark.parametrize("spec", ["holm:n=100", "holm:n=100,taus=0.6,0.75", "naive-pixel:n=100"])
+def test_radii_may_be_understated_by_rounding_and_never_overstated(spec):
+    for factor in (1 + 1e-7, 1 + 9e-7, 1.01, 1 - 1e-5):
+        with pytest.raises(VerificationError, match="radius"):
+            recheck.verify(with_radii(spec, lambda radius, factor=factor: radius * factor), certifier(spec))
+    recheck.verify(with_radii(spec, lambda radius: radius), certifier(spec))
+
+
+@pytest.mark.parametrize("spec", ["holm:n=100,taus=0.6,0.75", "naive-pixel:n=100"])
+def test_a_radius_map_of_an_earlier_version_in_32_bits_is_verified(spec):
+    def single(radius):
+        if np.ndim(radius) == 0:
+            return radius
+        nearest = radius.astype(np.float32)
+        return np.where(nearest > radius, np.nextafter(nearest, np.float32(-1)), nearest)
+
+    recheck.verify(with_radii(spec, single), certifier(spec))
+
+
+def test_no_certified_pixel_has_less_than_the_radius_of_the_image():
+    for spec in ("holm:n=100,taus=0.6,0.75", "naive-pixel:n=100"):
+        made = example(spec)
+        assert made.certified.any()
+        assert (made.verdict.radii[made.certified] >= made.radius).all()
+    assert made.verdict.radii[made.certified].min() == made.radius
+
+
+def test_recertify_keeps_the_whole_history():
+    first = example()
+    second = recheck.recertify(first, certifier("bonferroni:tau=0.9"), {"name": "bonferroni", "tau": 0.9})
+    third = recheck.recertify(second, certifier("holm:tau=0.6"), {"name": "holm", "tau": 0.6})
+    assert recheck.history(first) == []
+    assert recheck.history(third) == [first.provenance["certifier"], {"name": "bonferroni", "tau": 0.9}]
+    old = dataclasses.replace(first, provenance={**first.provenance, "recertified_from": {"name": "kfwer"}})
+    assert recheck.history(old) == [{"name": "kfwer"}]
 
 
 def test_recertify_refuses_other_samples_and_other_counts():
@@ -122,7 +197,7 @@ def test_recertify_equals_deciding_afresh_and_says_where_it_comes_from():
     expected = certifier("bonferroni:tau=0.9").decide(HITS, 100, sigma=0.5)
     assert (stricter.certified == expected.certified).all()
     assert stricter.radius == expected.radius
-    assert stricter.provenance["recertified_from"] == example().provenance["certifier"]
+    assert recheck.history(stricter) == [example().provenance["certifier"]]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"plain text"])

@@ -102,12 +102,15 @@ def test_a_radius_beyond_the_certificate_and_a_changed_file_are_refused(invoke, 
     )
     assert "beyond the certificate's radius" in str(invoke("bounds", output, "--radius", 0.5).exception)
     made = file.load(output / "certificates/identity/sigma-0.2/a.npz")
-    above = float(np.nextafter(made.radius, 1))
+    above = made.radius * (1 + 1e-9)
     told = str(invoke("bounds", output, "--radius", above).exception)
     assert told == f"--radius {above} is beyond the certificate's radius of {made.radius}"
     printed = re.search(r"R ([\d.]+)", (output / "table.md").read_text())[1]
-    for given in (printed, made.radius):
+    for given in (printed, made.radius, 0.2 * 0.6744897501960817, 0):
         assert invoke("bounds", output, "--radius", given).exit_code == 0
+    for none in ("nan", "inf", "-1"):
+        refused = invoke("bounds", output, "--radius", none)
+        assert "--radius must be a number of at least 0" in str(refused.exception)
     path = output / "certificates/identity/sigma-0.2/a.npz"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert "ledger records another certificate of 'a'" in str(invoke("bounds", output).exception)
@@ -127,7 +130,7 @@ def test_a_radius_copied_from_the_table_can_be_given(invoke, run):
         line for line in invoke("bounds", run, "--method", "identity").stdout.splitlines() if line[:2] == "a "
     )
     assert float(shown.split()[3]) <= made.radius
-    exact = 0.2 * 0.6744897501960817  # of tau 0.75, which float32 stores as a little less
+    exact = 0.2 * 0.6744897501960817  # of tau 0.75, which is stored rounded down
     result = json.loads(invoke("bounds", run, *chosen, "--format", "json", "--radius", exact).stdout)
     assert 0 < exact - result[0]["bounds"]["radius"] < 1e-8
     assert result[0]["bounds"]["abstained"] < result[0]["bounds"]["pixels"]

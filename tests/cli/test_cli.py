@@ -164,6 +164,19 @@ def test_verify_and_bounds_say_what_is_wrong_with_gaussian_noise(invoke, certify
             )
 
 
+def test_verify_says_that_a_setting_was_chosen_after_the_fact(invoke, certify, tmp_path):
+    certify(tmp_path / "run", "--denoiser", "identity")
+    assert "after the fact" not in invoke("verify", tmp_path / "run").stderr
+    for source, target, certifier in (("run", "one", "bonferroni:alpha=0.05"), ("one", "two", "holm:alpha=0.03")):
+        made = invoke("recertify", tmp_path / source, "--certifier", certifier, "--output", tmp_path / target)
+        assert made.exit_code == 0, made.output
+    result = invoke("verify", tmp_path / "two")
+    assert result.exit_code == 0, result.output
+    assert "note: 6 certificates decided after the fact, by recertify" in " ".join(result.stderr.split())
+    stored = file.load(next((tmp_path / "two").rglob("*.npz"))).provenance["recertified_from"]
+    assert [each["name"] for each in stored] == ["holm", "bonferroni"]
+
+
 def test_verify_finds_a_file_that_is_not_the_ledgers(invoke, certify, tmp_path):
     certify(tmp_path / "run")
     folder = tmp_path / "run/certificates/identity"

@@ -161,7 +161,11 @@ def test_certificate_survives_storage_and_verification(recipe, options, tmp_path
     if recipe is plugin.NaivePatternRecipe:
         labels[:] = labels[0]
     certificate = certifier.certify(LabelDraw(labels, classes=4, sigma=0.5))
-    provenance = {"sigma": 0.5, "certifier": {}, "counted": certifier.counted}
+    height, width = certificate.prediction.shape
+    provenance = {
+        **{"sigma": 0.5, "certifier": {}, "counted": certifier.counted, "samples": certifier.samples},
+        **{"image": {"height": height, "width": width}, "classes": ["a", "b", "c", "d"]},
+    }
     certificate = dataclasses.replace(certificate, provenance=provenance)
     file.save(certificate, tmp_path / "one.npz")
     loaded = file.load(tmp_path / "one.npz")
@@ -217,7 +221,6 @@ def test_own_radii_grow_with_hits_and_are_never_overstated():
 
     exact = 0.5 * norm.ppf(beta.ppf(0.001 / 6, hits, 101 - hits))
     np.testing.assert_array_equal(verdict.certified, [[True, True, True], [True, False, False]])
-    assert verdict.radii.dtype == np.float32
     assert (np.diff(verdict.radii.ravel()[:4]) < 0).all()
     assert (verdict.radii[verdict.certified].astype(np.float64) <= exact[verdict.certified]).all()
     np.testing.assert_allclose(verdict.radii[verdict.certified], exact[verdict.certified], rtol=1e-6)
