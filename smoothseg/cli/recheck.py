@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,23 @@ __all__ = ["recertify", "verify"]
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-def verify(paths: tuple[Path, ...]) -> None:
+@click.option(
+    "--images",
+    is_flag=True,
+    help="Also compare a run's images, labels and counts with its dataset, which must be there.",
+)
+def verify(paths: tuple[Path, ...], images: bool) -> None:
     """Recompute every verdict from the counts in certificate files.
 
-    PATHS are certificates (.npz) or folders that hold some. Needs no networks, no images and no GPU.
+    PATHS are certificates (.npz) or folders that hold some. Of a run, certificates, run.json and ledger are compared
+    with each other. Needs no networks and no GPU, and images with --images alone.
     """
     from smoothseg.certificates import recheck
     from smoothseg.certificates.file import load
     from smoothseg.components.plugins import plugins
     from smoothseg.errors import VerificationError
-    from smoothseg.runs.ledger import Ledger
-    from smoothseg.runs.results import intact
+    from smoothseg.report.checking import differences
+    from smoothseg.runs.auditing import audit
     from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
     files = _files(paths)
@@ -39,13 +46,11 @@ def verify(paths: tuple[Path, ...]) -> None:
         except VerificationError as error:
             wrong += 1
             click.echo(f"WRONG  {file}: {error}", err=True)
-    ledgers = [ledger for path in paths if path.is_dir() for ledger in sorted(path.rglob("ledger.jsonl"))]
-    for ledger in ledgers:
-        latest = {entry["certificate"]: entry for entry in Ledger(ledger)}
-        for name, entry in latest.items():
-            if not intact(ledger.parent, entry):
-                wrong += 1
-                click.echo(f"WRONG  {ledger.parent / name}: not the file that the ledger records", err=True)
+    runs = [found.parent for path in paths if path.is_dir() for found in sorted(path.rglob("run.json"))]
+    for run in runs:
+        for fault in itertools.chain(audit(run, images=images), differences(run)):
+            wrong += 1
+            click.echo(f"WRONG  {run}: {fault}", err=True)
     if wrong:
         raise VerificationError(f"{wrong} fault{'' if wrong == 1 else 's'} in {_count(len(files))}")
     if gaussian:
@@ -56,8 +61,8 @@ def verify(paths: tuple[Path, ...]) -> None:
             "looking at the counts, or with its share of alpha",
             err=True,
         )
-    recorded = ", and every file is the one its ledger records" if ledgers else ""
-    click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{recorded}.")
+    bound = f", and agrees with its run{', images and labels' if images else ''}" if runs else ""
+    click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{bound}.")
 
 
 @click.command()

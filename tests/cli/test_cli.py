@@ -5,8 +5,10 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from smoothseg import cli as command_line
 from smoothseg.certificates import file
@@ -167,7 +169,10 @@ def test_verify_and_bounds_say_what_is_wrong_with_gaussian_noise(invoke, certify
 def test_verify_says_that_a_setting_was_chosen_after_the_fact(invoke, certify, tmp_path):
     certify(tmp_path / "run", "--denoiser", "identity")
     assert "after the fact" not in invoke("verify", tmp_path / "run").stderr
-    for source, target, certifier in (("run", "one", "bonferroni:alpha=0.05"), ("one", "two", "holm:alpha=0.03")):
+    for source, target, certifier in (
+        ("run", "one", "bonferroni:alpha=0.05"),
+        ("one", "two", "holm:alpha=0.03"),
+    ):
         made = invoke("recertify", tmp_path / source, "--certifier", certifier, "--output", tmp_path / target)
         assert made.exit_code == 0, made.output
     result = invoke("verify", tmp_path / "two")
@@ -184,7 +189,31 @@ def test_verify_finds_a_file_that_is_not_the_ledgers(invoke, certify, tmp_path):
     (folder / "sigma-0.4/b.npz").unlink()
     result = invoke("verify", tmp_path / "run")
     assert result.exit_code == 1
-    assert result.output.count("not the file that the ledger records") == 2
+    assert result.output.count("not the file that the ledger records") == 1
+    assert (
+        "1 of its 12 certificates are missing, the first is certificates/identity/sigma-0.4/b.npz"
+        in result.output
+    )
+
+
+def test_verify_finds_what_contradicts_the_run_and_with_images_the_labels(invoke, certify, photos, tmp_path):
+    certify(tmp_path / "run")
+    assert "agrees with its run, images and labels" in invoke("verify", tmp_path / "run", "--images").stdout
+    ledger = (tmp_path / "run" / "ledger.jsonl").read_text()
+    (tmp_path / "run" / "ledger.jsonl").write_text(ledger.replace('"radius": 0.1', '"radius": 9.1'))
+    (tmp_path / "run" / "metrics.csv").write_text("method,accuracy\n")
+    labels = np.array(Image.open(photos / "labels" / "a.png"))
+    labels[5, 5] ^= 1
+    Image.fromarray(labels).save(photos / "labels" / "a.png")
+    result = invoke("verify", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "ledger.jsonl: certificates/identity/sigma-0.2/a.npz: radius is 9.1" in result.stderr
+    assert "metrics.csv: it has 0 rows, the ledger gives 4" in result.stderr
+    assert "labels" not in result.stderr
+    assert (
+        "run.json: images: a: the dataset's labels is another"
+        in invoke("verify", tmp_path / "run", "--images").stderr
+    )
 
 
 def test_a_certifier_on_the_command_line_wins_over_the_methods_of_a_config(invoke, certify, tmp_path):
