@@ -30,25 +30,25 @@ def verify(certificate: Certificate, certifier: Certifier) -> None:
         raise VerificationError(
             f"{differ} of {certificate.certified.size} verdicts do not follow from the counts"
         )
-    if not _follows(certificate.radius, again.radius, below=1e-9):
+    if not _follows(certificate.radius, again.radius):
         raise VerificationError(
             f"the radius is stored as {certificate.radius}, the counts give {again.radius}"
         )
     stored, radii = certificate.verdict.radii, again.radii
     if (stored is None) != (radii is None) or (
-        # Radii were once stored in 32 bits, rounded down.
-        stored is not None and radii is not None and not _follows(stored, radii, below=1.2e-7)
+        stored is not None and radii is not None and not _follows(stored, radii)
     ):
         raise VerificationError("the radius map does not follow from the counts")
 
 
-def _follows(stored: npt.ArrayLike, again: npt.ArrayLike, *, below: float) -> bool:
-    """Tell whether stored radii are those decided `again`: below by so much of them at most, and never above.
+def _follows(stored: npt.ArrayLike, again: npt.ArrayLike) -> bool:
+    """Tell whether stored radii are those decided `again`: never above, and below by the rounding to 32 bits at most.
 
-    Above by the rounding of one product: radii were once not rounded down.
+    Radii of single pixels were once stored in 32 bits, rounded down. Others were not rounded down, and so may lie above
+    by the rounding of a product, 1e-13.
     """
     there, here = np.asarray(stored, dtype=np.float64), np.asarray(again, dtype=np.float64)
-    close = (there <= here * (1 + 1e-13)) & (there >= here * (1 - below))
+    close = (there <= here * (1 + 1e-13)) & (there >= here * (1 - 1.2e-7))
     return bool((close | (np.isnan(there) & np.isnan(here))).all())
 
 
