@@ -33,8 +33,15 @@ class BaseModel:
         sigma: standard deviation of their noise in [0, 1] pixel units. seeds: one integer for each row, for a
         denoiser that draws.
         """
-        size = (noisy.shape[-2], noisy.shape[-1])
-        return geo.labels(self._score(self.denoised(noisy, sigma, seeds=seeds)), size)
+        return self.labelled(noisy, sigma, seeds=seeds)[1]
+
+    @torch.inference_mode()
+    def labelled(
+        self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `denoised` returns, and the labels that `predict` gives it."""
+        estimate = self.denoised(noisy, sigma, seeds=seeds)
+        return estimate, geo.labels(self._score(estimate), (noisy.shape[-2], noisy.shape[-1]))
 
     @torch.inference_mode()
     def denoised(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:

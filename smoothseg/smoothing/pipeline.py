@@ -13,6 +13,7 @@ from smoothseg.certificates.certifier import Certifier
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.components import loading
 from smoothseg.components.plugins import plugins
+from smoothseg.errors import PluginError
 from smoothseg.protocols import Sample
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.kinds import ALGORITHMS
@@ -87,7 +88,11 @@ class Pipeline:
 
         The noise depends only on `seed`, `sample.key` and the sample's number. batch_size: noise samples
         labelled at once; it changes no count. progress: called with the number of noise samples just labelled.
+
+        Raises `PluginError` if the networks label a noisy image otherwise before and after: then they are not one
+        function, and nothing is guaranteed.
         """
+        before = self._labelled(sample, sigma)
         draw = Draw(
             self.model,
             sample.image,
@@ -100,8 +105,32 @@ class Pipeline:
             progress=progress,
         )
         result = self.certifier.certify(draw)
+        self._check_unchanged(sample, sigma, before)
         return dataclasses.replace(
             result, clean=self.clean(sample), provenance=self._provenance(sample, sigma, draw.drawn)
+        )
+
+    def _labelled(self, sample: Sample, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the estimate and the labels of the first noisy copy of `sample`."""
+        copies = NoisyImage(
+            sample.image, sample.key, sigma=sigma, seed=self.seed, kind=self.noise, device=self.device
+        )
+        return self.model.labelled(copies.samples([0]), sigma, seeds=copies.seeds([0]))
+
+    def _check_unchanged(
+        self, sample: Sample, sigma: float, before: tuple[torch.Tensor, torch.Tensor]
+    ) -> None:
+        """Raise `PluginError` if the first noisy copy of `sample` is not labelled as `before`."""
+        estimate, labels = self._labelled(sample, sigma)
+        if torch.equal(labels, before[1]):
+            return
+        kind, told = "segmenter", self.description.segmenter
+        if not torch.equal(estimate, before[0]):
+            kind, told = "denoiser", self.description.denoiser
+        apart = 100 * float((labels != before[1]).float().mean())
+        raise PluginError(
+            f"the {kind} {told['name']} gave one noisy image of {sample.key} another answer after the certificate than "
+            f"before ({apart:.2g} % of the labels): it is no function of the image, and nothing is guaranteed"
         )
 
     def clean(self, sample: Sample) -> np.ndarray[Any, Any]:

@@ -385,13 +385,56 @@ def test_a_saved_result_is_verified_by_the_command_line(invoke, image, tmp_path)
         result.save(tmp_path / "x.json")
 
 
+class Forgetful(nn.Module):
+    """Labels as `Bright` does, until it has been called so often."""
+
+    def __init__(self, calls):
+        super().__init__()
+        self.network, self.left = Bright(), calls
+
+    def forward(self, images):
+        self.left -= 1
+        return self.network(images) * (1 if self.left >= 0 else -1)
+
+
+class AlwaysDropping(Bright):
+    """Drops values at random also when it does not train."""
+
+    def forward(self, images):
+        return super().forward(nn.functional.dropout(images, 0.5, training=True))
+
+
+@pytest.mark.parametrize(
+    "segmenter", [AlwaysDropping(), Forgetful(50)], ids=["dropout", "another answer later"]
+)
+def test_a_network_that_is_no_function_of_the_image_is_refused(image, segmenter):
+    own = smoothseg.segmenter(segmenter, classes=2)
+    message = rf"the segmenter \S*{type(segmenter).__name__} gave one noisy image of \S+ another answer after"
+    with pytest.raises(PluginError, match=message):
+        smoothseg.certify(image, segmenter=own, **QUICK)
+
+
+def test_a_denoiser_that_is_no_function_of_the_image_is_refused(image):
+    class Tiring(CountingDenoiser):
+        def denoise(self, noisy, sigma, *, seeds):
+            return super().denoise(noisy, sigma, seeds=seeds) - 0.1 * (len(self.sigmas) > 30)
+
+    options = {**QUICK, "denoiser": Tiring()}
+    with pytest.raises(
+        PluginError, match=r"the denoiser \S*Tiring gave one noisy image of \S+ another answer"
+    ):
+        smoothseg.certify(image, segmenter=ThresholdSegmenter(0.5), **options)
+
+
 def test_a_denoiser_of_ones_own_is_told_the_noise_that_is_left(image):
     denoiser = CountingDenoiser()
     smoothseg.certify(
         image, denoiser=denoiser, segmenter=ThresholdSegmenter(0.5), certifier=CERTIFIER, sigma=0.2, scale=0.5,
         device="cpu",
     )  # fmt: skip
-    assert len(denoiser.sigmas) == 64 + 1  # every sample, and the first once more for the picture
+    assert (
+        len(denoiser.sigmas) == 64 + 3
+    )  # every sample, and the first once before, once after and once for the picture
     assert set(denoiser.sigmas) == {networks.sigma_left(0.2, (6, 10), (3, 5))}
 
 
