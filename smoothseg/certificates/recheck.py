@@ -22,7 +22,12 @@ def verify(certificate: Certificate, certifier: Certifier) -> None:
 
     certifier: the one that `provenance` describes. Size, trials, samples, sigma and classes must agree with it too.
     """
-    _check_header(certificate, certifier)
+    try:
+        _check_header(certificate, certifier)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise VerificationError(
+            f"its header is not one that smoothseg writes ({type(error).__name__}: {error})"
+        ) from None
     _check_counted(certificate, certifier)
     again = certifier.decide(certificate.hits, certificate.trials, sigma=certificate.provenance["sigma"])
     differ = int((again.certified != certificate.certified).sum())
@@ -30,25 +35,27 @@ def verify(certificate: Certificate, certifier: Certifier) -> None:
         raise VerificationError(
             f"{differ} of {certificate.certified.size} verdicts do not follow from the counts"
         )
-    if not _follows(certificate.radius, again.radius):
+    # With a radius for each pixel, the smallest one was once stored in 32 bits, too.
+    if not _follows(certificate.radius, again.radius, below=1e-9 if again.radii is None else 1.2e-7):
         raise VerificationError(
             f"the radius is stored as {certificate.radius}, the counts give {again.radius}"
         )
     stored, radii = certificate.verdict.radii, again.radii
     if (stored is None) != (radii is None) or (
-        stored is not None and radii is not None and not _follows(stored, radii)
+        stored is not None
+        and radii is not None
+        and not _follows(stored, radii, below=1.2e-7 if stored.dtype == np.float32 else 1e-9)
     ):
         raise VerificationError("the radius map does not follow from the counts")
 
 
-def _follows(stored: npt.ArrayLike, again: npt.ArrayLike) -> bool:
-    """Tell whether stored radii are those decided `again`: never above, and below by the rounding to 32 bits at most.
+def _follows(stored: npt.ArrayLike, again: npt.ArrayLike, *, below: float) -> bool:
+    """Tell whether stored radii are those decided `again`: below by so much of them at most, and never above.
 
-    Radii of single pixels were once stored in 32 bits, rounded down. Others were not rounded down, and so may lie above
-    by the rounding of a product, 1e-13.
+    Above by 1e-13 of them: radii were once not rounded down, and so may lie above by the rounding of a product.
     """
     there, here = np.asarray(stored, dtype=np.float64), np.asarray(again, dtype=np.float64)
-    close = (there <= here * (1 + 1e-13)) & (there >= here * (1 - 1.2e-7))
+    close = (there <= here * (1 + 1e-13)) & (there >= here * (1 - below))
     return bool((close | (np.isnan(there) & np.isnan(here))).all())
 
 
@@ -58,6 +65,8 @@ def _check_header(certificate: Certificate, certifier: Certifier) -> None:
     for name in ("image", "samples", "classes"):
         if name not in header:
             raise VerificationError(f"the header lacks {name}")
+    if type(header["samples"]) is not int or not isinstance(header["classes"], list | tuple):
+        raise VerificationError("its header is not one that smoothseg writes (samples or classes)")
     stated = header["image"].get("height"), header["image"].get("width")
     if stated != shape:
         raise VerificationError(
@@ -91,7 +100,9 @@ def _check_counted(certificate: Certificate, certifier: Certifier) -> None:
 def history(certificate: Certificate) -> list[Mapping[str, Any]]:
     """Return the certifiers that decided the counts before the present one, the first one first; else nothing."""
     before = certificate.provenance.get("recertified_from", [])
-    return [before] if isinstance(before, Mapping) else list(before)
+    if isinstance(before, Mapping):  # once only the last one was kept
+        return [before]
+    return [each for each in before if isinstance(each, Mapping)] if isinstance(before, list) else []
 
 
 def recertify(certificate: Certificate, certifier: Certifier, described: Mapping[str, Any]) -> Certificate:

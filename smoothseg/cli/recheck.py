@@ -29,28 +29,36 @@ def verify(paths: tuple[Path, ...], images: bool) -> None:
     from smoothseg.certificates import recheck
     from smoothseg.certificates.file import load
     from smoothseg.components.plugins import plugins
-    from smoothseg.errors import VerificationError
+    from smoothseg.errors import ConfigError, SmoothsegError, VerificationError
     from smoothseg.report.checking import differences
     from smoothseg.runs.auditing import audit
     from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
     files = _files(paths)
-    wrong, gaussian, again = 0, False, 0
+    faults: list[str] = []
+    gaussian, again = False, 0
     for file in files:
-        loaded = load(file)
+        try:
+            loaded = load(file)
+            recheck.verify(loaded, plugins()["certifier"].recipe(loaded.provenance["certifier"]).load())
+        except SmoothsegError as error:
+            faults.append(f"{file}: {str(error).removeprefix(f'{file} ')}")
+            continue
         gaussian |= name_of(loaded.provenance.get("noise", "")) == "gaussian"
         again += bool(recheck.history(loaded))
-        certifier = plugins()["certifier"].recipe(loaded.provenance["certifier"]).load()
+    names = ("run.json", "ledger.jsonl")
+    runs = {each.parent for path in paths if path.is_dir() for name in names for each in path.rglob(name)}
+    if images and not runs:
+        raise ConfigError("--images compares a run with its dataset: there is no run in what was given")
+    for run in sorted(runs):
         try:
-            recheck.verify(loaded, certifier)
-        except VerificationError as error:
-            wrong += 1
-            click.echo(f"WRONG  {file}: {error}", err=True)
-    runs = [found.parent for path in paths if path.is_dir() for found in sorted(path.rglob("run.json"))]
-    for run in runs:
-        for fault in itertools.chain(audit(run, images=images), differences(run)):
-            wrong += 1
-            click.echo(f"WRONG  {run}: {fault}", err=True)
+            found = itertools.chain(audit(run, images=images), differences(run))
+            faults.extend(f"{run}: {fault}" for fault in found)
+        except SmoothsegError as error:
+            faults.append(str(error))
+    for fault in faults:
+        click.echo(f"WRONG  {fault}", err=True)
+    wrong = len(faults)
     if wrong:
         raise VerificationError(f"{wrong} fault{'' if wrong == 1 else 's'} in {_count(len(files))}")
     if gaussian:
@@ -61,7 +69,8 @@ def verify(paths: tuple[Path, ...], images: bool) -> None:
             "looking at the counts, or with its share of alpha",
             err=True,
         )
-    bound = f", and agrees with its run{', images and labels' if images else ''}" if runs else ""
+    what = "run.json, ledger and tables (json, csv)" + (", images and labels" if images else "")
+    bound = f", and agrees with {what}" if runs else ""
     click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{bound}.")
 
 

@@ -142,7 +142,9 @@ def _sentence(certifier: Mapping[str, Any], *, own: bool) -> str:
             "say what its certificates guarantee."
         )
     alpha = certifier.get("alpha")
-    sure = f"{100 * (1 - alpha):.10g} %" if alpha else "1 − α"
+    sure = "1 − α"
+    if alpha:
+        sure = f"{100 * (1 - alpha):.10g} %" if alpha >= 1e-9 else f"1 − {alpha:g}"
     whom = "every certified pixel"
     if allowed:
         whom = f"all but at most {allowed} certified pixel{'' if allowed == 1 else 's'}"

@@ -157,7 +157,10 @@ def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
 
 
 _Place = tuple[float, int, int | None]
-"""What rows must have in common to be compared: sigma, images, and how many certified pixels may be wrong."""
+"""What rows must have in common to be compared: sigma, images, and how many certified pixels may be wrong.
+
+Rows that promise something unknown (None) are compared with none.
+"""
 
 
 def _place(row: Row | None) -> _Place:
@@ -185,7 +188,7 @@ def _cells(values: Sequence[float | None], rank_within: Sequence[_Place] | None 
     best: dict[_Place, str] = {}
     for place in set(rank_within):
         here = [v for v, p in zip(values, rank_within, strict=True) if p == place and v is not None]
-        if len(here) > 1:
+        if len(here) > 1 and place[2] is not None:
             best[place] = f"{100 * max(here):.1f}"
     return [Cell(text, best.get(p) == text) for text, p in zip(shown, rank_within, strict=True)]
 

@@ -24,10 +24,9 @@ def markdown(rows: Sequence[Row], *, timing: bool = False) -> str:
         lines.append([line.label.replace("|", r"\|"), *cells])
     notes = [*layout.notes]
     if any(cell.best for line in layout.lines for cell in line.cells):
-        alike = len({row.tolerates for row in rows}) == 1
-        notes.append(
-            f"bold: the best accuracy and mIoU at this σ{'' if alike else ', among those that promise the same'}."
-        )
+        several = len({row.tolerates for row in rows}) > 1
+        among = ", among those that allow as many wrong pixels" if several else ""
+        notes.append(f"bold: the best accuracy and mIoU at this σ{among}.")
     return (
         "".join(f"| {' | '.join(line)} |\n" for line in lines)
         + "\n"

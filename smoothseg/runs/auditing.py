@@ -22,6 +22,7 @@ from smoothseg.protocols import Dataset, Sample
 from smoothseg.runs import results
 from smoothseg.runs.ledger import Ledger
 from smoothseg.runs.plan import Method
+from smoothseg.smoothing.kinds import ALGORITHMS
 
 __all__ = ["audit"]
 
@@ -38,25 +39,44 @@ def audit(directory: Path, *, images: bool = False) -> Iterator[str]:
     Raises `DataError` if `directory` holds no run.
     """
     identity = results.read_identity(directory)
+    try:
+        yield from _faults(directory, identity, images)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        yield f"run.json or ledger.jsonl: not as smoothseg writes them ({type(error).__name__}: {error})"
+
+
+def _faults(directory: Path, identity: Mapping[str, Any], images: bool) -> Iterator[str]:
+    plan = identity["plan"]
+    if "noise" in plan and ALGORITHMS.get(plan["noise"]) != identity["noise"]:
+        yield f"run.json: noise is {identity['noise']!r}, its plan says {plan['noise']!r}"
     expected = _expected(identity)
     there = {path.relative_to(directory).as_posix() for path in directory.glob("certificates/**/*.npz")}
-    missing = [path for path in expected if path not in there]
+    ledger: dict[str, Mapping[str, Any]] = {}
+    for entry in Ledger(directory / "ledger.jsonl"):
+        path = entry.get("certificate")
+        if not (isinstance(path, str) and isinstance(entry.get("sha256"), str)):
+            yield "ledger.jsonl: a line names no certificate with its sha256"
+            continue
+        if path not in expected:
+            yield f"ledger.jsonl: a line for {path}, which is not of this run"
+            continue
+        ledger[path] = entry
+        # Tables go by these three: a line may not stand for another certificate than the one it names.
+        method, sigma, key = expected[path]
+        for field, right in (("method", method["name"]), ("sigma", sigma), ("key", key)):
+            if entry.get(field) != right:
+                yield f"ledger.jsonl: {path}: {field} is {_shown(entry.get(field))}, the path says {right!r}"
+    for path in sorted(set(ledger) - there):
+        yield f"{path}: the ledger has it, and it was removed"
+    missing = [path for path in expected if path not in there and path not in ledger]
     if missing:
         yield (
-            f"run.json: {len(missing)} of its {len(expected)} certificates are missing, the first is {missing[0]}; the "
-            "run is unfinished, or they were removed"
+            f"run.json: {len(missing)} of its {len(expected)} certificates are missing, the first is {missing[0]}: the "
+            "run is unfinished and the same command goes on, or they were removed"
         )
     for path in sorted(there - set(expected)):
         yield f"{path}: not a certificate of this run"
-    ledger = {}
-    for number, entry in enumerate(Ledger(directory / "ledger.jsonl"), start=1):
-        if not {"certificate", "sha256"} <= set(entry):
-            yield f"ledger.jsonl: line {number} names no certificate with its sha256"
-            continue
-        ledger[entry["certificate"]] = entry
-    for path in ledger:
-        if path not in expected:
-            yield f"ledger.jsonl: a line for {path}, which is not of this run"
+    yield from _labelled(identity, ledger)
     samples = _Samples(identity) if images else None
     if samples is not None:
         yield from samples.differences()
@@ -69,17 +89,45 @@ def audit(directory: Path, *, images: bool = False) -> Iterator[str]:
             yield str(error)
             continue
         for field, stated, right in _header(identity, method, sigma, key, made.provenance):
-            yield f"{path}: {field} is {stated!r}, run.json says {right!r}"
+            yield f"{path}: {field} is {_shown(stated)}, run.json says {right!r}"
         if path not in ledger:
-            yield f"ledger.jsonl: no line for {path}"
+            yield f"ledger.jsonl: no line for {path}: the run was interrupted there, or the line was removed"
         elif not results.intact(directory, ledger[path]):
             yield f"{path}: not the file that the ledger records"
         else:
             sample = None if samples is None else samples.get(key)
             classes = len(identity["classes"][method["name"]])
             ignore = classes if samples is None else samples.ignore(classes)
-            for field, stated, right in _line(ledger[path], method, sigma, key, made, sample, ignore):
-                yield f"ledger.jsonl: {path}: {field} is {stated!r}, the certificate gives {right!r}"
+            for field, stated, right in _line(ledger[path], made, sample, ignore):
+                yield f"ledger.jsonl: {path}: {field} is {_shown(stated)}, the certificate gives {right!r}"
+
+
+def _shown(stated: Any) -> str:
+    return "missing" if stated is None else repr(stated)
+
+
+def _labelled(identity: Mapping[str, Any], ledger: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield where the ledger's counts cannot be of one label map for each image."""
+    seen: dict[tuple[str, int], tuple[int, ...]] = {}
+    for path, entry in ledger.items():
+        key = str(entry.get("key"))
+        for which in ("certified", "clean"):
+            try:
+                told = counts.Counts.from_json(entry[which])
+            except (DataError, KeyError, TypeError):
+                continue  # named where it is compared with its certificate
+            if key in identity["images"] and (told.confusion is None) != (
+                identity["images"][key]["labels"] is None
+            ):
+                yield f"ledger.jsonl: {path}: {which}.confusion: {key} has labels, or none, as run.json says"
+            if told.confusion is None:
+                continue
+            totals: dict[int, int] = {}
+            for label, _, count in told.confusion:
+                totals[label] = totals.get(label, 0) + count
+            of_each = tuple(value for pair in sorted(totals.items()) for value in pair)
+            if seen.setdefault((key, told.classes), of_each) != of_each:
+                yield f"ledger.jsonl: {path}: {which}.confusion: {key} has other labels here than in another line"
 
 
 def _expected(identity: Mapping[str, Any]) -> _Expected:
@@ -101,7 +149,11 @@ class _Samples:
     def __init__(self, identity: Mapping[str, Any]) -> None:
         self._dataset: Dataset = plugins()["dataset"].recipe(identity["plan"]["dataset"]).load()
         self._index = {key: number for number, key in enumerate(self._dataset.keys)}
-        self._images = identity["images"]
+        self._images, self._skipped = identity["images"], set(identity.get("skipped", ()))
+        plan = identity["plan"]
+        self._chosen = [
+            self._dataset.keys[i] for i in range(0, len(self._dataset), plan["every"])[: plan["images"]]
+        ]
 
     def get(self, key: str) -> Sample | None:
         """Return the sample called `key`; None if the dataset has none."""
@@ -112,7 +164,10 @@ class _Samples:
         return self._dataset.ignore if self._dataset.classes else classes
 
     def differences(self) -> Iterator[str]:
-        """Yield each image and label map that is not that of run.json."""
+        """Yield each image and label map that is not that of run.json, and images that were left out or added."""
+        if set(self._chosen) != set(self._images) | self._skipped:
+            apart = sorted(set(self._chosen) ^ (set(self._images) | self._skipped))
+            yield f"run.json: images: not those that the plan takes of the dataset: {', '.join(apart[:3])}"
         for key, digests in self._images.items():
             sample = self.get(key)
             if sample is None:
@@ -146,6 +201,12 @@ def _header(
         **{f"geometry.{name}": plan[name] for name in ("scale", "convention", "denoise_at")},
         **{f"versions.{name}": version for name, version in identity["versions"].items()},
     }
+    if "recertified_from" in header:
+        yield (
+            "recertified_from",
+            header["recertified_from"],
+            "nothing: a run's certificates are at first hand",
+        )
     if "threads" in identity:
         right["threads"] = identity["threads"]
     if "plugins" in identity:
@@ -161,41 +222,34 @@ def _header(
 
 def _line(
     entry: Mapping[str, Any],
-    method: Mapping[str, Any],
-    sigma: float,
-    key: str,
     made: Certificate,
     sample: Sample | None,
     ignore: int,
 ) -> _Differences:
     """Yield what differs between a line of the ledger and its certificate. sample: the image's, to count its labels."""
     classes = len(made.provenance["classes"])
-    right: dict[str, Any] = {
-        "method": method["name"],
-        "sigma": sigma,
-        "key": key,
-        "radius": made.radius if math.isfinite(made.radius) else None,
-    }
-    yield from (
-        (field, entry.get(field), value) for field, value in right.items() if entry.get(field) != value
-    )
+    radius = made.radius if math.isfinite(made.radius) else None
+    if entry.get("radius") != radius:
+        yield "radius", entry.get("radius"), radius
     for which, prediction, certified in (
         ("certified", made.prediction, made.certified),
         ("clean", made.clean, None),
     ):
         if prediction is None:
-            continue
-        try:
-            told = counts.Counts.from_json(entry.get(which) or {})
-        except DataError as error:
-            yield which, str(error), "counts"
+            if entry.get(which) is not None:
+                yield which, "there", "none: it has no prediction of the clean image"
             continue
         labels = None if sample is None else sample.labels
-        found = counts.update(prediction, certified, labels, classes=classes, ignore=ignore)
+        try:
+            found = counts.update(prediction, certified, labels, classes=classes, ignore=ignore)
+            told = counts.Counts.from_json(entry.get(which) or {})
+        except (DataError, TypeError) as error:
+            yield which, f"no count ({error})", "one"
+            continue
         for field in ("classes", "pixels", "certified", *(() if labels is None else ("confusion",))):
             if getattr(told, field) != getattr(found, field):
                 yield f"{which}.{field}", getattr(told, field), getattr(found, field)
-        if labels is None:
+        if labels is None and told.classes == classes:
             yield from _columns(which, told, prediction, certified)
     yield from _radii(entry.get("by_radius"), made, None if sample is None else sample.labels)
 

@@ -113,6 +113,29 @@ def test_verify_finds_a_header_that_contradicts_the_arrays(change, message):
         recheck.verify(forged, certifier())
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": 5},
+        {"sigma": "x"},
+        {"sigma": [1]},
+        {"classes": 5},
+        {"classes": "abc"},
+        {"samples": 110.0},
+        {"certifier": {"name": "holm", "n0": "10", "n": 100}},
+    ],
+)
+def test_an_odd_header_is_one_line(change):
+    forged = dataclasses.replace(example(), provenance={**example().provenance, **change})
+    with pytest.raises(VerificationError):
+        recheck.verify(forged, certifier())
+
+
+@pytest.mark.parametrize("odd", [5, "x", [5]])
+def test_an_odd_history_is_none(odd):
+    assert recheck.history(dataclasses.replace(example(), provenance={"recertified_from": odd})) == []
+
+
 def test_a_cropped_certificate_is_found():
     """Fewer pixels would pass more easily: the family is every pixel of the image."""
     whole = example()

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import itertools
 import json
@@ -190,15 +191,47 @@ def test_verify_finds_a_file_that_is_not_the_ledgers(invoke, certify, tmp_path):
     result = invoke("verify", tmp_path / "run")
     assert result.exit_code == 1
     assert result.output.count("not the file that the ledger records") == 1
-    assert (
-        "1 of its 12 certificates are missing, the first is certificates/identity/sigma-0.4/b.npz"
-        in result.output
-    )
+    assert "certificates/identity/sigma-0.4/b.npz: the ledger has it, and it was removed" in result.output
+    (tmp_path / "run" / "run.json").unlink()
+    alone = invoke("verify", tmp_path / "run")
+    assert alone.exit_code == 1
+    assert "holds no run (no run.json)" in alone.stderr
+
+
+def test_one_bad_file_or_run_does_not_hide_the_others(invoke, certify, tmp_path):
+    certify(tmp_path / "runs" / "one")
+    certify(tmp_path / "runs" / "two")
+    certificates = tmp_path / "runs" / "two" / "certificates" / "identity"
+    (certificates / "sigma-0.2/a.npz").write_bytes(b"nothing")
+    made = file.load(certificates / "sigma-0.4/b.npz")
+    odd = {**made.provenance, "certifier": {"name": "holm", "alpha": 2.0}}
+    file.save(dataclasses.replace(made, provenance=odd), certificates / "sigma-0.4/b.npz")
+    (tmp_path / "runs" / "other").mkdir()
+    (tmp_path / "runs" / "other" / "run.json").write_text('{"schema": 7}')
+    result = invoke("verify", tmp_path / "runs")
+    assert result.exit_code == 1
+    for part in (
+        "two/certificates/identity/sigma-0.2/a.npz: is not a readable certificate",
+        "two/certificates/identity/sigma-0.4/b.npz: certifier option alpha must be between 0 and 1, got 2.0",
+        "other has another run schema",
+        "two: certificates/identity/sigma-0.4/b.npz: not the file that the ledger records",
+    ):
+        assert part in result.stderr
+    assert "/one" not in result.stderr
+
+
+def test_images_without_a_run_are_refused(invoke, certify, tmp_path):
+    certify(tmp_path / "run")
+    one = next((tmp_path / "run").rglob("*.npz"))
+    assert "there is no run in what was given" in str(invoke("verify", one, "--images").exception)
 
 
 def test_verify_finds_what_contradicts_the_run_and_with_images_the_labels(invoke, certify, photos, tmp_path):
     certify(tmp_path / "run")
-    assert "agrees with its run, images and labels" in invoke("verify", tmp_path / "run", "--images").stdout
+    assert (
+        "agrees with run.json, ledger and tables (json, csv), images and labels"
+        in invoke("verify", tmp_path / "run", "--images").stdout
+    )
     ledger = (tmp_path / "run" / "ledger.jsonl").read_text()
     (tmp_path / "run" / "ledger.jsonl").write_text(ledger.replace('"radius": 0.1', '"radius": 9.1'))
     (tmp_path / "run" / "metrics.csv").write_text("method,accuracy\n")

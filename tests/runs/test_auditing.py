@@ -84,7 +84,7 @@ def test_an_honest_run_has_no_fault(run):
         (header(classes=["x", "y"]), "classes is ['x', 'y']"),
         (header(weights={"denoiser": {}, "segmenter": {"a": "b"}}), "weights.segmenter is {'a': 'b'}"),
         (header(threads=99), "threads is 99"),
-        (header(versions={}), "versions.python is None"),
+        (header(versions={}), "versions.python is missing"),
         (
             lambda made: header(image={**made.provenance["image"], "sha256": "0" * 64})(made),
             "image.sha256 is '000",
@@ -133,9 +133,11 @@ def test_certificates_that_were_put_in_are_named(run):
 
 def test_a_certificate_without_a_line_and_a_line_without_a_hash_are_named(run):
     write_lines(run, [entry for entry in lines(run) if entry["certificate"] != ONE])
-    assert f"ledger.jsonl: no line for {ONE}" in faults(run)
+    assert any(fault.startswith(f"ledger.jsonl: no line for {ONE}: ") for fault in faults(run))
     write_lines(run, [{"key": "a"}, *lines(run)])
-    assert any("line 1 names no certificate" in fault for fault in auditing.audit(run))
+    assert any("a line names no certificate" in fault for fault in auditing.audit(run))
+    write_lines(run, [{"certificate": [1], "sha256": "0"}, *lines(run)[1:]])
+    assert any("a line names no certificate" in fault for fault in auditing.audit(run))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_a_certificate_without_a_line_and_a_line_without_a_hash_are_named(run):
         (lambda entry: entry["clean"].update(confusion=[[0, 0, 252]]), "clean.confusion, column 0 is 252"),
         (lambda entry: entry["certified"].update(confusion=[[0, 99, 1]]), "certified is"),
         (lambda entry: entry.update(certified=None), "certified is"),
-        (lambda entry: entry.update(by_radius=None), "by_radius is None"),
+        (lambda entry: entry.update(by_radius=None), "by_radius is missing"),
         (lambda entry: entry.update(by_radius=[[9.9, 252, 252]]), "by_radius is [[9.9, 252]]"),
     ],
 )
@@ -164,9 +166,12 @@ def test_a_line_that_does_not_follow_from_its_certificate_is_named(run, change, 
 
 def test_counts_that_the_labels_do_not_give_are_found_with_the_images(run):
     def swapped(entry):
-        """Move pixels certified rightly to a wrong label: every sum stays."""
-        first, *rest = entry["certified"]["confusion"]
-        entry["certified"]["confusion"] = [[1 - first[0], *first[1:]], *rest]
+        """Make a pixel of each class a wrong one of the other: labels and certified classes keep their sums."""
+        table = {(label, column): count for label, column, count in entry["certified"]["confusion"]}
+        for label in (0, 1):
+            table[label, label] -= 1
+            table[label, 1 - label] = table.get((label, 1 - label), 0) + 1
+        entry["certified"]["confusion"] = [[*place, count] for place, count in sorted(table.items())]
 
     change_line(run, swapped)
     assert list(auditing.audit(run)) == []
@@ -204,9 +209,73 @@ def test_a_table_of_another_version_with_other_fields_is_no_fault(run):
     document = json.loads((run / "metrics.json").read_text())
     for row in document["rows"]:
         del row["noise"], row["tolerates"]
-        row["more"] = 1
+        row["segmenter"] = "in the words of a plugin that is not here"
     (run / "metrics.json").write_text(json.dumps(document))
     assert faults(run) == []
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "metrics.csv", "per_class.csv"])
+def test_fields_and_tables_that_were_dropped_or_renamed_are_named(run, name):
+    text = (run / name).read_text()
+    for field in ("sigma", "radius"):
+        (run / name).write_text(text.replace(field, field.upper()))
+        found = faults(run)
+        assert any(fault.startswith(f"{name}: row 1: {field} is not") for fault in found)
+        assert any(fault.startswith(f"{name}: row 1: {field.upper()} is not") for fault in found)
+    (run / name).unlink()
+    assert faults(run) == [f"{name}: is missing"]
+
+
+def test_a_line_that_stands_for_another_certificate_is_named(run):
+    """Tables go by method, sigma and key, and would show this line in place of the honest one."""
+    entries = lines(run)
+    forged = {**next(entry for entry in entries if entry["certificate"] == ONE), "key": "b"}
+    write_lines(run, [*entries, forged, *(entry for entry in entries if entry["certificate"] == ONE)])
+    assert f"ledger.jsonl: {ONE}: key is 'b', the path says 'a'" in list(auditing.audit(run))
+
+
+def test_counts_of_other_labels_are_named_without_the_images(run):
+    def diagonal(entry):
+        entry["certified"]["confusion"] = [[c, c, n] for _, c, n in entry["certified"]["confusion"] if c < 2]
+
+    change_line(run, diagonal)
+    assert any("a has other labels here than in another line" in fault for fault in auditing.audit(run))
+    change_line(run, lambda entry: entry["certified"].update(confusion=None))
+    assert any("certified.confusion: a has labels, or none" in fault for fault in auditing.audit(run))
+
+
+def test_images_that_left_the_run_everywhere_are_missed_with_the_dataset(run):
+    identity = json.loads((run / "run.json").read_text())
+    del identity["images"]["b"]
+    (run / "run.json").write_text(json.dumps(identity))
+    for path in run.glob("certificates/**/b.npz"):
+        path.unlink()
+    write_lines(run, [entry for entry in lines(run) if entry["key"] != "b"])
+    assert "run.json: images: not those that the plan takes of the dataset: b" in list(
+        auditing.audit(run, images=True)
+    )
+
+
+def test_a_plan_of_another_noise_and_a_second_hand_certificate_are_named(run):
+    change_certificate(run, header(recertified_from=[{"name": "holm"}]))
+    identity = json.loads((run / "run.json").read_text())
+    identity["plan"]["noise"] = "gaussian"
+    (run / "run.json").write_text(json.dumps(identity))
+    found = list(auditing.audit(run))
+    assert any("noise is 'lattice-255-philox4x64', its plan says 'gaussian'" in fault for fault in found)
+    assert any("recertified_from is [{'name': 'holm'}], run.json says" in fault for fault in found)
+
+
+@pytest.mark.parametrize("field", ["plan", "weights", "classes", "noise", "versions", "images"])
+def test_a_run_json_without_a_field_is_one_line(run, field):
+    identity = json.loads((run / "run.json").read_text())
+    for value in (None, 5):
+        identity[field] = value
+        (run / "run.json").write_text(json.dumps(identity))
+        assert faults(run)
+    del identity[field]
+    (run / "run.json").write_text(json.dumps(identity))
+    assert any("not as smoothseg writes them" in fault for fault in auditing.audit(run))
 
 
 def test_a_damaged_certificate_is_named_and_the_others_go_on(run):
