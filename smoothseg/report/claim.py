@@ -138,8 +138,8 @@ def _sentence(certifier: Mapping[str, Any], *, own: bool) -> str:
     allowed = tolerated_of(certifier)
     if allowed is None:
         return (
-            f"The certifier {certifier['name']} knows what it promises, and it is not installed here. This page cannot "
-            "say what its certificates guarantee."
+            f"The certifier {certifier['name']} knows what it promises, and it is not installed here, or not with "
+            "these options. This page cannot say what its certificates guarantee."
         )
     alpha = certifier.get("alpha")
     sure = "1 − α"

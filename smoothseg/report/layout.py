@@ -248,7 +248,9 @@ def _promises(rows: Sequence[Row]) -> list[str]:
     for allowed, names in methods.items():
         said = f"Up to {allowed} certified pixel{'' if allowed == 1 else 's'} of an image may be wrong"
         if allowed is None:
-            said = "What is promised is not known here, because the certifier is not installed"
+            said = (
+                "What is promised is not known here, because the certifier is not installed with its options"
+            )
         notes.append(f"{said}: {', '.join(names)}.")
     return notes
 

@@ -12,6 +12,7 @@ from smoothseg.certificates.counts import Counts
 from smoothseg.certificates.metrics import Scores, compute
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
+from smoothseg.errors import SmoothsegError
 from smoothseg.runs import results
 from smoothseg.smoothing.kinds import name_of
 
@@ -30,7 +31,7 @@ class Row:
     certifier: str
 
     tolerates: int | None
-    """How many certified pixels of an image may be wrong; None if the certifier is not installed here."""
+    """How many certified pixels of an image may be wrong; None if that is not known here, see `tolerated_of`."""
 
     sigma: float
     """Standard deviation of the noise, in [0, 1] pixel units."""
@@ -98,9 +99,14 @@ def _row(
 
 
 def tolerated_of(certifier: Mapping[str, Any]) -> int | None:
-    """Return how many certified pixels a certifier, described as in run.json, lets be wrong; None if not installed."""
-    registry = plugins()["certifier"]
-    return tolerated(registry.recipe(certifier)) if certifier["name"] in registry else None
+    """Return how many certified pixels a certifier, described as in run.json, lets be wrong; None if it is not known.
+
+    It is not known where the certifier is not installed, or not in a version that takes its options.
+    """
+    try:
+        return tolerated(plugins()["certifier"].recipe(certifier))
+    except SmoothsegError:
+        return None
 
 
 def _spec(kind: str, method: Mapping[str, Any]) -> str:

@@ -132,15 +132,15 @@ def _labelled(identity: Mapping[str, Any], ledger: Mapping[str, Mapping[str, Any
 
 def _expected(identity: Mapping[str, Any]) -> _Expected:
     return {
-        f"certificates/{Method(method['name'], None, None, None).slug}/sigma-{sigma}/{key}.npz": (
-            method,
-            sigma,
-            key,
-        )
+        results.certificate_path(_slug(method), sigma, key): (method, sigma, key)
         for key in identity["images"]
         for method in identity["plan"]["methods"]
         for sigma in identity["plan"]["sigma"]
     }
+
+
+def _slug(method: Mapping[str, Any]) -> str:
+    return Method(method["name"], None, None, None).slug
 
 
 class _Samples:
@@ -186,7 +186,7 @@ def _header(
     identity: Mapping[str, Any], method: Mapping[str, Any], sigma: float, key: str, header: Mapping[str, Any]
 ) -> _Differences:
     """Yield what differs between the header of a certificate and run.json."""
-    plan, slug = identity["plan"], Method(method["name"], None, None, None).slug
+    plan, slug = identity["plan"], _slug(method)
     right: dict[str, Any] = {
         "image.key": key,
         "image.sha256": identity["images"][key]["image"],

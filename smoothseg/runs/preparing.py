@@ -40,7 +40,7 @@ class Job:
     @property
     def path(self) -> str:
         """The certificate's path within the run directory."""
-        return f"certificates/{self.method.slug}/sigma-{self.sigma}/{self.key}.npz"
+        return results.certificate_path(self.method.slug, self.sigma, self.key)
 
 
 @dataclasses.dataclass(frozen=True)

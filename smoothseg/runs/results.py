@@ -11,7 +11,7 @@ from typing import Any
 from smoothseg.errors import DataError
 from smoothseg.runs.ledger import Ledger
 
-__all__ = ["SCHEMA", "entries", "intact", "read_identity"]
+__all__ = ["SCHEMA", "certificate_path", "entries", "intact", "read_identity"]
 
 SCHEMA = 1
 """Version of the run directory's layout; `read_identity` refuses any other."""
@@ -48,6 +48,11 @@ def read_identity(directory: Path) -> dict[str, Any]:
     if not isinstance(identity, dict) or identity.get("schema") != SCHEMA:
         raise DataError(f"{directory} has another run schema; this version reads {SCHEMA}")
     return identity
+
+
+def certificate_path(slug: str, sigma: float, key: str) -> str:
+    """Return where a certificate lies in the run directory. slug: the name of the method's folders."""
+    return f"certificates/{slug}/sigma-{sigma}/{key}.npz"
 
 
 def intact(directory: Path, entry: Mapping[str, Any]) -> bool:

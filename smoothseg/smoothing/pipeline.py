@@ -110,11 +110,14 @@ class Pipeline:
             result, clean=self.clean(sample), provenance=self._provenance(sample, sigma, draw.drawn)
         )
 
-    def _labelled(self, sample: Sample, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the estimate and the labels of the first noisy copy of `sample`."""
-        copies = NoisyImage(
+    def _copies(self, sample: Sample, sigma: float) -> NoisyImage:
+        return NoisyImage(
             sample.image, sample.key, sigma=sigma, seed=self.seed, kind=self.noise, device=self.device
         )
+
+    def _labelled(self, sample: Sample, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the estimate and the labels of the first noisy copy of `sample`."""
+        copies = self._copies(sample, sigma)
         return self.model.labelled(copies.samples([0]), sigma, seeds=copies.seeds([0]))
 
     def _check_unchanged(
@@ -140,9 +143,7 @@ class Pipeline:
 
     def first(self, sample: Sample, *, sigma: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return the first noise sample and the denoiser's estimate, (h, w, 3) floats about [0, 1] each."""
-        copies = NoisyImage(
-            sample.image, sample.key, sigma=sigma, seed=self.seed, kind=self.noise, device=self.device
-        )
+        copies = self._copies(sample, sigma)
         noisy = copies.samples([0])
         estimate = self.model.denoised(noisy, sigma, seeds=copies.seeds([0]))
         return _photo(noisy), _photo(estimate)

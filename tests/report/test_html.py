@@ -354,9 +354,14 @@ def test_the_claim_allows_what_the_certifier_allows():
     assert "all but at most 1 certified pixel the class" in one
     unknown = claim(identity(GONE), images=2, own_radii=())
     ((_, sentence),) = unknown.statements
-    assert "The certifier gone knows what it promises, and it is not installed here." in sentence
+    assert (
+        "The certifier gone knows what it promises, and it is not installed here, or not with these options."
+        in sentence
+    )
     assert "With probability" not in sentence
     assert unknown.promises == ()
+    ((_, changed),) = claim(identity({**HOLM, "taken_away": 1}), images=2, own_radii=()).statements
+    assert "cannot say what its certificates guarantee" in changed
 
 
 @pytest.mark.parametrize("order", [(LOOSE, STRICT), (STRICT, LOOSE)])

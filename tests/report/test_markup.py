@@ -70,7 +70,10 @@ def test_methods_are_compared_with_those_that_promise_the_same(row, scores) -> N
     assert "**90.0**" not in text
     assert "**95.0**" not in text
     assert "- Up to 4 certified pixels of an image may be wrong: loose.\n" in text
-    assert "- What is promised is not known here, because the certifier is not installed: gone.\n" in text
+    assert (
+        "- What is promised is not known here, because the certifier is not installed with its options: gone.\n"
+        in text
+    )
     assert "bold: the best accuracy and mIoU at this σ, among those that allow as many wrong pixels." in text
     assert "% Up to 4 certified pixels of an image may be wrong: loose.\n" in latex(rows)
 
