@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from smoothseg import errors
+from smoothseg.runs.locking import locked
 
 COLUMNS = 80
 
@@ -45,9 +46,14 @@ FAILING = {
     "WeightsError": "certify --segmenter hrnet:weights=models/mine.safetensors",
     "RunMismatchError": "certify --config small.yaml --sigma 0.5 --output runs/small",
     "VerificationError": "verify edited.npz",
-    "PluginError": "certify --images 1 --denoiser shrinking",
+    "PluginError": "certify --images 1 --denoiser shrinking --dry-run",
+    "FailedImagesError": "certify --config small.yaml --denoiser shrinking --output runs/failed",
+    "RunBusyError": "certify --config small.yaml --sigma 0.25 --output runs/small",
 }
 """Classes of errors, and a command that ends with each."""
+
+OTHER = {"pid": 4711, "host": "workstation", "since": "2026-01-01T09:00:00+00:00"}
+"""The process that the page shows at work in a run directory."""
 
 _PROGRESS = re.compile(r"checking |certifying |\d+/\d+ ")
 
@@ -125,14 +131,19 @@ def page() -> Iterator[str]:
 
 def failures(folder: Path) -> dict[str, tuple[str, str]]:
     """Run every failing command; return command and output by the name of the error, whose exit code it must have."""
-    last = {name: FAILING[name] for name in ("VerificationError", "PluginError")}
+    last = {
+        name: FAILING[name]
+        for name in ("VerificationError", "PluginError", "FailedImagesError", "RunBusyError")
+    }
     early = {name: words for name, words in FAILING.items() if name not in last}
     (code, _, error), *done = run([COMPLETE, *early.values()], folder)
     assert code == 0, error
     (made,) = (folder / "runs" / "small" / "certificates").rglob("*.npz")
     with np.load(made) as file:
         np.savez(folder / "edited.npz", **{**file, "certified": ~file["certified"]})
-    done += run(list(last.values()), folder, {"PYTHONPATH": _joined(folder / "plugin")})
+    with locked(folder / "runs" / "small"):
+        (folder / "runs" / "small" / ".owner.json").write_text(json.dumps(OTHER), encoding="utf-8")
+        done += run(list(last.values()), folder, {"PYTHONPATH": _joined(folder / "plugin")})
     found = {}
     for (name, words), (code, output, error) in zip({**early, **last}.items(), done, strict=True):
         said = [line for line in error.splitlines() if not _PROGRESS.match(line)]

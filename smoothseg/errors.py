@@ -3,6 +3,7 @@
     SmoothsegError                something smoothseg can explain in one line (exit code 1)
     ├── PluginError               a plugin, or what it returned, breaks the contract
     ├── VerificationError         a stored verdict does not follow from its stored counts
+    ├── FailedImagesError         some images of a run could not be certified; the others were
     └── UserError                 the caller can correct it (exit code 2)
         ├── ConfigError           an option, a value or a combination of them is not possible
         │   └── UnknownNameError  no component, class or key has that name
@@ -10,7 +11,8 @@
         │   └── IncompleteError   files of a dataset are missing, or cannot be told apart
         ├── WeightsError          a weight file is missing, damaged or not the network's
         ├── NothingCertifiableError  n is too small: no pixel could ever be certified
-        └── RunMismatchError      the run directory belongs to another configuration
+        ├── RunMismatchError      the run directory belongs to another configuration
+        └── RunBusyError          another process is at work in the run directory
 
 Programming errors remain `TypeError` and `ValueError`.
 """
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigError",
     "DataError",
+    "FailedImagesError",
     "IncompleteError",
     "NothingCertifiableError",
     "PluginError",
+    "RunBusyError",
     "RunMismatchError",
     "SmoothsegError",
     "UnknownNameError",
@@ -44,6 +48,22 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or "no message").splitlines()[0]
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether `error` says that memory was short, of the computer or of a device. Torch is not imported."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in _SHORT_OF_MEMORY)
+
+
+_SHORT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""What torch says in a plain `RuntimeError` when its CPU allocator or a library on the device finds no memory."""
+
+
 class SmoothsegError(Exception):
     """Base of every error smoothseg raises on purpose; its message is one line."""
 
@@ -56,6 +76,10 @@ class PluginError(SmoothsegError):
 
 class VerificationError(SmoothsegError):
     """A stored verdict does not follow from its stored counts."""
+
+
+class FailedImagesError(SmoothsegError):
+    """Some images of a run could not be certified; the message says how many, and the reason of the first."""
 
 
 class UserError(SmoothsegError):
@@ -109,3 +133,7 @@ class NothingCertifiableError(UserError):
 
 class RunMismatchError(UserError):
     """The run directory belongs to another configuration; the message shows the first difference."""
+
+
+class RunBusyError(UserError):
+    """Another process is at work in the run directory; the message names process and host."""

@@ -120,7 +120,7 @@ def reproduce(
     if dry_run:
         return
     output = output or Path("runs") / path.stem
-    from smoothseg.cli.certify import resumable
+    from smoothseg.cli.certify import check_failed, resumable
     from smoothseg.cli.estimates import announce
     from smoothseg.report import running
     from smoothseg.runs import logs, preparing, resuming
@@ -142,12 +142,13 @@ def reproduce(
     with resumable():
         experiments.execute(experiment, parts, output, run=run)
     show(experiments.rows(experiment, output), form)
-    if quiet:
-        return
-    if experiment.source:
-        click.echo(f"\npublished: {experiment.source}", err=True)
-    click.echo(f"\ntables  {output}/table.md, table.tex, metrics.csv, metrics.json", err=True)
-    click.echo(f"runs    {', '.join(str(output / part.name) for part in parts)}", err=True)
+    if not quiet:
+        if experiment.source:
+            click.echo(f"\npublished: {experiment.source}", err=True)
+        click.echo(f"\ntables  {output}/table.md, table.tex, metrics.csv, metrics.json", err=True)
+        click.echo(f"runs    {', '.join(str(output / part.name) for part in parts)}", err=True)
+    for part in parts:
+        check_failed(output / part.name)
 
 
 def _show_plan(

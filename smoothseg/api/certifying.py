@@ -188,7 +188,15 @@ def _pipeline(
     check_classes(loaded["segmenter"].classes, dataset, "the segmenter")
     method_name = description.denoiser["name"]  # the name that a run of this one method has
     return Pipeline(
-        BaseModel(loaded["denoiser"], loaded["segmenter"], geometry),
+        BaseModel(
+            loaded["denoiser"],
+            loaded["segmenter"],
+            geometry,
+            names={
+                "denoiser": str(description.denoiser["name"]),
+                "segmenter": str(description.segmenter["name"]),
+            },
+        ),
         certifier,
         dataclasses.replace(description, method=method_name),
         plan.noise,

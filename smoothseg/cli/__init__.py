@@ -29,7 +29,7 @@ from smoothseg.cli.schema import schema
 from smoothseg.cli.weights import weights
 from smoothseg.components.discovery import Plugins
 from smoothseg.components.plugins import plugins as installed
-from smoothseg.errors import SmoothsegError
+from smoothseg.errors import SmoothsegError, out_of_memory
 
 __all__ = ["cli", "main"]
 
@@ -104,9 +104,7 @@ def main(arguments: list[str] | None = None) -> Any:
         click.echo(f"Error: {str(error) or 'out of memory'}", err=True)
         sys.exit(1)
     except RuntimeError as error:
-        if (
-            type(error).__name__ != "OutOfMemoryError"
-        ):  # torch's; importing torch to name it would cost a second
+        if not out_of_memory(error):
             raise
         click.echo(f"Error: out of memory on the device: {str(error).splitlines()[0]}", err=True)
         sys.exit(1)

@@ -64,17 +64,35 @@ def show_estimate(
     )
 
 
-def announce(track: Track, prepared: Prepared, jobs: Sequence[Job], directory: Path, batch_size: int) -> None:
-    """Show the estimated cost of `jobs` in one line, if measuring it takes at most a fiftieth of their time."""
+def announce(
+    track: Track,
+    prepared: Prepared,
+    jobs: Sequence[Job],
+    directory: Path,
+    batch_size: int,
+    timeout: float | None = None,
+) -> None:
+    """Show the estimated cost of `jobs` in one line, if measuring it takes at most a fiftieth of their time.
+
+    timeout: seconds that the measurement may take. If it fails, it is left out: the images show what is wrong.
+    """
+    from smoothseg.errors import first_line
     from smoothseg.machine import resources as machine
     from smoothseg.report.illustrating import most_bytes
     from smoothseg.runs import estimates
+    from smoothseg.runs.interrupting import Expired, limited
 
     batch = estimates.batch_to_measure(prepared, jobs, batch_size)
     if not batch:
         return
     track.stage("measuring the pace")
-    estimate = estimates.measure(prepared, jobs, batch_size=batch, pictures=most_bytes)
+    try:
+        with limited(timeout):
+            estimate = estimates.measure(prepared, jobs, batch_size=batch, pictures=most_bytes)
+    except (Expired, Exception) as error:
+        reason = f"no end after {timeout:g} s" if isinstance(error, Expired) else first_line(error)
+        track.note(f"the pace cannot be measured: {reason}")
+        return
     track.note(
         f"about {duration(estimate.total)}; {_memory(estimate, prepared)}; disk at most {size(estimate.disk)}"
     )

@@ -60,7 +60,7 @@ def differences(directory: Path) -> Iterator[str]:
 _WORDS = {"denoiser", "segmenter", "certifier", "tolerates"}
 """Fields that plugins have the word on: without them, or with other versions, they read otherwise."""
 
-_LATER = {"noise"}
+_LATER = {"noise", "failed"}
 """Fields that tables did not always have."""
 
 

@@ -53,7 +53,7 @@ def page(directory: Path) -> str:
 
     identity = results.read_identity(directory)
     result = rows(directory)
-    found = results.entries(directory, identity)
+    found, failed = results.entries(directory, identity), results.failures(directory, identity)
     lines = {at: list(each.values()) for at, each in found.items()}
     images = max((row.images for row in result), default=0)
     own_radii = {
@@ -74,9 +74,14 @@ def page(directory: Path) -> str:
         dataset=str(identity["plan"]["dataset"]["name"]),
         planned=len(identity["images"]),
         images=images,
-        unfinished=any(row.images < len(identity["images"]) for row in result)
+        unfinished=any(row.images + len(row.failed) < len(identity["images"]) for row in result)
         or len(result) < len(identity["plan"]["methods"]) * len(identity["plan"]["sigma"]),
         skipped=len(identity.get("skipped", ())),
+        failures=[
+            (key, f"{name}, σ {sigma:g}", str(entry["failed"]))
+            for (name, sigma), each in failed.items()
+            for key, entry in each.items()
+        ],
         claim=claim.claim(identity, images=images, own_radii=own_radii),
         own_radii=bool(own_radii),
         reaches=claim.reach(lines),

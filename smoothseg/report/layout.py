@@ -156,15 +156,15 @@ def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
     return labels
 
 
-_Place = tuple[float, int, int | None]
-"""What rows must have in common to be compared: sigma, images, and how many certified pixels may be wrong.
+_Place = tuple[float, int, tuple[str, ...], int | None]
+"""What rows must have in common to be compared: sigma, images, those that failed, and how many pixels may be wrong.
 
 Rows that promise something unknown (None) are compared with none.
 """
 
 
 def _place(row: Row | None) -> _Place:
-    return (0.0, 0, None) if row is None else (row.sigma, row.images, row.tolerates)
+    return (0.0, 0, (), None) if row is None else (row.sigma, row.images, row.failed, row.tolerates)
 
 
 def _certified(scores: Sequence[Scores | None], places: Sequence[_Place]) -> list[list[Cell]]:
@@ -188,7 +188,7 @@ def _cells(values: Sequence[float | None], rank_within: Sequence[_Place] | None 
     best: dict[_Place, str] = {}
     for place in set(rank_within):
         here = [v for v, p in zip(values, rank_within, strict=True) if p == place and v is not None]
-        if len(here) > 1 and place[2] is not None:
+        if len(here) > 1 and place[-1] is not None:
             best[place] = f"{100 * max(here):.1f}"
     return [Cell(text, best.get(p) == text) for text, p in zip(shown, rank_within, strict=True)]
 
@@ -219,6 +219,7 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
         f"abst: {DEFINITIONS['abstained']}.",
     ]
     notes += _promises(rows)
+    notes += _failed(rows)
     if with_clean:
         notes.append("clean: the plain prediction without noise and denoiser, which abstains nowhere.")
     if timing:
@@ -253,6 +254,20 @@ def _promises(rows: Sequence[Row]) -> list[str]:
             )
         notes.append(f"{said}: {', '.join(names)}.")
     return notes
+
+
+def _failed(rows: Sequence[Row]) -> list[str]:
+    """Return a note for each number of images that failed, with the methods and sigmas where they did."""
+    labels = _labels(rows)
+    where: dict[tuple[int, int], list[str]] = {}
+    for row in rows:
+        if row.failed:
+            at = where.setdefault((len(row.failed), row.images + len(row.failed)), [])
+            at.append(f"{labels[_identity(row)]} at σ {row.sigma:g}")
+    return [
+        f"{failed} of {_plural(images)} failed and {'is' if failed == 1 else 'are'} left out: {', '.join(names)}."
+        for (failed, images), names in where.items()
+    ]
 
 
 def _plural(images: int) -> str:

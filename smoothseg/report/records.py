@@ -21,7 +21,7 @@ __all__ = ["csv", "json", "per_class"]
 _SCORES = tuple(f.name for f in dataclasses.fields(Scores) if f.name in DEFINITIONS)
 _SETTINGS = (
     *("method", "denoiser", "segmenter", "certifier", "tolerates"),
-    *("sigma", "noise", "radius", "scale", "images"),
+    *("sigma", "noise", "radius", "scale", "images", "failed"),
 )
 
 
@@ -32,7 +32,7 @@ def csv(rows: Sequence[Row], *, timing: bool = False) -> str:
         header.append("seconds")
     records = []
     for row in rows:
-        values = {name: getattr(row, name) for name in (*_SETTINGS, "seconds")}
+        values = {**_settings(row), "seconds": row.seconds}
         if row.certified is not None:
             values |= {name: getattr(row.certified, name) for name in ("labelled_pixels", *_SCORES)}
         if row.clean is not None:
@@ -48,7 +48,7 @@ def per_class(rows: Sequence[Row]) -> str:
     for row in rows:
         clean = {one.name: one for one in row.clean.per_class} if row.clean else {}
         for one in row.certified.per_class if row.certified else ():
-            values = {name: getattr(row, name) for name in _SETTINGS}
+            values = _settings(row)
             values |= {"class": one.name} | {name: getattr(one, name) for name in shares}
             if one.name in clean:
                 plain = clean[one.name]
@@ -68,6 +68,10 @@ def json(rows: Sequence[Row], *, timing: bool = False) -> str:
         plain.append(value)
     document = {"definitions": dict(DEFINITIONS), "rows": plain}
     return json_module.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _settings(row: Row) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _SETTINGS} | {"failed": len(row.failed)}
 
 
 def _finite(value: Any) -> Any:

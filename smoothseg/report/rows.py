@@ -48,6 +48,9 @@ class Row:
     images: int
     """Images the scores are made of; fewer than the dataset has while a run is unfinished."""
 
+    failed: tuple[str, ...] = ()
+    """Keys of the images that could not be certified; the scores are of the others."""
+
     certified: Scores | None
     """Scores of the certified segmentations; None if there are none yet."""
 
@@ -65,20 +68,27 @@ def rows(directory: Path) -> list[Row]:
     """
     identity = results.read_identity(directory)
     methods = {method["name"]: method for method in identity["plan"]["methods"]}
+    made, failed = results.entries(directory, identity), results.failures(directory, identity)
+    order = [(name, sigma) for name in methods for sigma in identity["plan"]["sigma"]]
     return [
-        _row(identity, methods[name], sigma, list(found.values()))
-        for (name, sigma), found in results.entries(directory, identity).items()
+        _row(identity, methods[at[0]], at[1], list(made.get(at, {}).values()), tuple(failed.get(at, {})))
+        for at in order
+        if at in made or at in failed
     ]
 
 
 def _row(
-    identity: Mapping[str, Any], method: Mapping[str, Any], sigma: float, entries: Sequence[Mapping[str, Any]]
+    identity: Mapping[str, Any],
+    method: Mapping[str, Any],
+    sigma: float,
+    entries: Sequence[Mapping[str, Any]],
+    failed: tuple[str, ...],
 ) -> Row:
     radii = [entry["radius"] for entry in entries if entry["radius"] is not None]
     seconds = [entry["seconds"]["total"] for entry in entries]
     classes = identity["classes"][method["name"]]
     certified, clean = (
-        compute([Counts.from_json(entry[which]) for entry in entries], classes)
+        compute([Counts.from_json(entry[which]) for entry in entries], classes) if entries else None
         for which in ("certified", "clean")
     )
     return Row(
@@ -92,9 +102,10 @@ def _row(
         radius=min(radii, default=None),
         scale=identity["plan"]["scale"],
         images=len(entries),
+        failed=failed,
         certified=certified,
         clean=clean,
-        seconds=sum(seconds) / len(seconds),
+        seconds=sum(seconds) / len(seconds) if seconds else None,
     )
 
 

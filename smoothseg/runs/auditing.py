@@ -20,11 +20,11 @@ from smoothseg.components.plugins import plugins
 from smoothseg.errors import DataError
 from smoothseg.protocols import Dataset, Sample
 from smoothseg.runs import results
-from smoothseg.runs.ledger import Ledger
+from smoothseg.runs.ledger import Ledger, has_failed
 from smoothseg.runs.plan import Method
 from smoothseg.smoothing.kinds import ALGORITHMS
 
-__all__ = ["audit"]
+__all__ = ["audit", "header_differences"]
 
 _Expected = Mapping[str, tuple[Mapping[str, Any], float, str]]
 """Method as run.json describes it, sigma and key of every certificate of a run, by path."""
@@ -51,24 +51,32 @@ def _faults(directory: Path, identity: Mapping[str, Any], images: bool) -> Itera
         yield f"run.json: noise is {identity['noise']!r}, its plan says {plan['noise']!r}"
     expected = _expected(identity)
     there = {path.relative_to(directory).as_posix() for path in directory.glob("certificates/**/*.npz")}
-    ledger: dict[str, Mapping[str, Any]] = {}
-    for entry in Ledger(directory / "ledger.jsonl"):
+    last: dict[str, Mapping[str, Any]] = {}
+    lines = Ledger(directory / "ledger.jsonl")
+    for number in lines.damaged:
+        yield f"ledger.jsonl: line {number} is damaged: the command that made the run makes its certificate again"
+    for entry in lines:
         path = entry.get("certificate")
-        if not (isinstance(path, str) and isinstance(entry.get("sha256"), str)):
+        if not (isinstance(path, str) and (has_failed(entry) or isinstance(entry.get("sha256"), str))):
             yield "ledger.jsonl: a line names no certificate with its sha256"
             continue
         if path not in expected:
             yield f"ledger.jsonl: a line for {path}, which is not of this run"
             continue
-        ledger[path] = entry
+        last[path] = entry
         # Tables go by these three: a line may not stand for another certificate than the one it names.
         method, sigma, key = expected[path]
         for field, right in (("method", method["name"]), ("sigma", sigma), ("key", key)):
             if entry.get(field) != right:
                 yield f"ledger.jsonl: {path}: {field} is {_shown(entry.get(field))}, the path says {right!r}"
+    failed = {path for path, entry in last.items() if has_failed(entry)}
+    for path in sorted(failed & there):
+        yield f"{path}: the ledger says that it failed"
+    there -= failed
+    ledger = {path: entry for path, entry in last.items() if path not in failed}
     for path in sorted(set(ledger) - there):
         yield f"{path}: the ledger has it, and it was removed"
-    missing = [path for path in expected if path not in there and path not in ledger]
+    missing = [path for path in expected if path not in there and path not in last]
     if missing:
         yield (
             f"run.json: {len(missing)} of its {len(expected)} certificates are missing, the first is {missing[0]}: the "
@@ -88,7 +96,7 @@ def _faults(directory: Path, identity: Mapping[str, Any], images: bool) -> Itera
         except DataError as error:
             yield str(error)
             continue
-        for field, stated, right in _header(identity, method, sigma, key, made.provenance):
+        for field, stated, right in header_differences(identity, method["name"], sigma, key, made.provenance):
             yield f"{path}: {field} is {_shown(stated)}, run.json says {right!r}"
         if path not in ledger:
             yield f"ledger.jsonl: no line for {path}: the run was interrupted there, or the line was removed"
@@ -182,11 +190,16 @@ _Differences = Iterator[tuple[str, Any, Any]]
 """Field, what is stated, and what is right."""
 
 
-def _header(
-    identity: Mapping[str, Any], method: Mapping[str, Any], sigma: float, key: str, header: Mapping[str, Any]
+def header_differences(
+    identity: Mapping[str, Any], name: str, sigma: float, key: str, header: Mapping[str, Any]
 ) -> _Differences:
-    """Yield what differs between the header of a certificate and run.json."""
-    plan, slug = identity["plan"], _slug(method)
+    """Yield what differs between the header of a certificate and run.json: field, what is stated, what is right.
+
+    name: the method's.
+    """
+    plan = identity["plan"]
+    method = next(each for each in plan["methods"] if each["name"] == name)
+    slug = _slug(method)
     right: dict[str, Any] = {
         "image.key": key,
         "image.sha256": identity["images"][key]["image"],

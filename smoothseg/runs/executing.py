@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
+import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,17 +20,34 @@ from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.certificates.file import save
 from smoothseg.certificates.rounding import rounded_down
-from smoothseg.errors import DataError
+from smoothseg.components.blaming import blamed
+from smoothseg.components.plugins import plugins
+from smoothseg.errors import DataError, PluginError, SmoothsegError, first_line
 from smoothseg.machine import devices
 from smoothseg.protocols import Sample
 from smoothseg.runs import logs
-from smoothseg.runs.ledger import Ledger
+from smoothseg.runs.interrupting import Expired, limited
+from smoothseg.runs.ledger import Ledger, has_failed
 from smoothseg.runs.listener import Illustrator, Listener
 from smoothseg.runs.logs import log
+from smoothseg.runs.plan import Method
 from smoothseg.runs.preparing import Job, Prepared
-from smoothseg.runs.resuming import begin, done
+from smoothseg.runs.resuming import begin, found
+from smoothseg.smoothing.sampling import BatchSize
 
 __all__ = ["execute"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What every certificate of a run shares."""
+
+    prepared: Prepared
+    directory: Path
+    ledger: Ledger
+    batch: BatchSize
+    timeout: float | None
+    told: Listener
 
 
 def execute(
@@ -36,93 +56,171 @@ def execute(
     *,
     batch_size: int = 1,
     fresh: bool = False,
+    timeout: float | None = None,
+    retry_failed: bool = False,
     listener: Listener | None = None,
     illustrator: Illustrator | None = None,
 ) -> None:
     """Make every certificate of `prepared` in `directory`.
 
-    Certificates in the ledger are not made again, and the result is that of an uninterrupted run. batch_size: noise
-    samples labelled at once; it changes speed and memory, but no count. fresh: remove an earlier run from the directory
-    first. listener: receives the progress. illustrator: draws each image once its certificates exist.
+    Certificates in the ledger are not made again, and the result is that of an uninterrupted run. A certificate that
+    cannot be made, because a component raises, hangs or breaks its contract, is a line of the ledger with the reason,
+    and the run goes on with the next; it has no votes, no pixels and no file.
 
-    Raises `RunMismatchError` if the directory holds a run of another configuration.
+    batch_size: noise samples labelled at once; it changes speed and memory, but no count. fresh: remove an earlier run
+    from the directory first. timeout: seconds that one certificate may take. retry_failed: try those that failed before
+    once more. listener: receives the progress. illustrator: draws each image once its certificates exist.
+
+    The caller holds the directory, see `locking.py`. Raises `RunMismatchError` if it holds a run of another
+    configuration.
     """
     told = Listener() if listener is None else listener
     threads = begin(prepared, directory, fresh=fresh)
-    with logs.writing(directory / "log.txt"), _threads(threads):
+    # What a plugin prints must not stand between the results.
+    with logs.writing(directory / "log.txt"), _threads(threads), contextlib.redirect_stdout(sys.stderr):
         logs.settings(device=devices.describe(prepared.device), threads=threads, batch_size=batch_size)
         for problem in prepared.skipped.values():
             log.warning("skipped: %s", problem)
         if illustrator is not None:
             illustrator.begin()
         told.opened()
-        _work(prepared, directory, batch_size, told, illustrator)
+        batch = BatchSize(batch_size, halved=_halved)
+        ledger = Ledger(directory / "ledger.jsonl")
+        work = _Work(prepared, directory, ledger, batch, timeout, told)
+        _run(work, illustrator, retry_failed=retry_failed)
 
 
-def _work(
-    prepared: Prepared, directory: Path, batch_size: int, told: Listener, illustrator: Illustrator | None
-) -> None:
+def _halved(size: int) -> None:
+    log.warning("out of memory: going on with %d noise sample%s at once", size, "" if size == 1 else "s")
+
+
+def _run(work: _Work, illustrator: Illustrator | None, *, retry_failed: bool) -> None:
     """Make every missing certificate and picture, image by image."""
-    ledger = Ledger(directory / "ledger.jsonl")
-    there = done(directory)
-    log.info(
-        "%d of %d certificates are there already",
-        sum(job.path in there for job in prepared.jobs),
-        len(prepared.jobs),
-    )
-    entries = {entry["certificate"]: entry for entry in ledger if entry["certificate"] in there}
+    prepared = work.prepared
+    there = found(work.directory)
+    known = sum(job.path in there.made for job in prepared.jobs)
+    log.info("%d of %d certificates are there already", known, len(prepared.jobs))
+    undone = {job.path for job in there.undone(list(prepared.jobs), retry_failed=retry_failed)}
     for job in prepared.jobs:
-        if job.path in there:
-            told.certified(job, entries[job.path], True)
+        if job.path in there.made:
+            work.told.certified(job, there.made[job.path], True)
+        elif job.path not in undone:
+            work.told.failed(job, str(there.failed[job.path]["failed"]), True)
     for index, key in zip(prepared.indices, prepared.keys, strict=True):
-        missing = [job for job in prepared.jobs_of(key) if job.path not in there]
+        missing = [job for job in prepared.jobs_of(key) if job.path in undone]
         undrawn = () if illustrator is None else illustrator.missing(key)
         if not missing and not undrawn:
             continue
-        sample = prepared.dataset[index]
-        if sample_digests(sample) != prepared.images[key]:
-            raise DataError(f"image {key} changed while the run was going on")
+        sample: Sample | SmoothsegError
+        try:
+            sample = _sample(prepared, index, key)
+        except SmoothsegError as error:
+            sample = error
         for job in missing:
-            told.started(job)
-            entry = _certify(prepared, job, sample, directory, batch_size, told)
-            ledger.append(entry)
-            told.certified(job, entry, False)
-        if illustrator is not None and undrawn:
-            log.info("drawing %s", key)
-            for method in undrawn:
-                illustrator.draw(sample, method)
+            work.told.started(job)
+            _do(work, job, sample)
+        made = {str(entry["certificate"]) for entry in work.ledger if not has_failed(entry)}
+        if illustrator is None or not isinstance(sample, Sample):
+            continue
+        for method in undrawn:
+            if all(job.path in made for job in prepared.jobs_of(key) if job.method is method):
+                _draw(illustrator, sample, method)
 
 
-def _certify(
-    prepared: Prepared,
-    job: Job,
-    sample: Sample,
-    directory: Path,
-    batch_size: int,
-    told: Listener,
-) -> dict[str, Any]:
-    """Make one certificate, save it, and return its ledger line."""
-    model = prepared.models[job.method.slug]
-    sampling = 0.0
+def _sample(prepared: Prepared, index: int, key: str) -> Sample:
+    """Return a sample; raise `PluginError` if the dataset does not give it, and `DataError` if it has changed."""
+    with blamed("dataset", plugins()["dataset"].name_of(prepared.plan.dataset)):
+        sample = prepared.dataset[index]
+    if sample_digests(sample) != prepared.images[key]:
+        raise DataError(f"image {key} changed while the run was going on")
+    return sample
+
+
+def _draw(illustrator: Illustrator, sample: Sample, method: Method) -> None:
+    """Draw a picture; a run does not fail for want of one."""
+    log.info("drawing %s", sample.key)
+    try:
+        illustrator.draw(sample, method)
+    except PluginError as error:
+        log.warning("no picture of %s, %s: %s", sample.key, method.name, error)
+
+
+def _do(work: _Work, job: Job, sample: Sample | SmoothsegError) -> None:
+    """Make one certificate and record it, or record why it cannot be made. sample: the image, or its error."""
+    if not isinstance(sample, Sample):
+        _fail(work, job, str(sample))
+        return
+
+    def lost() -> None:
+        """End the process, from the watchdog's thread: the main thread does not return to Python."""
+        reason = f"no certificate after {work.timeout:g} s, and nothing could stop it"
+        _fail(work, job, reason)
+        print(
+            f"\nError: {job.key}: {reason}; the same command goes on with the others",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+    started = time.perf_counter()
+    try:
+        with limited(work.timeout, lost=lost):
+            result, sampling = _certified(work, job, sample)
+    except Expired as error:
+        note = "".join(f" {each}" for each in getattr(error, "__notes__", [])[:1])
+        _fail(work, job, f"no certificate after {work.timeout:g} s{note}")
+        return
+    except Exception as error:  # plugins raise anything; the log has the traceback
+        known = isinstance(error, SmoothsegError)
+        _fail(
+            work, job, first_line(error) if known else f"{type(error).__name__}: {first_line(error)}", error
+        )
+        return
+    _record(work, job, sample, result, sampling, time.perf_counter() - started)
+
+
+def _certified(work: _Work, job: Job, sample: Sample) -> tuple[Certificate, float]:
+    """Return the certificate and the seconds until its last noise sample."""
+    started, sampling = time.perf_counter(), 0.0
 
     def timed(count: int) -> None:
         nonlocal sampling
         sampling = time.perf_counter() - started
-        told.sampled(count)
+        work.told.sampled(count)
 
-    started = time.perf_counter()
-    result = prepared.pipeline(job.method).certify(
-        sample, sigma=job.sigma, batch_size=batch_size, progress=timed
+    pipeline = work.prepared.pipeline(job.method)
+    return pipeline.certify(sample, sigma=job.sigma, batch_size=work.batch, progress=timed), sampling
+
+
+def _fail(work: _Work, job: Job, reason: str, error: Exception | None = None) -> None:
+    """Record that the certificate cannot be made, and why."""
+    (work.directory / job.path).unlink(missing_ok=True)  # what is there is damaged: else it would not be made
+    log.error("failed: %s, %s, sigma %g: %s", job.key, job.method.name, job.sigma, reason, exc_info=error)
+    work.ledger.append(
+        {
+            "method": job.method.name,
+            "sigma": job.sigma,
+            "key": job.key,
+            "certificate": job.path,
+            "failed": reason,
+        }
     )
-    seconds = time.perf_counter() - started
-    path = directory / job.path
+    work.told.failed(job, reason, False)
+
+
+def _record(
+    work: _Work, job: Job, sample: Sample, result: Certificate, sampling: float, seconds: float
+) -> None:
+    """Save one certificate and its ledger line."""
+    path, prepared = work.directory / job.path, work.prepared
     save(result, path)
     log.info(
         "certified %s, %s, sigma %g: radius %s, %.1f%% abstain, %d samples in %.1f s",
         job.key, job.method.name, job.sigma, rounded_down(result.radius, 4), 100 * result.abstained,
         result.provenance["samples"], seconds,
     )  # fmt: skip
-    return {
+    classes = prepared.models[job.method.slug].segmenter.classes
+    entry = {
         "method": job.method.name,
         "sigma": job.sigma,
         "key": job.key,
@@ -131,8 +229,10 @@ def _certify(
         "radius": result.radius if np.isfinite(result.radius) else None,
         "by_radius": _by_radius(result, sample),
         "seconds": {"sampling": round(sampling, 4), "total": round(seconds, 4)},
-        **_counted(result, sample, classes=len(model.segmenter.classes), ignore=prepared.ignore(job.method)),
+        **_counted(result, sample, classes=len(classes), ignore=prepared.ignore(job.method)),
     }
+    work.ledger.append(entry)
+    work.told.certified(job, entry, False)
 
 
 def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Which certificates of a run are done: one JSON line each, appended once the certificate is safely on disk."""
+"""Which certificates of a run are made, and which failed: one JSON line each, appended once its file is on disk.
+
+Each line is sealed, so that a damaged line is noticed and its certificate made again. A certificate's last line counts.
+"""
 
 from __future__ import annotations
 
@@ -9,46 +12,85 @@ from pathlib import Path
 from typing import Any
 
 from smoothseg.errors import DataError
+from smoothseg.files import write_atomically
+from smoothseg.runs.seals import sealed, unsealed
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "has_failed"]
+
+_BEFORE = frozenset(
+    (
+        "method",
+        "sigma",
+        "key",
+        "certificate",
+        "sha256",
+        "radius",
+        "by_radius",
+        "seconds",
+        "certified",
+        "clean",
+    )
+)
+"""The fields of lines that were written before lines were sealed."""
+
+
+def has_failed(entry: Mapping[str, Any]) -> bool:
+    """Return whether a line says that a certificate could not be made; its `failed` says why."""
+    return "failed" in entry
 
 
 class Ledger:
-    """An append-only file of JSON lines that survives a crash in the middle of a line."""
+    """An append-only file of JSON lines that survives a crash in the middle of a line, and damage of any line.
+
+    damaged: the numbers of the lines that are not as they were written, from 1.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Raise `DataError` if the file cannot be read."""
         self.path = path
-        self._lines = list(_complete_lines(path))
+        self.damaged: list[int] = []
+        self._lines: list[Mapping[str, Any]] = []
+        for number, line in enumerate(_lines(path), start=1):
+            if not line:
+                continue
+            entry = unsealed(line, before=_BEFORE)
+            if entry is None:
+                self.damaged.append(number)
+            else:
+                self._lines.append(entry)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         return iter(self._lines)
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add one line and wait until it is on disk."""
-        line = json.dumps(entry, sort_keys=True) + "\n"
+        line = _written(entry)
         with self.path.open("ab") as file:
             if file.tell() and not _ends_with_newline(self.path):
                 file.write(b"\n")  # the line before is incomplete and is skipped when read
-            file.write(line.encode())
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        self._lines.append(json.loads(line))
+        self._lines.append(json.loads(json.dumps(entry)))
+
+    def mend(self) -> None:
+        """Write the file without its damaged lines, if it has any."""
+        if self.damaged:
+            write_atomically(self.path, b"".join(map(_written, self._lines)))
+            self.damaged = []
 
 
-def _complete_lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    if not path.exists():
-        return
+def _lines(path: Path) -> list[bytes]:
     try:
-        content = path.read_bytes()
+        return path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise DataError(f"ledger {path} cannot be read: {error}") from None
-    for line in content.split(b"\n"):
-        try:
-            entry = json.loads(line)
-        except ValueError:  # incomplete after a crash: its certificate is made again
-            continue
-        if isinstance(entry, dict):
-            yield entry
+
+
+def _written(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(sealed(entry), sort_keys=True).encode() + b"\n"
 
 
 def _ends_with_newline(path: Path) -> bool:

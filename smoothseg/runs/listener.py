@@ -28,6 +28,9 @@ class Listener:
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
         """A certificate is in the directory. entry: its ledger line. before: an earlier run made it."""
 
+    def failed(self, job: Job, reason: str, before: bool) -> None:
+        """A certificate cannot be made. reason: one line. before: an earlier run tried it, and this one did not."""
+
 
 class Listeners(Listener):
     """Several listeners as one."""
@@ -54,6 +57,11 @@ class Listeners(Listener):
         """Notify every listener."""
         for each in self._listeners:
             each.certified(job, entry, before)
+
+    def failed(self, job: Job, reason: str, before: bool) -> None:
+        """Notify every listener."""
+        for each in self._listeners:
+            each.failed(job, reason, before)
 
 
 class Illustrator(Protocol):

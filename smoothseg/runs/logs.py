@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from smoothseg.errors import RunMismatchError
+from smoothseg.errors import RunBusyError, RunMismatchError
 from smoothseg.machine import versions
+from smoothseg.runs.interrupting import Terminated
 
 __all__ = ["log", "settings", "telling", "writing"]
 
@@ -89,7 +90,7 @@ def writing(path: Path, *, held: bool = False) -> Iterator[None]:
 
     held: hold all lines back until a nested block writes to the same file. So the log also covers the steps before it
     is clear whether the run gets a folder. If an error comes first, the lines are appended to the file if it exists,
-    and dropped otherwise. They are also dropped if the error is that the folder belongs to another run.
+    and dropped otherwise. They are also dropped if the error is that the folder belongs to another run or process.
     """
     for outer in log.handlers:
         if isinstance(outer, _File) and outer.baseFilename == os.path.abspath(path):
@@ -120,11 +121,11 @@ def writing(path: Path, *, held: bool = False) -> Iterator[None]:
                 _begin()
                 yield
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt):
-                    log.warning("interrupted")
+                if isinstance(error, KeyboardInterrupt | Terminated):
+                    log.warning("interrupted" if isinstance(error, KeyboardInterrupt) else "terminated")
                 else:
                     log.error("%s: %s", type(error).__name__, " ".join(str(error).split()))
-                if handler.held and path.is_file() and not isinstance(error, RunMismatchError):
+                if handler.held and path.is_file() and not isinstance(error, RunMismatchError | RunBusyError):
                     handler.let_go()
                 raise
             finally:

@@ -167,7 +167,8 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
         denoiser, segmenter = parts
         check_classes(segmenter.classes, dataset, f"the segmenter of '{method.name}'")
         geometry = Geometry(plan.scale, plan.convention, plan.denoise_at)  # type: ignore[arg-type]
-        models[method.slug] = BaseModel(denoiser, segmenter, geometry)
+        names = {kind: plugins()[kind].name_of(getattr(method, kind)) for kind in ("denoiser", "segmenter")}
+        models[method.slug] = BaseModel(denoiser, segmenter, geometry, names=names)
     keys = tuple(dataset.keys[index] for index in chosen)
     return Prepared(plan, device, dataset, tuple(chosen), keys, images, bad, models, certifiers, sizes)
 

@@ -9,45 +9,91 @@ from pathlib import Path
 from typing import Any
 
 from smoothseg.errors import DataError
-from smoothseg.runs.ledger import Ledger
+from smoothseg.files import write_atomically
+from smoothseg.runs.ledger import Ledger, has_failed
+from smoothseg.runs.seals import sealed, unsealed
 
-__all__ = ["SCHEMA", "certificate_path", "entries", "intact", "read_identity"]
+__all__ = [
+    "SCHEMA",
+    "DamagedError",
+    "certificate_path",
+    "entries",
+    "failures",
+    "intact",
+    "read_identity",
+    "write_identity",
+]
 
 SCHEMA = 1
 """Version of the run directory's layout; `read_identity` refuses any other."""
 
+_BEFORE = frozenset(
+    ("schema", "plan", "weights", "classes", "noise", "versions", "plugins", "images", "skipped", "threads")
+)
+"""The fields of run.json when it was not sealed."""
 
-def entries(
-    directory: Path, identity: Mapping[str, Any]
-) -> dict[tuple[str, float], dict[str, Mapping[str, Any]]]:
+_Lines = dict[tuple[str, float], dict[str, Mapping[str, Any]]]
+"""Ledger lines by (method, sigma) and key."""
+
+
+class DamagedError(DataError):
+    """run.json is there, and not as it was written."""
+
+
+def entries(directory: Path, identity: Mapping[str, Any]) -> _Lines:
     """Return the last ledger line of every certificate, by (method, sigma) in the plan's order and then by key.
 
-    identity: the result of `read_identity`. Certificates without a line are left out.
+    identity: the result of `read_identity`. Certificates that are not made, or failed, are left out.
     """
-    found: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
+    return _lines(directory, identity, failed=False)
+
+
+def failures(directory: Path, identity: Mapping[str, Any]) -> _Lines:
+    """Return the last ledger line of every certificate that failed, in the order of `entries`."""
+    return _lines(directory, identity, failed=True)
+
+
+def _lines(directory: Path, identity: Mapping[str, Any], *, failed: bool) -> _Lines:
+    found: _Lines = {}
     for entry in Ledger(directory / "ledger.jsonl"):
         found.setdefault((entry["method"], entry["sigma"]), {})[entry["key"]] = entry
     result = {}
     for method in identity["plan"]["methods"]:
         for sigma in identity["plan"]["sigma"]:
-            made = found.get((method["name"], sigma), {})
-            known = {key: entry for key, entry in sorted(made.items()) if key in identity["images"]}
+            last = found.get((method["name"], sigma), {})
+            known = {
+                key: entry
+                for key, entry in sorted(last.items())
+                if key in identity["images"] and has_failed(entry) == failed
+            }
             if known:
                 result[method["name"], sigma] = known
     return result
 
 
 def read_identity(directory: Path) -> dict[str, Any]:
-    """Return the run's inputs as run.json records them; raise `DataError` if `directory` holds no run."""
+    """Return the run's inputs as run.json records them; raise `DataError` if `directory` holds no run.
+
+    Raises `DamagedError` if run.json is not as it was written.
+    """
+    path = directory / "run.json"
     try:
-        identity = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{directory} holds no run (no run.json)") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{directory / 'run.json'} cannot be read: {error}") from None
-    if not isinstance(identity, dict) or identity.get("schema") != SCHEMA:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    identity = unsealed(content, before=_BEFORE)
+    if identity is None:
+        raise DamagedError(f"{path} is damaged: the command that made the run writes it again")
+    if identity.get("schema") != SCHEMA:
         raise DataError(f"{directory} has another run schema; this version reads {SCHEMA}")
     return identity
+
+
+def write_identity(directory: Path, identity: Mapping[str, Any]) -> None:
+    """Write run.json; `read_identity` returns the same values."""
+    write_atomically(directory / "run.json", (json.dumps(sealed(identity), indent=1) + "\n").encode())
 
 
 def certificate_path(slug: str, sigma: float, key: str) -> str:
@@ -57,5 +103,7 @@ def certificate_path(slug: str, sigma: float, key: str) -> str:
 
 def intact(directory: Path, entry: Mapping[str, Any]) -> bool:
     """Return whether the certificate of a ledger line exists with the bytes that were written."""
+    if has_failed(entry):
+        return False
     path = directory / entry["certificate"]
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(entry["sha256"])

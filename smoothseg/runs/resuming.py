@@ -3,8 +3,9 @@
 RUN/
   config.yaml                                       the resolved configuration; `--config` runs it again
   run.json                                          what determines the results, compared before resuming
-  ledger.jsonl                                      one line for each finished certificate, with times
+  ledger.jsonl                                      one line for each certificate, made or failed, with times
   log.txt                                           what happened when, see `logs.py`; not part of the result
+  .lock, .owner.json                                who is at work here, see `locking.py`
   certificates/METHOD/sigma-S/KEY.npz               see `certificates/file.py`
   pictures/METHOD/KEY.png                           noisy, denoised, ground truth, certified
   previews/KEY/, legend.json                        see `report/previews.py`
@@ -15,23 +16,48 @@ RUN/
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from smoothseg.certificates.file import load
 from smoothseg.errors import ConfigError, RunMismatchError
 from smoothseg.files import write_atomically, yaml_of
-from smoothseg.runs import results
-from smoothseg.runs.ledger import Ledger
+from smoothseg.runs import auditing, results
+from smoothseg.runs.ledger import Ledger, has_failed
+from smoothseg.runs.locking import NAMES
+from smoothseg.runs.logs import log
 from smoothseg.runs.preparing import Job, Prepared
 from smoothseg.smoothing.kinds import ALGORITHMS, name_of
 
-__all__ = ["begin", "check_directory", "done", "remaining"]
+__all__ = ["Found", "begin", "check_directory", "found", "remaining"]
+
+_DOOMED = ".fresh"
+"""Name of the run.json of a run that `--fresh` is removing: as long as it is there, so may be the run's other files."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What an earlier run left: the ledger lines of its certificates by path, made and failed, and what is damaged.
+
+    damaged: a line in words for each certificate that has to be made again because of damage.
+    """
+
+    made: Mapping[str, Mapping[str, Any]]
+    failed: Mapping[str, Mapping[str, Any]]
+    damaged: tuple[str, ...]
+
+    def undone(self, jobs: Iterator[Job] | list[Job], *, retry_failed: bool) -> list[Job]:
+        """Return the `jobs` that are still to be done, those that failed only if `retry_failed`."""
+        return [
+            job for job in jobs if job.path not in self.made and (retry_failed or job.path not in self.failed)
+        ]
 
 
 def check_directory(directory: Path) -> None:
@@ -43,53 +69,93 @@ def check_directory(directory: Path) -> None:
         raise ConfigError(f"output {directory}: no permission to write in {parent}")
 
 
-def remaining(prepared: Prepared, directory: Path) -> list[Job]:
-    """Return the jobs of `prepared` whose certificates are missing in `directory` or differ from the ledger.
+def remaining(prepared: Prepared, directory: Path, *, retry_failed: bool = False) -> list[Job]:
+    """Return the jobs of `prepared` that are still to be done in `directory`.
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
-    _stored_threads(prepared, directory)
-    there = done(directory)
-    return [job for job in prepared.jobs if job.path not in there]
+    _threads(prepared, directory)
+    return found(directory).undone(list(prepared.jobs), retry_failed=retry_failed)
 
 
-def done(directory: Path) -> set[str]:
-    """Return the paths of the certificates that exist with the bytes that the ledger records."""
-    entries = Ledger(directory / "ledger.jsonl")
-    return {entry["certificate"] for entry in entries if results.intact(directory, entry)}
+def found(directory: Path) -> Found:
+    """Return what there is in the run directory: certificates with the bytes that the ledger records, and failures."""
+    if (directory / _DOOMED).exists():  # what is left of it belongs to a run that is being removed
+        return Found({}, {}, ())
+    ledger = Ledger(directory / "ledger.jsonl")
+    last = {str(entry["certificate"]): entry for entry in ledger}
+    made = {path: entry for path, entry in last.items() if results.intact(directory, entry)}
+    failed = {path: entry for path, entry in last.items() if has_failed(entry)}
+    damaged = [f"ledger.jsonl: line {number} is damaged" for number in ledger.damaged]
+    for path in last:
+        if path not in made and path not in failed:
+            there = "is not the file that the ledger records" if (directory / path).exists() else "is missing"
+            damaged.append(f"{path} {there}")
+    return Found(made, failed, tuple(damaged))
 
 
 def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
     """Create, empty or recognise the run directory of `prepared`, and return the run's number of threads.
 
     The number of threads can change the last bits of a network's output, so a resumed run keeps its first number.
+    The caller holds the directory's lock.
     """
-    if fresh and (directory / "run.json").exists():
-        # Rename first: a crash during removal must not leave half a run under this name.
-        doomed = directory.with_name(f".{directory.name}.{os.getpid()}.old")
-        directory.rename(doomed)
-        shutil.rmtree(doomed)
-    threads = _stored_threads(prepared, directory)
-    if threads is None:
-        threads = torch.get_num_threads()
-        directory.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({**prepared.identity(), "threads": threads}, indent=1) + "\n"
-        write_atomically(directory / "run.json", content.encode())
+    identity = directory / "run.json"
+    if fresh and identity.exists():
+        identity.rename(directory / _DOOMED)
+    if (directory / _DOOMED).exists():
+        _empty(directory)
+    stored = _threads(prepared, directory)
+    if stored is not None:
+        for line in found(directory).damaged:
+            log.warning("%s: made again", line)
+        Ledger(directory / "ledger.jsonl").mend()
+    threads = torch.get_num_threads() if stored is None else stored
+    if stored is None or _damaged(directory):
+        results.write_identity(directory, {**prepared.identity(), "threads": threads})
     config = {**prepared.plan.describe(), "threads": threads, "skip_bad": bool(prepared.skipped)}
     write_atomically(directory / "config.yaml", yaml_of(config).encode())
     return threads
 
 
-def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
+def _empty(directory: Path) -> None:
+    """Remove the run in `directory`; a crash on the way is made good by the next `begin`."""
+    for path in directory.iterdir():
+        if path.name in NAMES or path.name == _DOOMED:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    (directory / _DOOMED).unlink()
+
+
+def _damaged(directory: Path) -> bool:
+    try:
+        results.read_identity(directory)
+    except results.DamagedError:
+        return True
+    return False
+
+
+def _threads(prepared: Prepared, directory: Path) -> int | None:
     """Return the number of threads of the run in `directory`; None if there is no run.
 
     Raises `RunMismatchError` if it is not the run of `prepared`, or if the directory holds something else.
     """
     if not (directory / "run.json").exists():
-        if directory.exists() and any(not _leftover(path) for path in directory.iterdir()):
+        if (
+            directory.exists()
+            and not (directory / _DOOMED).exists()
+            and any(not _leftover(path) for path in directory.iterdir())
+        ):
             raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
         return None
-    identity, stored = prepared.identity(), results.read_identity(directory)
+    try:
+        stored = results.read_identity(directory)
+    except results.DamagedError:
+        return _threads_of_certificates(prepared, directory)
+    identity = prepared.identity()
     threads = int(stored.pop("threads", torch.get_num_threads()))
     # A package that was not installed then had no effect on the results.
     known = stored.get("versions", {})
@@ -112,9 +178,33 @@ def _stored_threads(prepared: Prepared, directory: Path) -> int | None:
     return threads
 
 
+def _threads_of_certificates(prepared: Prepared, directory: Path) -> int:
+    """Return the number of threads of a run whose run.json is damaged, from its certificates.
+
+    Raises `RunMismatchError` if a certificate is not of the run of `prepared`: nobody can tell whose run it is.
+    """
+    log.warning("run.json is damaged and is written again")
+    there = found(directory).made
+    threads = None
+    for job in prepared.jobs:
+        if job.path not in there:
+            continue
+        header = load(directory / job.path).provenance
+        threads = int(header.get("threads", torch.get_num_threads())) if threads is None else threads
+        identity = {**prepared.identity(), "threads": threads}
+        for field, stated, right in auditing.header_differences(
+            identity, job.method.name, job.sigma, job.key, header
+        ):
+            raise RunMismatchError(
+                f"{directory / 'run.json'} is damaged, and {job.path} is of another configuration: {field} is "
+                f"{stated!r} there and {right!r} here; choose another --output, or start anew with --fresh"
+            )
+    return torch.get_num_threads() if threads is None else threads
+
+
 def _leftover(path: Path) -> bool:
-    """Return whether `path` is a file left behind by a crash during `write_atomically`."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+    """Return whether `path` is the lock's, or a file left behind by a crash during `write_atomically`."""
+    return path.name in NAMES or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def _differences(there: Any, here: Any, where: str = "") -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
+from smoothseg.components.blaming import blamed
 from smoothseg.errors import PluginError
 from smoothseg.networks.resizing import resize
 from smoothseg.protocols import Denoiser, Segmenter
@@ -21,10 +22,21 @@ class BaseModel:
     the noise), the same function for every sample. It requires nothing of the networks.
     """
 
-    def __init__(self, denoiser: Denoiser, segmenter: Segmenter, geometry: geo.Geometry) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        segmenter: Segmenter,
+        geometry: geo.Geometry,
+        *,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """names: what errors call the two, by kind; without it they are called by their types."""
         self.denoiser = denoiser
         self.segmenter = segmenter
         self.geometry = geometry
+        self._names = {"denoiser": type(denoiser).__name__, "segmenter": type(segmenter).__name__} | dict(
+            names or {}
+        )
 
     @torch.inference_mode()
     def predict(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
@@ -51,13 +63,9 @@ class BaseModel:
         told = self.geometry.sigma_told(sigma, height, width)
         if self.geometry.denoise_at == "scale":
             noisy = resize(noisy, small, antialias=self.geometry.antialias)
-        estimate = self.denoiser.denoise(noisy, told, seeds=seeds)
-        if estimate.shape != noisy.shape:
-            raise PluginError(
-                f"{type(self.denoiser).__name__} returned {tuple(estimate.shape)} for {tuple(noisy.shape)}"
-            )
-        if not bool(torch.isfinite(estimate).all()):
-            raise PluginError(f"{type(self.denoiser).__name__} returned an image that is not finite")
+        with blamed("denoiser", self._names["denoiser"]):
+            estimate = self.denoiser.denoise(noisy, told, seeds=seeds)
+        self._check("denoiser", estimate, noisy, tuple(noisy.shape), "images")
         return resize(estimate, small, antialias=self.geometry.antialias)
 
     @torch.inference_mode()
@@ -68,12 +76,31 @@ class BaseModel:
         return geo.labels(self._score(small), size)
 
     def _score(self, images: torch.Tensor) -> torch.Tensor:
-        scores = self.segmenter.segment(images)
-        if scores.ndim != 4 or scores.shape[:2] != (len(images), len(self.segmenter.classes)):
-            raise PluginError(
-                f"{type(self.segmenter).__name__} returned scores {tuple(scores.shape)}, "
-                f"expected ({len(images)}, {len(self.segmenter.classes)}, h, w)"
-            )
-        if not bool(torch.isfinite(scores).all()):
-            raise PluginError(f"{type(self.segmenter).__name__} returned scores that are not finite")
+        with blamed("segmenter", self._names["segmenter"]):
+            scores = self.segmenter.segment(images)
+        self._check(
+            "segmenter", scores, images, (len(images), len(self.segmenter.classes), "h", "w"), "scores"
+        )
         return scores
+
+    def _check(
+        self, kind: str, found: object, given: torch.Tensor, shape: tuple[int | str, ...], what: str
+    ) -> None:
+        """Raise `PluginError` unless `found`, the answer to `given`, is finite and of `shape`; a letter is any size."""
+        who = f"the {kind} {self._names[kind]}"
+        if not isinstance(found, torch.Tensor):
+            raise PluginError(f"{who} returned {type(found).__name__}, expected a torch tensor")
+        sizes = tuple(found.shape)
+        right = len(sizes) == len(shape) and all(
+            there > 0 and (isinstance(here, str) or here == there)
+            for there, here in zip(sizes, shape, strict=True)
+        )
+        if not right:
+            expected = ", ".join(map(str, shape))
+            raise PluginError(f"{who} returned {what} {sizes}, expected ({expected})")
+        if not found.is_floating_point():
+            raise PluginError(f"{who} returned {what} of {found.dtype}, expected floating point")
+        if found.device != given.device:
+            raise PluginError(f"{who} returned {what} on {found.device}, expected {given.device}")
+        if not bool(torch.isfinite(found).all()):
+            raise PluginError(f"{who} returned {what} that are not finite")

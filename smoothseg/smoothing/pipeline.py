@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +12,14 @@ import torch
 from smoothseg.certificates.certifier import Certifier
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.components import loading
+from smoothseg.components.blaming import blamed
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import PluginError
 from smoothseg.protocols import Sample
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.kinds import ALGORITHMS
 from smoothseg.smoothing.noise import NoisyImage, unit
-from smoothseg.smoothing.sampling import Draw
+from smoothseg.smoothing.sampling import BatchSize, Draw
 
 if TYPE_CHECKING:
     from smoothseg.certificates.certificate import Certificate
@@ -81,7 +82,7 @@ class Pipeline:
         sample: Sample,
         *,
         sigma: float,
-        batch_size: int = 1,
+        batch_size: int | BatchSize = 1,
         progress: Callable[[int], None] | None = None,
     ) -> Certificate:
         """Return the certificate of `sample` under noise `sigma` ([0, 1] pixel units), with its provenance.
@@ -104,7 +105,8 @@ class Pipeline:
             device=self.device,
             progress=progress,
         )
-        result = self.certifier.certify(draw)
+        with blamed("certifier", str(self.description.certifier["name"])):
+            result = self.certifier.certify(draw)
         self._check_unchanged(sample, sigma, before)
         return dataclasses.replace(
             result, clean=self.clean(sample), provenance=self._provenance(sample, sigma, draw.drawn)
@@ -135,6 +137,15 @@ class Pipeline:
             f"the {kind} {told['name']} gave one noisy image of {sample.key} another answer after the certificate than "
             f"before ({apart:.2g} % of the labels): it is no function of the image, and nothing is guaranteed"
         )
+
+    def labels(self, sample: Sample, *, sigma: float, samples: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Return the labels (n, H, W) of the noise samples with the numbers `samples`, one after the other."""
+        copies = self._copies(sample, sigma)
+        labels = [
+            self.model.predict(copies.samples([number]), sigma, seeds=copies.seeds([number]))
+            for number in samples
+        ]
+        return torch.cat(labels).cpu().numpy()
 
     def clean(self, sample: Sample) -> np.ndarray[Any, Any]:
         """Return the labels (H, W) of the image itself, without noise and denoiser: the usual prediction."""

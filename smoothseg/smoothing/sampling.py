@@ -5,20 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, overload
 
+import torch
+
 from smoothseg.certificates.certifier import Tally
+from smoothseg.errors import PluginError, first_line, out_of_memory
 from smoothseg.smoothing.noise import NoisyImage
 from smoothseg.smoothing.votes import Votes
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
 
     from smoothseg.smoothing.base_model import BaseModel
 
-__all__ = ["Draw"]
+__all__ = ["BatchSize", "Draw"]
 
 T = TypeVar("T", bound=Tally)
+
+
+class BatchSize:
+    """How many noise samples are labelled at once; a shortage of memory halves it, for good.
+
+    halved: receives the new size.
+    """
+
+    def __init__(self, size: int, *, halved: Callable[[int], None] | None = None) -> None:
+        self.size = size
+        self._halved = halved
+
+    def halve(self, failed: int) -> None:
+        """Go on with half of `failed`, the number of samples, at least 2, that were too many."""
+        self.size = failed // 2
+        if self._halved is not None:
+            self._halved(self.size)
 
 
 class Draw:
@@ -37,16 +56,19 @@ class Draw:
         sigma: float,
         seed: int,
         noise: str = "lattice",
-        batch_size: int = 1,
+        batch_size: int | BatchSize = 1,
         device: torch.device | str = "cpu",
         progress: Callable[[int], None] | None = None,
     ) -> None:
-        """image: uint8 (H, W, 3). key: its key. noise: its kind. progress: receives the number of samples just done."""
+        """image: uint8 (H, W, 3). key: its key. noise: its kind. progress: receives the number of samples just done.
+
+        batch_size: samples labelled at once. Where memory is short they become fewer, and no count changes.
+        """
         self._model = model
         self._noisy = NoisyImage(image, key, sigma=sigma, seed=seed, kind=noise, device=device)
         self._size = image.shape[0], image.shape[1]
         self._sigma = sigma
-        self._batch_size = batch_size
+        self._batch = batch_size if isinstance(batch_size, BatchSize) else BatchSize(batch_size)
         self._device = device
         self._progress = progress
         self._drawn = 0
@@ -81,10 +103,29 @@ class Draw:
         )
         end = self._drawn + n
         while self._drawn < end:
-            indices = range(self._drawn, min(end, self._drawn + self._batch_size))
-            seeds = self._noisy.seeds(indices)
-            tally.add(self._model.predict(self._noisy.samples(indices), self._sigma, seeds=seeds))
+            indices = range(self._drawn, min(end, self._drawn + self._batch.size))
+            labels = self._labelled(indices)
+            if labels is None:
+                self._batch.halve(len(indices))
+                continue
+            tally.add(labels)
             self._drawn = indices.stop
             if self._progress is not None:
                 self._progress(len(indices))
         return tally
+
+    def _labelled(self, indices: range) -> torch.Tensor | None:
+        """Return the labels of the samples `indices`; None where memory is short, unless it is one sample."""
+        try:
+            return self._model.predict(
+                self._noisy.samples(indices), self._sigma, seeds=self._noisy.seeds(indices)
+            )
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            if len(indices) == 1:
+                raise PluginError(f"out of memory with one noise sample: {first_line(error)}") from error
+        # Here nothing refers to the tensors of the failed attempt any more.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None

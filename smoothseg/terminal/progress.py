@@ -61,7 +61,7 @@ class Track(Listener):
 
     def note(self, text: str) -> None:
         """Print a line that stays."""
-        self._bar.console.print(text)
+        self._bar.console.print(text, markup=False)
 
     def download(self, name: str, done: int, total: int | None) -> None:
         """Show the progress of the download of a weight file."""
@@ -115,6 +115,13 @@ class Track(Listener):
         else:
             self._certified += 1
             self._advance(expected - self._counted)  # a certifier may stop early
+
+    def failed(self, job: Job, reason: str, before: bool) -> None:
+        """Say that a certificate failed; `before`: an earlier run tried it."""
+        self._finished += 1
+        when = " (before)" if before else ""
+        self.note(f"failed{when}: {job.key}, {job.method.name}, sigma {job.sigma:g}: {reason}")
+        self._advance(self._samples[job.method.slug] - (0 if before else self._counted))
 
     def _advance(self, count: int) -> None:
         elapsed = time.monotonic() - self._started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from smoothseg.cli import cli
 from smoothseg.errors import ConfigError, DataError, UnknownNameError
 from smoothseg.report.colours import ABSTAINED
 from smoothseg.report.figure import figure
+from smoothseg.runs import results
 
 
 def words(path):
@@ -97,8 +99,8 @@ def test_columns_that_an_old_run_lacks_are_left_out(make, tmp_path):
 
 def test_class_names_are_not_read_as_mathematics(make, tmp_path, monkeypatch):
     run = make()
-    path = run / "run.json"
-    path.write_text(path.read_text().replace('"dark"', '"$d_a$rk"'), encoding="utf-8")
+    identity = results.read_identity(run)
+    results.write_identity(run, json.loads(json.dumps(identity).replace('"dark"', '"$d_a$rk"')))
     figure(run, "a", tmp_path / "a.svg")
     assert "$d_a$rk" in words(tmp_path / "a.svg")
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from smoothseg.certificates import file
 from smoothseg.report import checking, running
-from smoothseg.runs import auditing, preparing
+from smoothseg.runs import auditing, preparing, results
+from smoothseg.runs.ledger import Ledger
 from smoothseg.runs.plan import Plan
 
 ONE = "certificates/identity/sigma-0.2/a.npz"
@@ -40,11 +41,15 @@ def faults(run, *, images=False):
 
 
 def lines(run):
-    return [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
+    return [dict(entry) for entry in Ledger(run / "ledger.jsonl")]
 
 
 def write_lines(run, entries):
-    (run / "ledger.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    """Write the ledger anew, each line with its digest, as a careful forger does."""
+    (run / "ledger.jsonl").unlink()
+    ledger = Ledger(run / "ledger.jsonl")
+    for entry in entries:
+        ledger.append(entry)
 
 
 def change_line(run, change, path=ONE):
@@ -245,9 +250,9 @@ def test_counts_of_other_labels_are_named_without_the_images(run):
 
 
 def test_images_that_left_the_run_everywhere_are_missed_with_the_dataset(run):
-    identity = json.loads((run / "run.json").read_text())
+    identity = results.read_identity(run)
     del identity["images"]["b"]
-    (run / "run.json").write_text(json.dumps(identity))
+    results.write_identity(run, identity)
     for path in run.glob("certificates/**/b.npz"):
         path.unlink()
     write_lines(run, [entry for entry in lines(run) if entry["key"] != "b"])
@@ -258,9 +263,9 @@ def test_images_that_left_the_run_everywhere_are_missed_with_the_dataset(run):
 
 def test_a_plan_of_another_noise_and_a_second_hand_certificate_are_named(run):
     change_certificate(run, header(recertified_from=[{"name": "holm"}]))
-    identity = json.loads((run / "run.json").read_text())
+    identity = results.read_identity(run)
     identity["plan"]["noise"] = "gaussian"
-    (run / "run.json").write_text(json.dumps(identity))
+    results.write_identity(run, identity)
     found = list(auditing.audit(run))
     assert any("noise is 'lattice-255-philox4x64', its plan says 'gaussian'" in fault for fault in found)
     assert any("recertified_from is [{'name': 'holm'}], run.json says" in fault for fault in found)
@@ -268,13 +273,13 @@ def test_a_plan_of_another_noise_and_a_second_hand_certificate_are_named(run):
 
 @pytest.mark.parametrize("field", ["plan", "weights", "classes", "noise", "versions", "images"])
 def test_a_run_json_without_a_field_is_one_line(run, field):
-    identity = json.loads((run / "run.json").read_text())
+    identity = results.read_identity(run)
     for value in (None, 5):
         identity[field] = value
-        (run / "run.json").write_text(json.dumps(identity))
+        results.write_identity(run, identity)
         assert faults(run)
     del identity[field]
-    (run / "run.json").write_text(json.dumps(identity))
+    results.write_identity(run, identity)
     assert any("not as smoothseg writes them" in fault for fault in auditing.audit(run))
 
 

@@ -67,11 +67,12 @@ def test_a_log_is_continued_and_is_no_part_of_what_is_compared(photos, tmp_path)
 
 
 def test_what_ends_a_run_is_in_its_log(photos, tmp_path):
-    ready = prepared(photos)
-    image = photos / "images" / "b.png"
-    image.write_bytes((photos / "images" / "a.png").read_bytes())
+    class Bad(Listener):
+        def opened(self):
+            raise DataError("the disk is gone")
+
     with pytest.raises(DataError):
-        running.run(ready, tmp_path / "run")
+        running.run(prepared(photos), tmp_path / "run", listener=Bad())
     last = (tmp_path / "run" / "log.txt").read_text().splitlines()[-1]
     assert "ERROR    DataError: " in last
 

@@ -27,7 +27,7 @@ from smoothseg.errors import (
 from smoothseg.protocols import Sample
 from smoothseg.report import running
 from smoothseg.report.rows import rows as rows_of
-from smoothseg.runs import preparing, resuming
+from smoothseg.runs import preparing, results, resuming
 from smoothseg.runs.configuration import configure
 from smoothseg.runs.listener import Listener
 from smoothseg.runs.plan import Plan
@@ -72,11 +72,11 @@ def run(photos, directory, *, batch_size=1, fresh=False, skip_bad=False, stop_af
 
 
 def contents(directory):
-    """Every result file of a run by path; the ledger and the log hold times, so they are left out."""
+    """Every result file of a run by path; ledger and log hold times, and the manifest the ledger's digest."""
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name not in ("ledger.jsonl", "log.txt")
+        if path.is_file() and path.name not in ("ledger.jsonl", "log.txt", "manifest.json")
     }
 
 
@@ -206,9 +206,9 @@ def test_a_run_made_before_lattice_noise_is_continued_with_its_own(photos, tmp_p
     whole, _ = run(photos, tmp_path / "whole", noise="gaussian")
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "old", noise="gaussian", stop_after=3)
-    stored = json.loads((tmp_path / "old" / "run.json").read_text())
+    stored = results.read_identity(tmp_path / "old")
     del stored["plan"]["noise"]
-    (tmp_path / "old" / "run.json").write_text(json.dumps(stored))
+    results.write_identity(tmp_path / "old", stored)
 
     message = (
         'noise is "gaussian" there and "lattice" here; continue it with --noise gaussian, choose another'
@@ -310,8 +310,8 @@ def test_a_resumed_run_keeps_the_number_of_threads_it_was_started_with(photos, t
     before = torch.get_num_threads()
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "run", stop_after=1)
-    stored = json.loads((tmp_path / "run" / "run.json").read_text())
-    (tmp_path / "run" / "run.json").write_text(json.dumps({**stored, "threads": before + 1}))
+    stored = results.read_identity(tmp_path / "run")
+    results.write_identity(tmp_path / "run", {**stored, "threads": before + 1})
     seen = []
     prepared = preparing.prepare(Plan.of(options(photos)))
 
@@ -327,16 +327,15 @@ def test_a_resumed_run_keeps_the_number_of_threads_it_was_started_with(photos, t
 def test_a_package_that_was_installed_since_is_no_other_run_but_another_version_is(photos, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "run", stop_after=1)
-    path = tmp_path / "run" / "run.json"
-    stored = json.loads(path.read_text())
+    stored = results.read_identity(tmp_path / "run")
     absent = {name: version for name, version in stored["versions"].items() if name != "timm"}
-    path.write_text(json.dumps({**stored, "versions": absent}))
+    results.write_identity(tmp_path / "run", {**stored, "versions": absent})
     _, made = run(photos, tmp_path / "run")
     assert made
-    path.write_text(json.dumps({**stored, "versions": {**absent, "gone": "1.0"}}))
+    results.write_identity(tmp_path / "run", {**stored, "versions": {**absent, "gone": "1.0"}})
     with pytest.raises(RunMismatchError, match=r"versions\.gone is"):
         run(photos, tmp_path / "run")
-    path.write_text(json.dumps({**stored, "versions": {**absent, "torch": "0.1"}}))
+    results.write_identity(tmp_path / "run", {**stored, "versions": {**absent, "torch": "0.1"}})
     with pytest.raises(RunMismatchError, match=r"versions\.torch is"):
         run(photos, tmp_path / "run")
 
@@ -409,10 +408,9 @@ def test_another_version_or_owner_of_a_plugin_is_another_run(install, run_gain, 
 def test_a_run_that_does_not_know_its_plugins_is_taken_up_again(photos, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "run", stop_after=1)
-    path = tmp_path / "run" / "run.json"
-    stored = json.loads(path.read_text())
+    stored = results.read_identity(tmp_path / "run")
     assert set(stored.pop("plugins")) == {"identity", "toy-blur"}
-    path.write_text(json.dumps(stored))
+    results.write_identity(tmp_path / "run", stored)
     _, made = run(photos, tmp_path / "run")
     assert len(made) == 11
 
