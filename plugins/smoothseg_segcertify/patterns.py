@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+if TYPE_CHECKING:  # rechecking a certificate imports this module, and must not need torch
+    import torch
 
 __all__ = ["Matches", "Patterns"]
 
@@ -48,7 +51,8 @@ class Matches:
     """A tally of the label maps that equal one `pattern` (H, W) at every pixel."""
 
     def __init__(self, pattern: npt.NDArray[np.integer]) -> None:
-        self._pattern = torch.from_numpy(pattern.astype(np.int32))
+        self._pattern = pattern.astype(np.int32)
+        self._there: torch.Tensor | None = None
         self.count = 0
 
     def add(self, labels: torch.Tensor) -> None:
@@ -57,5 +61,6 @@ class Matches:
             raise ValueError(
                 f"expected labels (B, {', '.join(map(str, self._pattern.shape))}), got {labels.shape}"
             )
-        self._pattern = self._pattern.to(labels.device)
-        self.count += sum(int(torch.equal(sample.int(), self._pattern)) for sample in labels)
+        if self._there is None:
+            self._there = labels.new_tensor(self._pattern).int()
+        self.count += sum(int(bool((sample == self._there).all())) for sample in labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from smoothseg.smoothing.kinds import ALGORITHMS
 if TYPE_CHECKING:
     from smoothseg.runs.plan import Plan
 
-__all__ = ["certify", "resumable"]
+__all__ = ["certify", "check_failed", "resumable"]
 
 
 def _help(key: str, *, default: str = "") -> str:
@@ -95,6 +96,11 @@ def _help(key: str, *, default: str = "") -> str:
 )
 @click.option("--fresh/--no-fresh", default=None, help=_help("fresh"))
 @click.option("--skip-bad/--no-skip-bad", default=None, help=_help("skip_bad"))
+@click.option("--timeout", type=float, help=_help("timeout", default="none"))
+@click.option("--retry-failed/--no-retry-failed", default=None, help=_help("retry_failed"))
+@click.option(
+    "--sign", type=click.Path(exists=True, dir_okay=False, path_type=Path), help=_help("sign", default="none")
+)
 @click.option("--format", type=click.Choice(FORMAT_NAMES), help=_help("format", default="table"))
 @click.option(
     "--track",
@@ -131,7 +137,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     """
     from smoothseg.cli.report import show
     from smoothseg.files import read_yaml, yaml_of
-    from smoothseg.runs import configuration, tracking
+    from smoothseg.runs import configuration, manifest, tracking
 
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
     given = {key: value for key, value in given.items() if value not in (None, [])}
@@ -145,6 +151,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         return
 
     tracking.check(running.track)
+    key = None if running.sign is None else manifest.signing_key(running.sign)
 
     import torch
     from rich.console import Console
@@ -175,7 +182,11 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         prepared = preparing.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")
-        jobs = list(prepared.jobs) if running.fresh else resuming.remaining(prepared, output)
+        jobs = list(prepared.jobs)
+        if not running.fresh:
+            jobs = resuming.remaining(prepared, output, retry_failed=running.retry_failed)
+            for line in () if running.verbose else resuming.found(output).damaged:  # verbose shows the log
+                track.note(f"note: {line}: made again")
         if not dry_run:
             described = configuration.describe(plan, running)
             with tracking.tracking(
@@ -189,7 +200,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
                 def begin() -> None:
                     if tracker is not None:
                         tracker.open()
-                    announce(track, prepared, jobs, output, running.batch_size)
+                    announce(track, prepared, jobs, output, running.batch_size, running.timeout)
                     track.plan(prepared)
 
                 figures = [] if tracker is None else [tracking.Figures(tracker, prepared)]
@@ -198,6 +209,8 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
                     output,
                     batch_size=running.batch_size,
                     fresh=running.fresh,
+                    timeout=running.timeout,
+                    retry_failed=running.retry_failed,
                     listener=Listeners([_Opened(begin), track, *figures]),
                 )
         else:
@@ -207,13 +220,37 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         there = len(prepared.jobs) - len(jobs)
         show_estimate(Console(highlight=False), estimate, prepared, output, there)
         return
+    if key is not None:
+        manifest.sign(output, key)
     show(result, running.format)
-    if running.quiet:
-        return
+    if not running.quiet:
+        _say_where(output)
+    check_failed(output)
+
+
+def _say_where(output: Path) -> None:
+    """Say where everything of a run is."""
     click.echo(f"\nreport        {output}/report.html", err=True)
     click.echo(f"tables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
+
+
+def check_failed(output: Path) -> None:
+    """Raise `FailedImagesError` if images of the run in `output` failed."""
+    from smoothseg.errors import FailedImagesError
+    from smoothseg.runs import results
+
+    identity = results.read_identity(output)
+    failed = [entry for each in results.failures(output, identity).values() for entry in each.values()]
+    if not failed:
+        return
+    first, images = failed[0], len(identity["images"])
+    raise FailedImagesError(
+        f"{len({entry['key'] for entry in failed})} of {images} image{'' if images == 1 else 's'} failed; "
+        f"{first['key']}, {first['method']}, sigma {first['sigma']:g}: {first['failed']} "
+        f"({output}/log.txt has all; --retry-failed tries once more)"
+    )
 
 
 class _Opened(Listener):
@@ -238,10 +275,16 @@ def _remarks(plan: Plan, threads: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def resumable(*, fresh: bool = False) -> Iterator[None]:
-    """On interruption, say that the run can be resumed and exit with code 130, as is usual in shells."""
+    """On SIGINT and SIGTERM, say that the run can be resumed and exit with code 130 or 143, as is usual in shells."""
+    from smoothseg.runs.interrupting import Terminated, terminable
+
+    without = " without --fresh" if fresh else ""
     try:
-        yield
+        with terminable():
+            yield
     except KeyboardInterrupt:
-        without = " without --fresh" if fresh else ""
         click.echo(f"interrupted; the same command{without} goes on from here", err=True)
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
+    except Terminated:
+        click.echo(f"terminated; the same command{without} goes on from here", err=True)
+        sys.exit(128 + signal.SIGTERM)

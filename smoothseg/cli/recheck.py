@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,29 @@ __all__ = ["recertify", "verify"]
     is_flag=True,
     help="Also compare a run's images, labels and counts with its dataset, which must be there.",
 )
-def verify(paths: tuple[Path, ...], images: bool) -> None:
+@click.option(
+    "--resample",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Also label K noise samples of every certificate of a run again. Needs networks and images.",
+)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Also check that a run is signed by the owner of this public Ed25519 key.",
+)
+def verify(paths: tuple[Path, ...], images: bool, resample: int | None, key: Path | None) -> None:
     """Recompute every verdict from the counts in certificate files.
 
-    PATHS are certificates (.npz) or folders that hold some. Of a run, certificates, run.json and ledger are compared
-    with each other. Needs no networks and no GPU, and images with --images alone.
+    PATHS are certificates (.npz) or folders that hold some. Of a run, certificates, run.json, ledger, tables and
+    manifest are compared with each other. Needs no networks, no torch and no GPU, and images with --images alone.
     """
     from smoothseg.certificates import recheck
     from smoothseg.certificates.file import load
     from smoothseg.components.plugins import plugins
     from smoothseg.errors import ConfigError, SmoothsegError, VerificationError
     from smoothseg.report.checking import differences
+    from smoothseg.runs import manifest
     from smoothseg.runs.auditing import audit
     from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
@@ -46,16 +59,26 @@ def verify(paths: tuple[Path, ...], images: bool) -> None:
             continue
         gaussian |= name_of(loaded.provenance.get("noise", "")) == "gaussian"
         again += bool(recheck.history(loaded))
-    names = ("run.json", "ledger.jsonl")
-    runs = {each.parent for path in paths if path.is_dir() for name in names for each in path.rglob(name)}
-    if images and not runs:
-        raise ConfigError("--images compares a run with its dataset: there is no run in what was given")
-    for run in sorted(runs):
+    names = ("run.json", "ledger.jsonl", manifest.NAME)
+    runs = sorted(
+        {each.parent for path in paths if path.is_dir() for name in names for each in path.rglob(name)}
+    )
+    for option, given in (("--images", images), ("--resample", resample), ("--key", key)):
+        if given and not runs:
+            raise ConfigError(f"{option} is about a run: there is none in what was given")
+    for run in runs:
         try:
-            found = itertools.chain(audit(run, images=images), differences(run))
+            found = itertools.chain(manifest.differences(run), audit(run, images=images), differences(run))
             faults.extend(f"{run}: {fault}" for fault in found)
+            if key is not None:
+                manifest.check_signature(run, key)
+        except VerificationError as error:
+            faults.append(str(error))
         except SmoothsegError as error:
             faults.append(str(error))
+            continue
+        if resample is not None:
+            faults.extend(_resampled(run, resample))
     for fault in faults:
         click.echo(f"WRONG  {fault}", err=True)
     wrong = len(faults)
@@ -69,9 +92,53 @@ def verify(paths: tuple[Path, ...], images: bool) -> None:
             "looking at the counts, or with its share of alpha",
             err=True,
         )
+    for run in runs:
+        for note in _notes(run, signed=key is not None):
+            click.echo(f"note: {run}: {note}", err=True)
     what = "run.json, ledger and tables (json, csv)" + (", images and labels" if images else "")
     bound = f", and agrees with {what}" if runs else ""
     click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{bound}.")
+
+
+def _notes(run: Path, *, signed: bool) -> Iterator[str]:
+    """Yield what a reader of a verified run should know, without being a fault."""
+    from smoothseg.runs import manifest, results
+
+    failed = results.failures(run, results.read_identity(run))
+    if count := sum(map(len, failed.values())):
+        yield f"{count} certificate{'' if count == 1 else 's'} could not be made, as ledger and tables say"
+    if not (run / manifest.NAME).exists():
+        yield f"it has no {manifest.NAME}: pages and pictures are not compared with anything"
+    elif (run / manifest.SIGNATURE).exists() and not signed:
+        yield "it is signed; --key PUBLIC_KEY checks by whom"
+
+
+def _resampled(run: Path, count: int) -> Iterator[str]:
+    """Label noise samples of a run again; say how many labels agree, and yield the certificates that cannot be true."""
+    from smoothseg.errors import SmoothsegError
+    from smoothseg.runs import resampling
+    from smoothseg.terminal.progress import counting, downloading
+
+    if other := resampling.other_versions(run):
+        click.echo(f"note: {run}: {', '.join(other)}: single labels may differ for that", err=True)
+    hits, expected = 0, 0.0
+    try:
+        with downloading() as on_download, counting("resampling", unit="certificates") as told:
+            for each in resampling.resample(run, count, on_download=on_download, told=told):
+                hits, expected = hits + each.hits, expected + each.expected
+                if each.impossible:
+                    yield (
+                        f"{run}: {each.path}: hits: samples {', '.join(map(str, each.samples))} give {each.impossible} "
+                        f"pixel{'' if each.impossible == 1 else 's'} a label that the stored hits rule out"
+                    )
+    except SmoothsegError as error:
+        yield f"{run}: {error}"
+        return
+    click.echo(
+        f"{run}: labelled {count} sample{'' if count == 1 else 's'} of every certificate again: {hits} labels are the "
+        f"predicted class, the stored hits let expect {expected:.0f}",
+        err=True,
+    )
 
 
 @click.command()

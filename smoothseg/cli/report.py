@@ -27,16 +27,32 @@ FORMAT_NAMES = ("table", "markdown", "latex", "csv", "json")
     help="How to print it.",
 )
 @click.option("--html", is_flag=True, help="Write the page RUN/report.html instead, and print its path.")
-def report(run: Path, form: str, html: bool) -> None:
+@click.option(
+    "--sign",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Sign the run with this Ed25519 key instead, if every file is as its manifest says.",
+)
+def report(run: Path, form: str, html: bool, sign: Path | None) -> None:
     """Print the results of the run directory RUN.
 
     They are computed from the run's ledger, also while the run is still going on. The page is one file that opens
     in any browser, without network: the claim, the table, curves, classes, and the images layer by layer.
     """
+    from smoothseg.errors import ConfigError
+    from smoothseg.runs import manifest
+
+    if html and sign is not None:
+        raise ConfigError("give --html or --sign, not both")
     if html:
         from smoothseg.report.html import write
 
-        click.echo(write(run))
+        path = write(run)
+        manifest.update(run, [path.name])
+        click.echo(path)
+        return
+    if sign is not None:
+        manifest.sign(run, manifest.signing_key(sign))
+        click.echo(run / manifest.SIGNATURE)
         return
     from smoothseg.report.rows import rows
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,9 @@ class Running:
     format: Literal["table", "markdown", "latex", "csv", "json"] = option("table", HELP["format"])
     fresh: bool = option(False, HELP["fresh"])
     skip_bad: bool = option(False, HELP["skip_bad"])
+    timeout: float | None = option(None, HELP["timeout"])
+    retry_failed: bool = option(False, HELP["retry_failed"])
+    sign: Path | None = option(None, HELP["sign"])
     track: tuple[str, ...] = option((), HELP["track"])
     verbose: bool = option(False, HELP["verbose"])
     quiet: bool = option(False, HELP["quiet"])
@@ -45,6 +49,8 @@ class Running:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
+            raise ValueError(f"timeout must be a positive number of seconds, got {self.timeout}")
 
 
 KEYS: tuple[str, ...] = (*DEFAULTS, "tau", *(field.name for field in dataclasses.fields(Running)))
@@ -122,14 +128,17 @@ def running(values: Mapping[str, Any]) -> Running:
 
 
 def describe(plan: Plan, how: Running) -> dict[str, Any]:
-    """Return both as plain values; `configure` turns them back into the same pair, except for `fresh`.
+    """Return both as plain values; `configure` turns them back into the same pair, except for `fresh` and
+    `retry_failed`.
 
-    `output` is included if it was given. `fresh` is never included: a stored file must not remove an earlier run.
+    `output` and `sign` are included if they were given. `fresh` is never included: a stored file must not remove an
+    earlier run. Nor is `retry_failed`, which is for once.
     """
     plain = dataclasses.asdict(how)
-    del plain["fresh"], plain["output"]
-    place = {} if how.output is None else {"output": how.output.as_posix()}
-    return {**plan.describe(), **place, **plain, "track": list(how.track)}
+    del plain["fresh"], plain["retry_failed"]
+    paths = {name: plain.pop(name) for name in ("output", "sign")}
+    given = {name: path.as_posix() for name, path in paths.items() if path is not None}
+    return {**plan.describe(), **given, **plain, "track": list(how.track)}
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:

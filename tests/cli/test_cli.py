@@ -2,9 +2,11 @@ import dataclasses
 import importlib
 import itertools
 import json
+import os
 import subprocess
 import sys
 import types
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from smoothseg.components.plugin import PluginWarning
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import ConfigError, DataError
 from smoothseg.report import running
+from smoothseg.runs.ledger import Ledger
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -223,7 +226,9 @@ def test_one_bad_file_or_run_does_not_hide_the_others(invoke, certify, tmp_path)
 def test_images_without_a_run_are_refused(invoke, certify, tmp_path):
     certify(tmp_path / "run")
     one = next((tmp_path / "run").rglob("*.npz"))
-    assert "there is no run in what was given" in str(invoke("verify", one, "--images").exception)
+    assert "--images is about a run: there is none in what was given" in str(
+        invoke("verify", one, "--images").exception
+    )
 
 
 def test_verify_finds_what_contradicts_the_run_and_with_images_the_labels(invoke, certify, photos, tmp_path):
@@ -232,8 +237,12 @@ def test_verify_finds_what_contradicts_the_run_and_with_images_the_labels(invoke
         "agrees with run.json, ledger and tables (json, csv), images and labels"
         in invoke("verify", tmp_path / "run", "--images").stdout
     )
-    ledger = (tmp_path / "run" / "ledger.jsonl").read_text()
-    (tmp_path / "run" / "ledger.jsonl").write_text(ledger.replace('"radius": 0.1', '"radius": 9.1'))
+    ledger = tmp_path / "run" / "ledger.jsonl"
+    lines = [dict(entry) for entry in Ledger(ledger)]
+    lines[0]["radius"] = 9.1
+    ledger.unlink()
+    for line in lines:
+        Ledger(ledger).append(line)
     (tmp_path / "run" / "metrics.csv").write_text("method,accuracy\n")
     labels = np.array(Image.open(photos / "labels" / "a.png"))
     labels[5, 5] ^= 1
@@ -581,3 +590,36 @@ def test_a_folder_that_is_given_as_a_dataset_is_told_how(tmp_path, monkeypatch):
         plugins()["dataset"].recipe("photos")
     with pytest.raises(DataError, match=r"b\.png is a file"):
         plugins()["dataset"].recipe("folder:root=photos/b.png").load()
+
+
+def test_verify_and_recertify_need_no_torch_and_no_plugin_but_the_certifiers(toys, certify, tmp_path):
+    made = certify(tmp_path / "run")
+    assert made.exit_code == 0, made.output
+    others = sorted(
+        {point.name for point in metadata.entry_points(group="smoothseg")} - {"smoothseg_segcertify"}
+    )
+    code = (
+        "import sys\n"
+        "class No:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('torch', 'torchvision', 'timm', 'diffusers'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, No())\n"
+        "from smoothseg.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+
+    def run(*words):
+        environment = {**os.environ, "SMOOTHSEG_DISABLE": ",".join(others)}
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, env=environment
+        )
+
+    done = run("verify", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "12 certificates verified" in done.stdout
+    again = run(
+        "recertify", tmp_path / "run", "--certifier", "holm:tau=0.6,alpha=0.05", "--output", tmp_path / "x"
+    )
+    assert again.returncode == 0, again.stderr
+    assert run("report", tmp_path / "run").returncode == 0

@@ -58,7 +58,15 @@ INTERNAL = {
     for name in (
         *("api", "certificates", "cli", "machine", "report", "terminal", "files"),
         *("components.discovery", "components.functions", "components.loading", "components.plugin"),
-        *("runs.logs", "runs.options", "runs.schema"),
+        *(
+            "components.blaming",
+            "runs.interrupting",
+            "runs.locking",
+            "runs.logs",
+            "runs.options",
+            "runs.schema",
+        ),
+        *("runs.seals",),
     )
 }
 """Rooms and modules of the core that are no interface, but for what the page names of them."""

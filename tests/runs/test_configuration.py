@@ -189,7 +189,15 @@ def test_what_is_described_is_configured_again(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(yaml_of(describe(plan, how)), encoding="utf-8")
     assert configure(read_yaml(path)) == (plan, how)
-    assert set(read_yaml(path)) == set(KEYS) - {"denoiser", "segmenter", "certifier", "tau", "fresh"}
+    assert set(read_yaml(path)) == set(KEYS) - {
+        "denoiser",
+        "segmenter",
+        "certifier",
+        "tau",
+        "fresh",
+        "retry_failed",
+        "sign",
+    }
 
 
 def test_the_default_output_and_fresh_are_not_described():
@@ -268,7 +276,7 @@ def digests(directory):
     return {
         str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name not in ("ledger.jsonl", "log.txt")
+        if path.is_file() and path.name not in ("ledger.jsonl", "log.txt", "manifest.json")
     }
 
 

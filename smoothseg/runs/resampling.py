@@ -1,0 +1,111 @@
+"""Whether the networks still vote as a run says: some of its noise samples, drawn and labelled again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from smoothseg.certificates.certificate import Certificate
+from smoothseg.certificates.file import load
+from smoothseg.errors import ConfigError, DataError
+from smoothseg.machine import versions
+from smoothseg.runs import preparing, results
+from smoothseg.runs.plan import Plan
+from smoothseg.weights.transfer import Progress
+
+__all__ = ["Resampled", "other_versions", "resample"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Resampled:
+    """Some samples of one certificate, labelled again.
+
+    path: the certificate's, within the run. samples: their numbers. impossible: pixels whose new labels the stored hits
+    rule out. hits, expected: pixels of all samples that have the predicted class, and how many they are on average for
+    samples chosen at random.
+    """
+
+    path: str
+    samples: tuple[int, ...]
+    impossible: int
+    hits: int
+    expected: float
+
+
+def resample(
+    directory: Path,
+    count: int,
+    *,
+    on_download: Progress | None = None,
+    told: Callable[[int, int], None] | None = None,
+) -> Iterator[Resampled]:
+    """Label `count` samples of every certificate of the run in `directory` again, chosen at random, and compare.
+
+    The samples are those that count as trials. The choice cannot be foreseen, since it is another one each time.
+    told: receives the number of certificates done and their total number.
+
+    Raises `ConfigError` if a certificate has fewer trials, `DataError` if images or weights are not those of the run,
+    and the errors of `preparing.prepare`.
+    """
+    identity = results.read_identity(directory)
+    prepared = preparing.prepare(Plan.of(identity["plan"]), on_download=on_download)
+    _check(identity, prepared)
+    chosen = np.random.default_rng()
+    made = {
+        entry["certificate"]
+        for each in results.entries(directory, identity).values()
+        for entry in each.values()
+    }
+    jobs = [job for job in prepared.jobs if job.path in made]
+    at = dict(zip(prepared.keys, prepared.indices, strict=True))
+    for number, job in enumerate(jobs):
+        if told is not None:
+            told(number, len(jobs))
+        certificate = load(directory / job.path)
+        if count > certificate.trials:
+            raise ConfigError(
+                f"--resample must be at most {certificate.trials}, the trials of {job.path}, got {count}"
+            )
+        # Trials are drawn last: a certifier selects the class first.
+        first = int(certificate.provenance["samples"]) - certificate.trials
+        samples = sorted((first + chosen.choice(certificate.trials, count, replace=False)).tolist())
+        pipeline = prepared.pipeline(job.method)
+        labels = pipeline.labels(prepared.dataset[at[job.key]], sigma=job.sigma, samples=samples)
+        yield _compared(job.path, tuple(samples), labels, certificate)
+    if told is not None:
+        told(len(jobs), len(jobs))
+
+
+def _check(identity: dict[str, object], prepared: preparing.Prepared) -> None:
+    here = prepared.identity()
+    for name, what in (("images", "images"), ("weights", "weights")):
+        if here[name] != identity[name]:
+            raise DataError(f"the {what} are not those of the run: labels of others say nothing about it")
+
+
+def other_versions(directory: Path) -> list[str]:
+    """Return the numerical packages whose versions differ here from those of the run, as `name there, here`."""
+    stated = results.read_identity(directory)["versions"]
+    here = versions.numerical()
+    return [
+        f"{name} {version} there, {here.get(name, 'none')} here"
+        for name, version in stated.items()
+        if name != "smoothseg" and here.get(name) != version
+    ]
+
+
+def _compared(
+    path: str, samples: tuple[int, ...], labels: npt.NDArray[np.integer], certificate: Certificate
+) -> Resampled:
+    same = labels == certificate.prediction
+    if certificate.provenance.get("counted", "pixel") == "pattern":
+        same = np.broadcast_to(same.all(axis=(1, 2), keepdims=True), same.shape)
+    hits = same.sum(axis=0)
+    misses = len(samples) - hits
+    impossible = (hits > certificate.hits) | (misses > certificate.trials - certificate.hits)
+    expected = float(certificate.hits.sum()) * len(samples) / certificate.trials
+    return Resampled(path, samples, int(impossible.sum()), int(hits.sum()), expected)

@@ -1,0 +1,98 @@
+"""Votes drawn again: honest counts stand, and counts that the networks do not give are found."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from smoothseg.certificates import file
+from smoothseg.errors import ConfigError
+from smoothseg.report import running
+from smoothseg.runs import preparing, resampling
+from smoothseg.runs.plan import Plan
+from smoothseg.testing import ThresholdSegmenter
+
+
+def make(photos, directory, **changes):
+    plan = Plan.of(
+        {
+            "dataset": f"folder:root={photos},images=images,labels=labels,classes=classes.txt",
+            "denoiser": "toy-blur",
+            "segmenter": "toy-threshold",
+            "certifier": "holm:n0=4,n=40,alpha=0.05",
+            "sigma": [0.2],
+            "scale": 1.0,
+            "device": "cpu",
+            **changes,
+        }
+    )
+    running.run(preparing.prepare(plan), directory)
+    return directory
+
+
+@pytest.mark.parametrize("certifier", ["holm:n0=4,n=40,alpha=0.05", "naive-pattern:n0=4,n=40"])
+def test_the_networks_vote_again_as_they_did(toys, photos, tmp_path, certifier):
+    run = make(photos, tmp_path / "run", certifier=certifier)
+    told = []
+    made = list(resampling.resample(run, 40, told=lambda done, total: told.append((done, total))))
+    assert len(made) == 3
+    for each in made:
+        assert each.samples == tuple(range(4, 44))  # all trials, and none of the selection
+        assert each.impossible == 0
+        assert each.hits == each.expected
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert all(each.impossible == 0 for each in resampling.resample(run, 3))
+
+
+def test_a_lie_about_the_counts_is_found(toys, photos, invoke, tmp_path):
+    """Every pixel is stated to have all hits: a sample that votes otherwise shows it."""
+    run = make(photos, tmp_path / "run", sigma=[0.6])
+    path = run / "certificates" / "toy-blur" / "sigma-0.6" / "b.npz"
+    made = file.load(path)
+    assert (made.hits < made.trials).any()
+    file.save(dataclasses.replace(made, hits=np.full_like(made.hits, made.trials)), path)
+    found = {each.path: each for each in resampling.resample(run, 5)}
+    lie = found["certificates/toy-blur/sigma-0.6/b.npz"]
+    assert lie.impossible > 0
+    assert lie.hits < lie.expected
+    assert sum(each.impossible for each in found.values()) == lie.impossible
+    assert "give" in invoke("verify", run, "--resample", 5).stderr
+
+
+def test_a_network_that_was_not_the_one_is_found(toys, photos, tmp_path, monkeypatch):
+    run = make(photos, tmp_path / "run")
+    segment = ThresholdSegmenter.segment
+    monkeypatch.setattr(ThresholdSegmenter, "segment", lambda self, images: -segment(self, images))
+    assert all(each.impossible > 0 for each in resampling.resample(run, 3))
+
+
+def test_the_command_says_what_it_saw(toys, photos, invoke, tmp_path):
+    run = make(photos, tmp_path / "run")
+    result = invoke("verify", run, "--resample", 2)
+    assert result.exit_code == 0
+    assert "labelled 2 samples of every certificate again: " in result.stderr
+    assert "the stored hits let expect" in result.stderr
+
+
+def test_what_cannot_be_compared_is_said(toys, photos, invoke, tmp_path):
+    run = make(photos, tmp_path / "run")
+    with pytest.raises(ConfigError, match="--resample must be at most 40, the trials of certificates/"):
+        list(resampling.resample(run, 41))
+    one = next(run.rglob("*.npz"))
+    assert "--resample is about a run" in str(invoke("verify", one, "--resample", 1).exception)
+    image = photos / "images" / "b.png"
+    image.write_bytes((photos / "images" / "a.png").read_bytes())
+    (photos / "labels" / "b.png").write_bytes((photos / "labels" / "a.png").read_bytes())
+    result = invoke("verify", run, "--resample", 1)
+    assert result.exit_code == 1
+    assert "the images are not those of the run" in result.stderr
+
+
+def test_other_versions_are_named(toys, photos, tmp_path, monkeypatch):
+    run = make(photos, tmp_path / "run")
+    assert resampling.other_versions(run) == []
+    monkeypatch.setattr(resampling.versions, "numerical", lambda: {"python": "3.99"})
+    assert any(
+        line.startswith("python ") and line.endswith("there, 3.99 here")
+        for line in resampling.other_versions(run)
+    )
