@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from smoothseg.certificates.counts import Counts
+from smoothseg.certificates.rounding import over_root, scaled
 from smoothseg.components.plugins import plugins
 from smoothseg.report.rows import tolerated_of
 from smoothseg.smoothing.kinds import name_of
@@ -40,7 +40,7 @@ class Reach:
 
     methods: the methods that have it. radius: l2 norm over the whole image, in [0, 1] units; levels: the same in 8-bit
     levels. rms, rms_levels: radius / sqrt(3HW) in the same two units, the root mean square of the change per pixel and
-    channel, for the largest and the smallest image.
+    channel, for the largest and the smallest image. All are rounded down.
     """
 
     sigma: float
@@ -119,15 +119,15 @@ def reach(entries: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]) -> l
             found.setdefault((sigma, min(radii)), []).append(method)
     result = []
     for (sigma, radius), methods in sorted(found.items()):
-        rms = tuple(radius / math.sqrt(3 * pixels) for pixels in (max(sizes), min(sizes)))
+        levels, low, high = scaled(radius, LEVELS), 3 * max(sizes), 3 * min(sizes)
         result.append(
             Reach(
                 sigma=sigma,
                 methods=tuple(methods),
                 radius=radius,
-                levels=LEVELS * radius,
-                rms=(rms[0], rms[1]),
-                rms_levels=(LEVELS * rms[0], LEVELS * rms[1]),
+                levels=levels,
+                rms=(over_root(radius, low), over_root(radius, high)),
+                rms_levels=(over_root(levels, low), over_root(levels, high)),
             )
         )
     return result
