@@ -54,8 +54,9 @@ def check_certifier(certifier: Certifier, *, recipe: Any = None) -> None:
 
 def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, ...]:
     """Return the checks of a certifier, in order. recipe: what it was loaded from, if that is known."""
-    height, width, classes = 3, 5, 4
     promised = promise(certifier, recipe)
+    # More pixels than may be wrong: of fewer a certifier need not know what to do.
+    height, width, classes = 3, max(5, promised.tolerates // 3 + 1), 4
     level = max(_LEVEL, promised.alpha)
     constant = np.arange(height * width).reshape(height, width) % classes
 

@@ -12,6 +12,7 @@ from scipy import special, stats
 
 from smoothseg.certificates.certificate import Certificate, Verdict
 from smoothseg.components.plugins import plugins
+from smoothseg.errors import NothingCertifiableError
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.geometry import Geometry
 from smoothseg.smoothing.sampling import Draw
@@ -47,6 +48,27 @@ def failure(certifier, recipe=None):
 def test_every_registered_certifier_keeps_to_alpha(spec):
     recipe = REGISTRY.recipe(spec)
     assert failure(recipe.load(), recipe) is None
+
+
+@pytest.mark.parametrize("correlation", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("name", [entry.name for entry in REGISTRY])
+def test_normal_variables_behind_the_labels_make_no_more_errors_however_they_correlate(name, correlation):
+    images, pixels, n, level = 1000, 8, 100, 0.75
+    recipe = REGISTRY.recipe(f"{name}:alpha=0.1")
+    certifier, promised = recipe.load(), promise(recipe.load(), recipe)
+    if certifier.counted == "pattern":
+        pytest.skip("of whole label maps there is one count")
+    rng = np.random.default_rng(8)
+    shared = rng.standard_normal((images, n, 1), dtype=np.float32)
+    own = rng.standard_normal((images, n, pixels), dtype=np.float32)
+    seen = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own > -special.ndtri(level)
+    failed = 0
+    for hits in seen.sum(axis=1).astype(np.int32):
+        verdict = certifier.decide(hits[None], n, sigma=1.0)
+        radii = verdict.radius if verdict.radii is None else verdict.radii
+        false = verdict.certified & (special.ndtr(radii) >= level - 1e-12)
+        failed += int(np.count_nonzero(false) > promised.tolerates)
+    assert stats.binom.sf(failed - 1, images, promised.alpha) > 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,6 +273,27 @@ def test_pixels_that_may_be_wrong_are_counted_as_such():
 def test_a_large_alpha_is_no_fault():
     recipe = REGISTRY.recipe("holm:alpha=0.3,tau=0.5,n=40")
     assert [check.failure() for check in checks("certifier", recipe.load(), recipe=recipe)] == 10 * [None]
+
+
+@pytest.mark.parametrize("spec", ["kfwer:k=16", "kfwer:k=20", "kfwer:k=400,alpha=0.1"])
+def test_that_many_pixels_may_be_wrong_is_no_fault(spec):
+    recipe = REGISTRY.recipe(spec)
+    assert [check.failure() for check in checks("certifier", recipe.load(), recipe=recipe)] == 10 * [None]
+
+
+def test_sizes_that_a_certifier_refuses_are_not_tried():
+    class Picky(Uncorrected):
+        """Knows nothing of images below ten pixels."""
+
+        def check(self, pixels):
+            if pixels < 10:
+                raise NothingCertifiableError("too small")
+
+        def decide(self, hits, trials, *, sigma):
+            assert hits.size >= 10
+            return super().decide(hits, trials, sigma=sigma)
+
+    assert "images of 32 independent pixels whose class" in failure(Picky())
 
 
 def test_what_is_promised_is_the_recipe_s_word_or_the_certifier_s_own():
