@@ -45,7 +45,7 @@ def check_certifier(certifier: Certifier, *, recipe: Any = None) -> None:
     that can be wrong have the same hits, the share of images that fail is computed, and any excess over alpha is found.
     Where they differ, images are drawn: at alpha = 0.001 so many that a share of two to four times alpha is found, at
     alpha = 0.1 one of 1.3 times alpha. From label maps a share of 13 or 1.7 times alpha is found. The seed is fixed;
-    chance accuses a right certifier with one seed of a million.
+    chance accuses a right certifier with one seed of a million. Check a certifier with a large alpha, too.
 
     What is wrong in other images only is not found: the promise of a certifier needs a proof, and no test replaces it.
     """
