@@ -79,6 +79,7 @@ docs: $(VENV)/.installed-docs
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks.statistics
+	@$(BIN)/python -m benchmarks.power
 	@$(BIN)/python -m benchmarks.sampling
 	@$(BIN)/python -m benchmarks.full_size
 

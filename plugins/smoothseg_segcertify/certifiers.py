@@ -88,6 +88,11 @@ class FixedTau(TwoDraws):
     threshold: Threshold
     k: int = 1
 
+    @property
+    def tolerates(self) -> int:
+        """k - 1: how many certified pixels of an image may be wrong."""
+        return self.k - 1
+
     def check(self, pixels: int) -> None:
         """Raise `NothingCertifiableError` if n hits in n samples at every pixel would certify none."""
         if self.k > pixels:

@@ -147,8 +147,9 @@ def kfwer_threshold(histogram: Counts, p: Table, alpha: float, *, k: int) -> int
     return step_down_threshold(histogram, p, lambda rank: k * alpha / min(pixels, pixels + k - 1 - rank))
 
 
+@functools.lru_cache(maxsize=64)
 def lower_bounds(n: int, level: float) -> Table:
-    """Return what the probability exceeds with confidence 1 - level after 0, ..., n hits, float64 (n + 1).
+    """Return what the probability exceeds with confidence 1 - level after 0, ..., n hits, float64 (n + 1), read-only.
 
     One-sided bounds of Clopper and Pearson (1934): the bound L of h hits solves P(Binomial(n, L) >= h) = level,
     so that L >= q exactly where the p-value against q is at most `level`. The bound of no hit is 0. Each is rounded
@@ -162,7 +163,9 @@ def lower_bounds(n: int, level: float) -> Table:
         step *= 2
     if step >= 1:
         bounds[high] = 0.0
-    return np.concatenate([[0.0], bounds])
+    table: Table = np.concatenate([[0.0], bounds])
+    table.setflags(write=False)
+    return table
 
 
 def smallest_n(level: float, tau: float) -> int:

@@ -62,7 +62,8 @@ class Certifier(Protocol):
     The promise of `certify` is the plugin's to state, for instance "with probability at least 1 - alpha every
     certified pixel of this image has its class as the smoothed model's, within the radius".
 
-    Where the promise allows some certified pixels of an image to be wrong, the recipe says how many: `tolerates`.
+    Where the promise allows some certified pixels of an image to be wrong, the recipe says how many: `tolerates`. The
+    recipe's `alpha` is the probability with which the promise of an image may be broken; `smoothseg check` goes by it.
     """
 
     @property

@@ -1,11 +1,33 @@
-"""How a guarantee is written in few figures: a radius never above what it is."""
+"""How a guarantee is written in few figures and in other units: a radius never above what it is."""
 
 from __future__ import annotations
 
 import decimal
 import math
+from fractions import Fraction
 
-__all__ = ["rounded_down"]
+__all__ = ["over_root", "rounded_down", "scaled"]
+
+
+def scaled(value: float, factor: int) -> float:
+    """Return the largest float that is at most `value` times `factor`; NaN for NaN. Neither is negative."""
+    product = factor * value
+    if math.isfinite(product) and Fraction(product) > factor * Fraction(value):
+        product = math.nextafter(product, 0.0)
+    return product
+
+
+def over_root(value: float, square: int) -> float:
+    """Return the largest float that is at most `value` over the root of `square`; NaN for NaN. Neither is negative."""
+    quotient = value / math.sqrt(square)
+    if not math.isfinite(quotient):
+        return quotient
+    exact = Fraction(value) ** 2
+    # Root and quotient are rounded, each to the nearest float: the first guess is a step or two away.
+    quotient = math.nextafter(quotient * (1 + 2**-51), math.inf)
+    while Fraction(quotient) ** 2 * square > exact:
+        quotient = math.nextafter(quotient, 0.0)
+    return quotient
 
 
 def rounded_down(value: float, figures: int = 3) -> str:

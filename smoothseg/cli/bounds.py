@@ -161,9 +161,13 @@ def _radius(value: float) -> str:
 
 def _least(share: float | None) -> str:
     """Return a lower bound in percent, rounded down."""
-    return "–" if share is None else f"{math.floor(1000 * share + 1e-9) / 10:.1f}"
+    if share is None:
+        return "–"
+    # The tenths of a percent whose float is at most the share: 0.7 is written 70.0, and what is just below it 69.9.
+    tenths = round(1000 * share)
+    return f"{(tenths if tenths / 1000 <= share else tenths - 1) / 10:.1f}"
 
 
 def _abstained(whole: Bounds) -> str:
     """Return the share of pixels that abstain in percent, rounded up."""
-    return f"{math.ceil(1000 * whole.abstained / whole.pixels - 1e-9) / 10:.1f}" if whole.pixels else "–"
+    return f"{-(-1000 * whole.abstained // whole.pixels) / 10:.1f}" if whole.pixels else "–"

@@ -56,14 +56,20 @@ def check(
       smoothseg check denoiser adm:steps=multi
       smoothseg check dataset folder:root=photos --images 20
     """
-    component = _load(kind, spec, device)
+    recipe, component = _load(kind, spec, device)
 
     from smoothseg.machine import devices
     from smoothseg.testing import checks
 
     # Each of these options applies to some kinds only.
     every = checks(
-        kind, component, sigma=sigma, atol=tolerance, device=devices.device(device), samples=images
+        kind,
+        component,
+        sigma=sigma,
+        atol=tolerance,
+        device=devices.device(device),
+        samples=images,
+        recipe=recipe,
     )
     failed = 0
     for number, each in enumerate(every, 1):
@@ -84,15 +90,15 @@ def check(
     click.echo(f"{kind} {spec}: no broken promise found in {len(every)} checks.")
 
 
-def _load(kind: str, spec: str, device: str) -> object:
-    """Return the component of `spec`; any exception of its `load` becomes a one-line error."""
+def _load(kind: str, spec: str, device: str) -> tuple[object, object]:
+    """Return recipe and component of `spec`; any exception of the recipe's `load` becomes a one-line error."""
     from smoothseg.components import loading
     from smoothseg.components.plugins import plugins
 
     registry = plugins()[kind]
     recipe = registry.recipe(spec)
     if kind in ("certifier", "dataset"):
-        return loading.load(kind, recipe, partial=True)
+        return recipe, loading.load(kind, recipe, partial=True)
     from smoothseg import weights
     from smoothseg.terminal.progress import downloading
 
@@ -104,7 +110,7 @@ def _load(kind: str, spec: str, device: str) -> object:
 
     place = devices.device(device)
     with downloading() as progress:
-        return loading.load(kind, recipe, device=place, progress=progress, partial=True)
+        return recipe, loading.load(kind, recipe, device=place, progress=progress, partial=True)
 
 
 def _indented(text: str) -> str:

@@ -6,12 +6,13 @@ The words fit every certifier that decides per pixel and per image. The certifie
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import inspect
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from smoothseg.certificates.counts import Counts
+from smoothseg.certificates.rounding import over_root, scaled
 from smoothseg.components.plugins import plugins
 from smoothseg.report.rows import tolerated_of
 from smoothseg.smoothing.kinds import name_of
@@ -20,6 +21,8 @@ __all__ = ["LEVELS", "Claim", "Reach", "claim", "reach"]
 
 LEVELS = 255
 """8-bit levels in one unit of pixel value."""
+
+_NOT_TOGETHER = "Whatever is promised of one image is not promised of all of them together."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Reach:
 
     methods: the methods that have it. radius: l2 norm over the whole image, in [0, 1] units; levels: the same in 8-bit
     levels. rms, rms_levels: radius / sqrt(3HW) in the same two units, the root mean square of the change per pixel and
-    channel, for the largest and the smallest image.
+    channel, for the largest and the smallest image. All are rounded down.
     """
 
     sigma: float
@@ -57,8 +60,9 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: Collection[str
     own_radii: the methods whose pixels have radii of their own.
     """
     methods = identity["plan"]["methods"]
+    known = [tolerated_of(each["certifier"]) is not None for each in methods]
     alphas = {each["certifier"].get("alpha") for each in methods}
-    alpha = next(iter(alphas)) if len(alphas) == 1 else None
+    alpha = next(iter(alphas)) if len(alphas) == 1 and all(known) else None
     sentences: dict[str, list[str]] = {}
     for method in methods:
         sentence = _sentence(method["certifier"], own=method["name"] in own_radii)
@@ -76,7 +80,7 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: Collection[str
             "R bounds the change of all pixels and channels together, as the square root of the sum of squares. "
             "Nothing is claimed about rotations, weather, blur or a bound for each pixel.",
         ),
-        ("Each image by itself", _per_image(alpha, images)),
+        ("Each image by itself", _per_image(alpha, images) if any(known) else _NOT_TOGETHER),
         (
             "Stable, not right",
             "A certified pixel may be certified as the wrong class. The table counts both.",
@@ -119,15 +123,15 @@ def reach(entries: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]) -> l
             found.setdefault((sigma, min(radii)), []).append(method)
     result = []
     for (sigma, radius), methods in sorted(found.items()):
-        rms = tuple(radius / math.sqrt(3 * pixels) for pixels in (max(sizes), min(sizes)))
+        levels, low, high = scaled(radius, LEVELS), 3 * max(sizes), 3 * min(sizes)
         result.append(
             Reach(
                 sigma=sigma,
                 methods=tuple(methods),
                 radius=radius,
-                levels=LEVELS * radius,
-                rms=(rms[0], rms[1]),
-                rms_levels=(LEVELS * rms[0], LEVELS * rms[1]),
+                levels=levels,
+                rms=(over_root(radius, low), over_root(radius, high)),
+                rms_levels=(over_root(levels, low), over_root(levels, high)),
             )
         )
     return result
@@ -144,7 +148,9 @@ def _sentence(certifier: Mapping[str, Any], *, own: bool) -> str:
     alpha = certifier.get("alpha")
     sure = "1 − α"
     if alpha:
-        sure = f"{100 * (1 - alpha):.10g} %" if alpha >= 1e-9 else f"1 − {alpha:g}"
+        exact = decimal.Decimal(repr(alpha))
+        percent = decimal.Context(prec=10, rounding=decimal.ROUND_FLOOR).multiply(100, 1 - exact)
+        sure = f"{percent.normalize():f} %" if alpha >= 1e-9 else f"1 − {alpha!r}"
     whom = "every certified pixel"
     if allowed:
         whom = f"all but at most {allowed} certified pixel{'' if allowed == 1 else 's'}"
@@ -156,11 +162,18 @@ def _sentence(certifier: Mapping[str, Any], *, own: bool) -> str:
 
 
 def _per_image(alpha: float | None, images: int) -> str:
+    """Return what `alpha`, the same for all methods or None, says of one image and of all `images`; rounded up."""
     if alpha is None:
         return "α is the probability of an error in one image, not in all of them together."
-    together = min(1.0, alpha * images)
-    one = f"α = {alpha:g} is the probability of an error in one image."
-    return one if images == 1 else f"{one} Over {images} images it may add up to {together:.3g}."
+    exact = decimal.Decimal(repr(alpha))
+    one = f"α = {_rounded_up(exact, 6)} is the probability of an error in one image."
+    together = _rounded_up(min(decimal.Decimal(1), exact * images), 3)
+    return one if images <= 1 else f"{one} Over {images} images it may add up to {together}."
+
+
+def _rounded_up(value: decimal.Decimal, figures: int) -> str:
+    rounded = decimal.Context(prec=figures, rounding=decimal.ROUND_CEILING).plus(value)
+    return f"{float(rounded):.{figures}g}"
 
 
 def _promise(certifier: str) -> str:

@@ -215,9 +215,10 @@ def _radii(made: certificate.Certificate, furthest: float) -> str:
     assert radii is not None
     levels = np.full(radii.shape, _NO_RADIUS, dtype=np.uint16)
     if furthest > 0:
-        levels[made.certified] = np.floor(
-            radii[made.certified].astype(np.float64) / furthest * (_NO_RADIUS - 1)
-        )
+        own = radii[made.certified].astype(np.float64)
+        shares = np.floor(own / furthest * (_NO_RADIUS - 1))
+        # A quotient that was rounded up to a whole number is one too high: what the page makes of it tells.
+        levels[made.certified] = shares - (shares / (_NO_RADIUS - 1) * furthest > own)
     return _numbers(levels)
 
 

@@ -23,6 +23,7 @@ def checks(
     atol: float = 0.0,
     device: torch.device | str = "cpu",
     samples: int = 3,
+    recipe: Any = None,
 ) -> tuple[Check, ...]:
     """Return the checks of a component of `kind` ('denoiser', 'segmenter', 'certifier', 'dataset'), in order.
 
@@ -30,6 +31,7 @@ def checks(
     atol: how far a row of a denoiser's or segmenter's result may differ between batch sizes; 0 asks for the same bits.
     device: where the component was loaded.
     samples: how many samples of a dataset are read.
+    recipe: what a certifier was loaded from, which says what it promises; see `check_certifier`.
 
     Raises `ValueError` for another kind.
     """
@@ -38,7 +40,7 @@ def checks(
     if kind == "segmenter":
         return segmenter_checks(component, atol, device)
     if kind == "certifier":
-        return certifier_checks(component)
+        return certifier_checks(component, recipe)
     if kind == "dataset":
         return dataset_checks(component, samples)
     raise ValueError(f"expected a kind of component, got {kind!r}")

@@ -19,6 +19,11 @@
     }
     return String(shown);
   };
+  // A radius in 8-bit levels, never above 255 times the radius: near - 256 r + r is exactly how much it was rounded up.
+  const levels = (radius) => {
+    const near = 256 * radius - radius;
+    return near - 256 * radius + radius > 0 ? near * (1 - 2 ** -53) : near;
+  };
 
   // Colours: as the system has them, light, dark.
 
@@ -197,7 +202,7 @@
     if (scale) {
       const [name, end] = scale(all);
       at("scale-name").textContent = name;
-      at("scale-end").textContent = name === "radius" ? `${figures(end)} (${figures(end * 255)} levels)` : String(end);
+      at("scale-end").textContent = name === "radius" ? `${figures(end)} (${figures(levels(end))} levels)` : String(end);
       at("scale").querySelector("i").style.background = `linear-gradient(to right, ${stops.map((c) => `rgb(${c})`).join(", ")})`;
     }
     read(state.cross);
@@ -264,7 +269,7 @@
       parts.push(bold(certified[i] ? `certified ${nameOf(prediction[i])}` : "abstained"));
       parts.push(certified[i] ? "" : `, most votes for ${nameOf(prediction[i])}`);
       parts.push(`, ${hits[i]} of ${view.trials} hits`);
-      if (radius !== null) parts.push(`, radius ${figures(radius)} (${figures(255 * radius)} levels)`);
+      if (radius !== null) parts.push(`, radius ${figures(radius)} (${figures(levels(radius))} levels)`);
     }
     if (labels) {
       const right = view && certified[i] && labels[i] !== data.ignore ? (labels[i] === prediction[i] ? " (correct)" : " (wrong)") : "";
@@ -280,7 +285,7 @@
       `${percent(view.correct)} certified correct, ${percent(view.wrong)} certified wrong, ${percent(view.held_back)} abstained (of labelled pixels). `,
     ];
     if (view.correct === null) parts.push(`${percent(view.abstained)} of the pixels abstain. `);
-    parts.push(view.radius === null ? "" : `Radius ${figures(view.radius)} (${figures(255 * view.radius)} levels). `);
+    parts.push(view.radius === null ? "" : `Radius ${figures(view.radius)} (${figures(levels(view.radius))} levels). `);
     return parts.join("") + "Point at a pixel, or focus the image and use the arrow keys.";
   };
 
