@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any], *, 
         torch.set_num_threads(running.threads)
     outputs = Outputs.of(running.output)
     with (
-        _stoppable() as stop,
+        _stoppable() as asked,
         reporting(running) as listen,
         tracking.tracking(
             running.track,
@@ -81,12 +82,15 @@ def _train(kind: type[Training], config: Path | None, given: dict[str, Any], *, 
         if tracker is not None:
             tracker.open()
             told.append(steps(tracker))
-        result = loop.train(training, running, listen=lambda event: _each(told, event), stop=stop)
+        result = loop.train(
+            training, running, listen=lambda event: _each(told, event), stop=lambda: bool(asked)
+        )
         if isinstance(result, Stopped):
             without = " without --fresh" if running.fresh else ""
-            raise click.ClickException(
-                f"stopped after {result.step} steps; the same command{without} goes on from there"
+            click.echo(
+                f"stopped after {result.step} steps; the same command{without} goes on from there", err=True
             )
+            sys.exit(128 + asked[0])  # as is usual in shells
     click.echo(f"{'already trained' if result.already else 'wrote'}: {result.weights} and {result.card}")
 
 
@@ -96,8 +100,11 @@ def _each(listeners: Sequence[Callable[[Event], None]], event: Event) -> None:
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Let SIGINT and SIGTERM stop the run after the current step; a second signal stops it at once."""
+def _stoppable() -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM stop the run after the current step; a second signal stops it at once.
+
+    Yields the list of the signals so far.
+    """
     asked: list[int] = []
     before: dict[signal.Signals, Any] = {}
 
@@ -110,7 +117,7 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, ask)
     try:
-        yield lambda: bool(asked)
+        yield asked
     finally:
         for caught, previous in before.items():
             signal.signal(caught, previous)

@@ -91,10 +91,10 @@ def test_a_terminal_gets_a_progress_bar(tmp_path, monkeypatch):
 def test_a_signal_stops_between_steps_and_a_second_one_at_once(number):
     before = signal.signal(number, lambda *_: (_ for _ in ()).throw(InterruptedError))
     try:
-        with _stoppable() as stop:
-            assert not stop()
+        with _stoppable() as asked:
+            assert asked == []
             signal.raise_signal(number)
-            assert stop()
+            assert asked == [number]
             with pytest.raises(InterruptedError):
                 signal.raise_signal(number)
         with pytest.raises(InterruptedError):
@@ -103,14 +103,15 @@ def test_a_signal_stops_between_steps_and_a_second_one_at_once(number):
         signal.signal(number, before)
 
 
-def test_an_interrupted_command_says_how_to_go_on_and_does(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_command_says_how_to_go_on_and_does(tmp_path, monkeypatch, number, code):
     arguments = (
         "denoiser", "--dataset", "blocks", "--denoiser", "toy", "--steps", 3, "--crop", "8x12", "--output", tmp_path,
     )  # fmt: skip
     with monkeypatch.context() as patched:
-        patched.setattr("smoothseg_training.command._stoppable", lambda: contextlib.nullcontext(lambda: True))
+        patched.setattr("smoothseg_training.command._stoppable", lambda: contextlib.nullcontext([number]))
         stopped = _invoke(*arguments)
-    assert stopped.exit_code == 1
+    assert stopped.exit_code == code
     assert "stopped after 1 steps; the same command goes on" in stopped.output
     resumed = _invoke(*arguments)
     assert "resuming after step 1" in resumed.output
