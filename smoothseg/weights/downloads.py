@@ -42,6 +42,10 @@ class Fetched:
     sha256: str
 
 
+class _DamagedError(WeightsError):
+    """A file in the cache is not the one that was recorded."""
+
+
 def offline() -> bool:
     """Tell whether `SMOOTHSEG_OFFLINE` or Hugging Face's `HF_HUB_OFFLINE` forbids any download."""
     return any(
@@ -61,7 +65,7 @@ def fetch(source: Source, *, progress: Progress | None = None) -> Fetched:
 
     progress: receives the progress of a download. A file that was put into the cache by hand is verified like a
     download if possible; the hash of an archive does not verify a file from it. Two processes that need the same file
-    wait for each other.
+    wait for each other. A file that is no longer what was recorded is put aside and fetched again.
 
     Raises `WeightsError` in one line if it cannot be fetched (with what to put where), if size or hash are not what
     they should be, or if the disk is full. The cache is then unchanged, except for a resumable partial download.
@@ -69,16 +73,43 @@ def fetch(source: Source, *, progress: Progress | None = None) -> Fetched:
     from filelock import FileLock
 
     if source.path.is_file() and (source.folder / RECORD).is_file():
-        return _verified(source)  # also in a cache that only others may write
+        try:
+            return _verified(source)  # also in a cache that only others may write
+        except _DamagedError:
+            if offline():
+                raise
     with _explained(source):
         source.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(source.folder / ".lock"):
             if source.path.is_file():
-                return _verified(source)
+                try:
+                    return _verified(source)
+                except _DamagedError as error:
+                    if offline():
+                        raise
+                    _again(source, progress, error)
+                    return _verified(source)
             if offline():
                 raise source.absent("fetching is switched off")
-            (_from_hub if source.url.startswith("hf://") else _download)(source, progress)
+            _get(source, progress)
             return _verified(source)
+
+
+def _get(source: Source, progress: Progress | None) -> None:
+    (_from_hub if source.url.startswith("hf://") else _download)(source, progress)
+
+
+def _again(source: Source, progress: Progress | None, damaged: _DamagedError) -> None:
+    """Fetch a file again in place of the damaged one, which stays under another name: someone may have changed it."""
+    aside = source.path.with_name(f".{source.path.name}.damaged")
+    aside.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not every file system has links
+        os.link(source.path, aside)
+    try:
+        _get(source, progress)
+    except WeightsError as error:
+        raise WeightsError(f"{damaged}, and it cannot be fetched again: {error}") from None
+    logging.getLogger("smoothseg").warning("%s: fetched again", damaged)
 
 
 def verify_cache() -> Iterator[tuple[Path, str | None]]:
@@ -116,9 +147,8 @@ def _verified(source: Source) -> Fetched:
     digest = sha256_of(path)
     record = _read_record(source.folder)
     if record is not None and digest != record["sha256"]:
-        raise WeightsError(
-            f"{path} has sha256 {digest[:16]}..., but {record['sha256'][:16]}... was recorded when it was first there; "
-            "remove the file to fetch it again"
+        raise _DamagedError(
+            f"{path} has sha256 {digest[:16]}..., but {record['sha256'][:16]}... was recorded when it was first there"
         )
     given = digest if source.member is None else None if record is None else record["origin"]
     if source.sha256 is not None:

@@ -471,6 +471,31 @@ def test_damage_is_found_named_and_made_good(small, name, how):
         assert rows_of(run)[0].images == 2
 
 
+def test_no_damage_at_any_place_is_taken_for_the_whole(small):
+    """Cut at every length, and every byte changed: it is noticed, or means the same, or a line is missing as a whole."""
+    run, _ = small
+    identity, lines = results.read_identity(run), list(Ledger(run / "ledger.jsonl"))
+    tried = noticed = 0
+    for name in ("run.json", "ledger.jsonl"):
+        content = (run / name).read_bytes()
+        for at in range(len(content)):
+            for how in ("cut", "flipped"):
+                (run / name).write_bytes(DAMAGES[how](content, at))
+                tried += 1
+                if name == "ledger.jsonl":
+                    ledger = Ledger(run / name)
+                    assert all(line in lines for line in ledger)
+                    noticed += bool(ledger.damaged) or len(list(ledger)) < len(lines)
+                    continue
+                try:
+                    assert results.read_identity(run) == identity
+                except results.DamagedError:
+                    noticed += 1
+        (run / name).write_bytes(content)
+    assert tried > 8000
+    assert noticed > 0.9 * tried  # the rest is white space
+
+
 def test_a_damaged_run_json_beside_certificates_of_another_run_is_not_guessed(small, photos):
     run, _ = small
     (run / "run.json").write_bytes(b"{")

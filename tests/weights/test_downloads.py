@@ -385,10 +385,27 @@ def test_the_hash_of_a_first_download_is_enforced_from_then_on(server):
     assert fetch(source).sha256 == SHA256
 
 
-def test_a_file_that_was_changed_in_the_cache_is_refused(server, source):
+@pytest.mark.parametrize("damage", [CONTENT[:-1] + b"?", CONTENT[: len(CONTENT) // 2], b""])
+def test_a_file_that_is_damaged_in_the_cache_is_fetched_again(server, source, damage, caplog):
+    fetch(source)
+    source.path.write_bytes(damage)
+    assert fetch(source).sha256 == SHA256
+    assert source.path.read_bytes() == CONTENT
+    assert (source.folder / f".{source.path.name}.damaged").read_bytes() == damage
+    assert "recorded when it was first there: fetched again" in caplog.text
+
+
+def test_a_file_that_is_damaged_and_cannot_be_fetched_is_refused(server, source, monkeypatch):
     fetch(source)
     source.path.write_bytes(CONTENT[:-1] + b"?")
-    with pytest.raises(WeightsError, match="recorded when it was first there; remove the file"):
+    server.files.clear()
+    with pytest.raises(
+        WeightsError, match="recorded when it was first there, and it cannot be fetched again: "
+    ):
+        fetch(source)
+    assert source.path.read_bytes() == CONTENT[:-1] + b"?"
+    monkeypatch.setenv("SMOOTHSEG_OFFLINE", "1")
+    with pytest.raises(WeightsError, match=r"recorded when it was first there$"):
         fetch(source)
 
 
