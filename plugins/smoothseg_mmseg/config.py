@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from smoothseg import ConfigError, UnknownNameError
-from smoothseg.data import class_names, palettes
+from smoothseg.data import class_names, palettes, path_of
 from smoothseg_mmseg.library import blaming
 
 __all__ = ["NetworkConfig", "classes", "find", "published", "read", "shipped"]
@@ -59,7 +59,7 @@ def find(reference: str) -> Path:
     known = shipped()
     if reference in known:
         return known[reference]
-    path = Path(reference).expanduser()
+    path = path_of(reference)
     if path.is_file():
         return path
     if path.suffix == ".py" or len(path.parts) > 1:

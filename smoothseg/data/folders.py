@@ -18,6 +18,7 @@ from pathlib import Path
 from smoothseg.data.keys import KEY
 from smoothseg.data.pairs import Found, Pair, check_pairs
 from smoothseg.errors import DataError
+from smoothseg.files import path_of, read_text
 
 __all__ = ["Origin", "annotation_form", "listed", "matched", "read_lines"]
 
@@ -42,7 +43,7 @@ class Origin:
         """Return the folder `root`; raise `DataError` if it is not given or does not exist."""
         if root is None:
             raise self.missing(f"dataset '{self.component}' needs root=FOLDER")
-        folder = Path(root).expanduser()
+        folder = path_of(str(root))
         if not folder.is_dir():
             raise self.missing(f"no {self.title} folder {folder}")
         return folder
@@ -117,7 +118,7 @@ def listed(
 def read_lines(listing: Path) -> list[tuple[int, str]]:
     """Return the non-empty lines of a text file, stripped, with their numbers from 1."""
     try:
-        text = listing.read_text(encoding="utf-8")
+        text = read_text(listing)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{listing}: cannot be read as text: {error}") from error
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]

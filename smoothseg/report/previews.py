@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from smoothseg.errors import DataError
-from smoothseg.files import write_atomically
+from smoothseg.files import read_json, write_atomically
 
 __all__ = [
     "LONGEST",
@@ -154,7 +154,7 @@ def read_legend(directory: Path) -> tuple[list[tuple[int, int, int]] | None, int
     if not path.exists():
         return None, None
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = read_json(path)
         colours, ignore = plain["palette"], plain["ignore"]
         palette = None if colours is None else [(int(r), int(g), int(b)) for r, g, b in colours]
         return palette, None if ignore is None else int(ignore)

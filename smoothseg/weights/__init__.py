@@ -5,12 +5,14 @@ Nothing here decides what a network does with its tensors, or imports torch befo
 
 from __future__ import annotations
 
+from smoothseg.files import path_of, read_json
 from smoothseg.weights.downloads import offline
 from smoothseg.weights.downloads import sha256_of as digest
 from smoothseg.weights.matching import (
     check_class_count,
     check_network,
     digests,
+    filled,
     fits,
     load_state,
     own_classes,
@@ -30,6 +32,7 @@ __all__ = [
     "digest",
     "digests",
     "ensure",
+    "filled",
     "fits",
     "load",
     "load_state",
@@ -37,7 +40,9 @@ __all__ = [
     "offline",
     "own_classes",
     "package_of",
+    "path_of",
     "pinned",
+    "read_json",
     "save",
     "scored_classes",
 ]

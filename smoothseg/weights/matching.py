@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from smoothseg.errors import ConfigError, WeightsError
+from smoothseg.errors import ConfigError, WeightsError, first_line
+from smoothseg.files import path_of
 from smoothseg.weights.downloads import sha256_of
 from smoothseg.weights.stored import Weights
 
 if TYPE_CHECKING:
     import torch
 
+_Network = TypeVar("_Network", bound="torch.nn.Module")
+
+_MODULES = 50
+"""The most layers of a network for each tensor in its file, and besides them."""
+
 __all__ = [
     "check_class_count",
     "check_network",
     "digests",
+    "filled",
     "fits",
     "load_state",
     "own_classes",
@@ -28,7 +36,7 @@ def digests(weights: Weights, *sides: str | None) -> dict[str, str]:
 
     sides: paths of those files, such as one with class names; None is passed over.
     """
-    files = [Path(side).expanduser() for side in sides if side is not None]
+    files = [path_of(side) for side in sides if side is not None]
     return {weights.path.name: weights.digest, **{file.name: sha256_of(file) for file in files}}
 
 
@@ -54,6 +62,12 @@ def own_classes(weights: Weights, network: str, *, given: str | None) -> tuple[s
 
 def load_state(module: torch.nn.Module, weights: Weights) -> None:
     """Load `weights.state` into `module`, strictly; raise `WeightsError` with the first keys or shapes that differ."""
+    _check(module, weights)
+    module.load_state_dict(dict(weights.state), strict=True)
+
+
+def _check(module: torch.nn.Module, weights: Weights) -> None:
+    """Raise `WeightsError` unless `weights` have the keys and shapes of `module`."""
     own = module.state_dict()
     missing = [key for key in own if key not in weights.state]
     unexpected = [key for key in weights.state if key not in own]
@@ -69,7 +83,49 @@ def load_state(module: torch.nn.Module, weights: Weights) -> None:
     ]
     if problems:
         raise WeightsError(f"{weights.path} does not fit {type(module).__name__}: {'; '.join(problems)}")
-    module.load_state_dict(dict(weights.state), strict=True)
+
+
+def filled(make: Callable[[], _Network], weights: Weights, *, computed: bool = True) -> _Network:
+    """Return the network that `make` builds, with the tensors of `weights`, strictly; see `load_state`.
+
+    computed: whether it has tensors that it computes itself; without any, none is initialised before it is filled.
+
+    For networks whose sizes a file states. They are first built without memory, so that a file that states other sizes
+    than its tensors have, however large, raises `WeightsError` before any is taken.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"), _at_most(_MODULES + _MODULES * len(weights.state)):
+            outline = make()
+        _check(outline, weights)
+    except (RuntimeError, OverflowError, MemoryError) as error:  # of sizes that no tensor can have
+        raise WeightsError(
+            f"{weights.path} does not fit the sizes that it states: {first_line(error)}"
+        ) from None
+    network = make() if computed else outline.to_empty(device="cpu")
+    load_state(network, weights)
+    return network
+
+
+@contextlib.contextmanager
+def _at_most(modules: int) -> Iterator[None]:
+    """Raise `RuntimeError` in the block once it has made more than so many modules."""
+    from torch.nn.modules.module import register_module_module_registration_hook
+
+    made = 0
+
+    def count(*_: Any) -> None:
+        nonlocal made
+        made += 1
+        if made > modules:
+            raise RuntimeError(f"more than {modules} layers")
+
+    hook = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def check_class_count(weights: Weights, scored: int) -> None:
