@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from smoothseg.errors import visible
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -111,7 +113,7 @@ def _drawn(strips: Sequence[Strip], seen: Mapping[str, tuple[int, int, int]]) ->
             facecolor=(colour[0] / 255, colour[1] / 255, colour[2] / 255),
             edgecolor="0.4",
             linewidth=0.3,
-            label=_plain(name),
+            label=_plain(visible(name)),
         )
         for name, colour in legend
     ]
@@ -132,5 +134,5 @@ def _drawn(strips: Sequence[Strip], seen: Mapping[str, tuple[int, int, int]]) ->
 
 
 def _plain(text: str) -> str:
-    """Return `text` so that matplotlib takes no dollar sign for mathematics."""
-    return text.replace("$", r"\$")
+    """Return `text` so that matplotlib takes no dollar sign for mathematics, and draws every character."""
+    return "\n".join(map(visible, text.split("\n"))).replace("$", r"\$")
