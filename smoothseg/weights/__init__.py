@@ -15,6 +15,7 @@ from smoothseg.weights.matching import (
     filled,
     fits,
     load_state,
+    outlined,
     own_classes,
     scored_classes,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "load_state",
     "locate",
     "offline",
+    "outlined",
     "own_classes",
     "package_of",
     "path_of",

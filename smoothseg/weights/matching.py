@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from smoothseg.errors import ConfigError, WeightsError, first_line
+from smoothseg.errors import ConfigError, SmoothsegError, WeightsError, first_line
 from smoothseg.files import path_of
 from smoothseg.weights.downloads import sha256_of
 from smoothseg.weights.stored import Weights
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 _Network = TypeVar("_Network", bound="torch.nn.Module")
 
-_MODULES = 50
-"""The most layers of a network for each tensor in its file, and besides them."""
+_LAYERS = 50
+"""The most layers of a network, and tensors of them, for each tensor in its file, and besides them."""
+
+_NUMBERS = 2**24
+"""How many numbers a network may have besides twice those in its file: none is yet known not to be left out of it."""
 
 __all__ = [
     "check_class_count",
@@ -26,6 +29,7 @@ __all__ = [
     "filled",
     "fits",
     "load_state",
+    "outlined",
     "own_classes",
     "scored_classes",
 ]
@@ -88,44 +92,61 @@ def _check(module: torch.nn.Module, weights: Weights) -> None:
 def filled(make: Callable[[], _Network], weights: Weights, *, computed: bool = True) -> _Network:
     """Return the network that `make` builds, with the tensors of `weights`, strictly; see `load_state`.
 
-    computed: whether it has tensors that it computes itself; without any, none is initialised before it is filled.
-
     For networks whose sizes a file states. They are first built without memory, so that a file that states other sizes
     than its tensors have, however large, raises `WeightsError` before any is taken.
-    """
-    import torch
 
-    try:
-        with torch.device("meta"), _at_most(_MODULES + _MODULES * len(weights.state)):
-            outline = make()
-        _check(outline, weights)
-    except (RuntimeError, OverflowError, MemoryError) as error:  # of sizes that no tensor can have
-        raise WeightsError(
-            f"{weights.path} does not fit the sizes that it states: {first_line(error)}"
-        ) from None
+    computed: whether it has tensors that it computes itself; without any, none is initialised before it is filled.
+    """
+    outline = outlined(make, weights.state, origin=str(weights.path))
+    _check(outline, weights)
     network = make() if computed else outline.to_empty(device="cpu")
     load_state(network, weights)
     return network
 
 
+def outlined(make: Callable[[], _Network], state: Mapping[str, torch.Tensor], *, origin: str) -> _Network:
+    """Return the network that `make` builds, without memory for its tensors, on the meta device.
+
+    Raises `WeightsError`, which names `origin`, if it has many more layers or numbers than the tensors of `state`.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"), _at_most(_LAYERS * (1 + len(state))):
+            outline = make()
+    except SmoothsegError:
+        raise
+    except Exception as error:  # torch and its libraries raise errors of many types for sizes that cannot be
+        raise WeightsError(f"{origin} does not fit the sizes that it states: {first_line(error)}") from None
+    stated = sum(tensor.numel() for tensor in outline.state_dict().values())
+    held = sum(tensor.numel() for tensor in state.values())
+    if stated > _NUMBERS + 2 * held:
+        raise WeightsError(f"{origin} states a network of {stated} numbers, and holds {held}")
+    return outline
+
+
 @contextlib.contextmanager
-def _at_most(modules: int) -> Iterator[None]:
-    """Raise `RuntimeError` in the block once it has made more than so many modules."""
-    from torch.nn.modules.module import register_module_module_registration_hook
+def _at_most(layers: int) -> Iterator[None]:
+    """Raise `RuntimeError` in the block once it has made more than so many layers, or tensors for them."""
+    from torch.nn.modules import module
 
     made = 0
 
     def count(*_: Any) -> None:
         nonlocal made
         made += 1
-        if made > modules:
-            raise RuntimeError(f"more than {modules} layers")
+        if made > layers:
+            raise RuntimeError(f"it has more than {layers} layers")
 
-    hook = register_module_module_registration_hook(count)
+    hooks = (
+        module.register_module_module_registration_hook(count),
+        module.register_module_parameter_registration_hook(count),
+    )
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def check_class_count(weights: Weights, scored: int) -> None:
