@@ -150,9 +150,9 @@ def order(relative: Path) -> tuple[object, ...]:
 
 def _files(folder: Path, recursive: bool, without: Path | None = None) -> list[Path]:
     """Return the image files in `folder`, relative to it, in no order."""
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise DataError(f"{folder} is a file; root, images and labels are folders that hold files")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # also of names that no folder can have
         raise DataError(f"no folder {folder}")
     left_out = None if without is None else without.resolve()
 

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def find(reference: str) -> Path:
     if reference in known:
         return known[reference]
     path = path_of(reference)
-    if path.is_file():
+    if os.path.isfile(path):  # also of names that no file can have
         return path
     if path.suffix == ".py" or len(path.parts) > 1:
         raise ConfigError(f"mmsegmentation config {reference} does not exist")

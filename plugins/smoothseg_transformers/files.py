@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 def located(model: str, revision: str | None) -> Path:
     """Return the folder of `model`: a local one, or else the copy in the cache of one on the hub."""
     folder = path_of(model)
-    if folder.is_dir():
+    if os.path.isdir(folder):  # also of names that no folder can have
         if revision is not None:
             raise ConfigError(f"model {model} is a folder: it has no revision {revision}")
         return folder

@@ -12,6 +12,7 @@ Files whose names begin with a dot are ignored.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Origin:
         if root is None:
             raise self.missing(f"dataset '{self.component}' needs root=FOLDER")
         folder = path_of(str(root))
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # also of names that no folder can have
             raise self.missing(f"no {self.title} folder {folder}")
         return folder
 

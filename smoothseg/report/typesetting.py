@@ -37,6 +37,9 @@ _STYLE: Any = {
     "path.simplify": False,
 }
 
+_LONGEST = 100
+"""Characters of a name that are drawn: more do not fit, and each takes its time."""
+
 _WIDTH = 6.75
 """Width in inches: that of a page of two columns."""
 
@@ -135,4 +138,4 @@ def _drawn(strips: Sequence[Strip], seen: Mapping[str, tuple[int, int, int]]) ->
 
 def _plain(text: str) -> str:
     """Return `text` so that matplotlib takes no dollar sign for mathematics, and draws every character."""
-    return "\n".join(map(visible, text.split("\n"))).replace("$", r"\$")
+    return "\n".join(visible(line[:_LONGEST]) for line in text.split("\n")).replace("$", r"\$")
