@@ -73,7 +73,8 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.touch()
+        temporary.unlink(missing_ok=True)  # a link that lies there would be written through
+        temporary.touch(exist_ok=False)
         mode = temporary.stat().st_mode
         yield temporary
         with temporary.open("r+b") as file:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from smoothseg.certificates import certificate, file
 from smoothseg.certificates.rounding import rounded_down
+from smoothseg.data.images import read_image
 from smoothseg.data.palettes import palette
 from smoothseg.errors import ConfigError, DataError, UnknownNameError, visible
 from smoothseg.files import write_atomically
@@ -122,8 +122,4 @@ def _strip(
 
 
 def _photo(path: Path) -> npt.NDArray[np.uint8]:
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+    return read_image(path)
