@@ -38,7 +38,7 @@ _COMMON: dict[str, Any] = {
     "database": None,
     "suppress_health_check": list(HealthCheck),
 }
-settings.register_profile("short", max_examples=25, derandomize=True, **_COMMON)
+settings.register_profile("short", max_examples=10, derandomize=True, **_COMMON)
 settings.register_profile("fuzz", max_examples=max(EXAMPLES, 1), print_blob=True, **_COMMON)
 settings.load_profile("fuzz" if EXAMPLES else "short")  # before the tests are imported, which take it then
 
