@@ -64,25 +64,23 @@ def test_the_largest_certificate_is_that_of_the_largest_image():
 
 
 @pytest.mark.parametrize("name", [*ARRAYS, "header", "radii"])
-@pytest.mark.parametrize(
-    "shape",
-    [
-        "(1 << 62,)",
-        "(2**40,)",
-        "(1099511627776,)",
-        "(4294967296, 4294967296)",
-        "(-1,)",
-        "(3, 5)",
-        "(3, 4, 1)",
-        "('a',)",
-        "None",
-    ],
-)
-def test_a_claimed_shape_that_the_file_does_not_hold_is_refused(tmp_path, refused, name, shape):
-    write(tmp_path / "c.npz", good(**{name: claims(shape, "|u1", content=bytes(12))}))
-    message = refused(lambda: file.load(tmp_path / "c.npz"), seconds=5, mebibytes=50)
-    assert message
-    assert "c.npz" in message
+def test_a_claimed_shape_that_the_file_does_not_hold_is_refused(tmp_path, refused, name):
+    for shape in (
+        *(
+            "(1 << 62,)",
+            "(2**40,)",
+            "(1099511627776,)",
+            "(4294967296, 4294967296)",
+            "(-1,)",
+            "(3, 5)",
+            "(3, 4, 1)",
+        ),
+        *("('a',)", "None"),
+    ):
+        write(tmp_path / "c.npz", good(**{name: claims(shape, "|u1", content=bytes(12))}))
+        message = refused(lambda: file.load(tmp_path / "c.npz"), seconds=5, mebibytes=50)
+        assert message, shape
+        assert "c.npz" in message
 
 
 @pytest.mark.parametrize("name", [*ARRAYS, "header"])
@@ -102,22 +100,12 @@ def test_maps_larger_than_any_image_are_not_unpacked(tmp_path, refused):
     assert "134217728 pixels" in message
 
 
-class Runs:
-    def __reduce__(self):
-        raise AssertionError("it is pickled")
-
-
 @pytest.mark.parametrize("name", [*ARRAYS, "header"])
-@pytest.mark.parametrize(
-    "dtype", ["|O", "<f8", "<U5", "<c16", "|V8", "<M8[s]", ">u2", [("a", "|O")], "|S0", "<i8"]
-)
-def test_objects_and_other_types_are_refused(tmp_path, refused, name, dtype):
-    if (name, dtype) not in [("trials", "<i8"), ("radius", "<f8")]:
-        write(
-            tmp_path / "c.npz",
-            good(**{name: claims((3, 4), dtype, content=b"cos\nsystem\n(S'true'\ntR." + bytes(96))}),
-        )
-        assert refused(lambda: file.load(tmp_path / "c.npz"))
+def test_objects_and_other_types_are_refused(tmp_path, refused, name):
+    program = b"cos\nsystem\n(S'true'\ntR." + bytes(96)
+    for dtype in ("|O", "<f8", "<U5", "<c16", "|V8", "<M8[s]", ">u2", [("a", "|O")], "|S0", "<i8"):
+        write(tmp_path / "c.npz", good(**{name: claims((3, 4), dtype, content=program)}))
+        assert refused(lambda: file.load(tmp_path / "c.npz")), dtype
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,11 @@ def test_a_link_to_itself_is_refused(tmp_path, reader, refused):
         assert refused(lambda: reader.read(path))
 
 
-@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 5000])
-def test_a_name_that_no_file_can_have_is_refused(tmp_path, reader, name, refused):
-    path = tmp_path / f"{name}{reader.suffix}"
-    if reader.name != "legend-of-a-run":
-        assert refused(lambda: reader.read(path))
+def test_a_name_that_no_file_can_have_is_refused(tmp_path, reader, refused):
+    for name in ("a\0b", "\ud800", "x" * 5000):
+        path = tmp_path / f"{name}{reader.suffix}"
+        if reader.name != "legend-of-a-run":
+            assert refused(lambda path=path: reader.read(path)), name[:9]
 
 
 def test_a_file_of_a_terabyte_is_refused_before_it_is_read(tmp_path, reader, refused):
@@ -140,11 +140,11 @@ NUMBERS = [
 
 
 @of(*YAML, *JSON)
-@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number[:4])
-def test_a_number_of_ten_thousand_digits_is_refused(tmp_path, reader, number, refused):
+def test_a_number_of_ten_thousand_digits_is_refused(tmp_path, reader, refused):
     path = place(tmp_path, reader)
-    path.write_text(f'{{"a": {number}}}', encoding="utf-8")
-    assert refused(lambda: reader.read(path))
+    for number in NUMBERS:
+        path.write_text(f'{{"a": {number}}}', encoding="utf-8")
+        assert refused(lambda: reader.read(path)), number[:9]
 
 
 def test_a_number_beyond_every_float_is_no_number_of_a_configuration(tmp_path, refused):

@@ -49,7 +49,7 @@ ENTRIES = [(kind, entry) for kind in KINDS for entry in plugins()[kind]]
 OPTIONS = [(kind, entry.name, field.name) for kind, entry in ENTRIES for field in entry.fields]
 
 
-@pytest.mark.parametrize("number", NUMBERS[::2], ids=lambda number: number[:12])
+@pytest.mark.parametrize("number", NUMBERS[::3], ids=lambda number: number[:12])
 def test_any_number_is_an_option_or_refused(refused, number):
     def every():
         for kind, name, option in OPTIONS:
@@ -80,12 +80,12 @@ LONG = [
 ]
 
 
-@pytest.mark.parametrize("spec", LONG, ids=range(len(LONG)))
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_long_spec_is_refused_in_time_and_in_a_short_line(refused, kind, spec):
-    message = refused(lambda: plugins()[kind].recipe(spec), seconds=5)
-    assert message
-    assert len(message) < 3000
+def test_a_long_spec_is_refused_in_time_and_in_a_short_line(refused, kind):
+    for spec in LONG:
+        message = refused(lambda spec=spec: plugins()[kind].recipe(spec), seconds=5)
+        assert message
+        assert len(message) < 3000
 
 
 @pytest.mark.parametrize(
