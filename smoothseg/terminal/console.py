@@ -18,8 +18,9 @@ class Plain(Console):
     It may get texts as they are, also in the cells of tables. A `Text` is shown as it was made.
     """
 
-    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
-        super().__init__(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
+    def __init__(self, **options: Any) -> None:
+        """options: those of rich's console."""
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return `text` with escapes for what is not `visible`; line breaks remain."""
