@@ -11,6 +11,7 @@ import contextlib
 import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -47,6 +48,7 @@ _DAMAGE = (
     gzip.BadGzipFile,
     UnicodeError,
     ValueError,
+    struct.error,
 )
 """What reading a damaged archive may raise besides the errors of `tarfile` and `zipfile`."""
 
@@ -114,7 +116,11 @@ def _damaged(origin: str, error: Exception) -> WeightsError:
 
 @contextlib.contextmanager
 def _zip(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
-    with zipfile.ZipFile(archive) as packed:
+    try:
+        packed = zipfile.ZipFile(archive)
+    except OSError as error:  # of a directory before the beginning of the file
+        raise _damaged(origin, error) from None
+    with packed:
         files = {entry.filename: entry for entry in packed.infolist() if not entry.is_dir()}
         chosen = files[_chosen(list(files), member, origin)]
         _check_size(chosen.file_size, origin)
@@ -122,7 +128,11 @@ def _zip(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
             raise WeightsError(f"{member} in the archive {origin} is no regular file and was refused")
         try:
             content = packed.open(chosen)
-        except (RuntimeError, NotImplementedError) as error:
+        except (
+            RuntimeError,
+            NotImplementedError,
+            OSError,
+        ) as error:  # of a place before the beginning of the file
             raise _damaged(origin, error) from None
         with content:
             yield content

@@ -114,6 +114,13 @@ def test_a_zip_with_entries_that_overlap_gives_no_more_than_one(extract):
     assert extract(bytes(content)) is None
 
 
+def test_a_zip_whose_places_lie_before_its_beginning_is_refused(extract):
+    content = zipped([("a.pth", b"")])
+    for place in range(len(content)):  # among them the offsets of the directory and of the file
+        for value in (1, 255):
+            extract(content[:place] + bytes([value]) + content[place + 1 :])
+
+
 def test_names_in_a_message_are_text(extract):
     message = extract(tar([("\x1b[31m\n\u202e" + "x" * 90, b"x", {})]))
     assert message
