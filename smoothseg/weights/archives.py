@@ -121,7 +121,7 @@ def _zip(archive: Path, member: str, origin: str) -> Iterator[IO[bytes]]:
     except OSError as error:  # of a directory before the beginning of the file
         raise _damaged(origin, error) from None
     with packed:
-        files = {entry.filename: entry for entry in packed.infolist() if not entry.is_dir()}
+        files = {entry.filename: entry for entry in packed.infolist() if not entry.filename.endswith("/")}
         chosen = files[_chosen(list(files), member, origin)]
         _check_size(chosen.file_size, origin)
         if stat.S_ISLNK(chosen.external_attr >> 16):

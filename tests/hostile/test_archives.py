@@ -121,6 +121,11 @@ def test_a_zip_whose_places_lie_before_its_beginning_is_refused(extract):
             extract(content[:place] + bytes([value]) + content[place + 1 :])
 
 
+def test_a_zip_with_a_name_of_no_letters_is_read_or_refused(extract):
+    content = zipped([("a.pth", b"x"), ("\1", b"y")])
+    extract(content.replace(b"\1", b"\0"))
+
+
 def test_names_in_a_message_are_text(extract):
     message = extract(tar([("\x1b[31m\n\u202e" + "x" * 90, b"x", {})]))
     assert message
