@@ -20,13 +20,14 @@ endif
 # A worker on every core, each with one thread: threads of several workers would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-.PHONY: help demo test test-slow golden gpu check wheel-test docs bench clean
+.PHONY: help demo test test-slow golden fuzz gpu check wheel-test docs bench clean
 
 help:
 	@echo "make demo       install, then certify street scenes with the packaged models"
 	@echo "make test       install what the tests need, then run them"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make golden     every comparison with the published implementations"
+	@echo "make fuzz       hostile input, with 2000 tries for each thing that is parsed"
 	@echo "make gpu        on a GPU: the tests that need one, then its speed at full size"
 	@echo "make check      formatting, lint, types, walls, tests: what CI runs"
 	@echo "make wheel-test build the wheel, install it afresh with a plugin of others, certify with it"
@@ -59,6 +60,10 @@ test-slow: $(VENV)/.installed-dev
 
 golden: $(VENV)/.installed-dev
 	@$(PYTEST) -m golden
+
+fuzz: export SMOOTHSEG_FUZZ_EXAMPLES ?= 2000
+fuzz: $(VENV)/.installed-dev
+	@$(PYTEST) tests/hostile
 
 gpu: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m gpu

@@ -43,7 +43,11 @@ __all__ = [
 ]
 
 
-def first_line(error: BaseException) -> str:
+_LONGEST = 2000
+"""Characters of the longest message; of a longer one the beginning and the end are shown."""
+
+
+def first_line(error: BaseException | str) -> str:
     """Return the first line of the message of `error`, or `no message`."""
     return (str(error).strip() or "no message").splitlines()[0]
 
@@ -64,10 +68,33 @@ _SHORT_OF_MEMORY = (
 """What torch says in a plain `RuntimeError` when its CPU allocator or a library on the device finds no memory."""
 
 
+def visible(text: str) -> str:
+    """Return `text` with escapes such as `\\x1b` for every character that shows nothing, so that a terminal obeys none.
+
+    These are line breaks and control characters, marks that turn the direction of writing, spaces other than the plain
+    one, and the halves of characters by which Python writes bytes of a file name that are no UTF-8.
+    """
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def one_line(message: str) -> str:
+    """Return `message` as a line that is `visible` and of limited length."""
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST * 3 // 4]} [...] {message[-_LONGEST // 4 :]}"
+    return visible(message)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
 class SmoothsegError(Exception):
-    """Base of every error smoothseg raises on purpose; its message is one line."""
+    """Base of every error smoothseg raises on purpose; its message is one line, whatever it quotes."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class PluginError(SmoothsegError):

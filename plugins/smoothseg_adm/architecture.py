@@ -6,14 +6,13 @@ ADM is the U-Net of Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Sy
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
 from smoothseg import ConfigError, UnknownNameError, WeightsError
+from smoothseg.weights import path_of, read_json
 
 __all__ = ["PRESETS", "Architecture", "named"]
 
@@ -174,9 +173,9 @@ def named(architecture: str) -> Architecture:
         return PRESETS[architecture]
     if not architecture.endswith(".json"):
         raise UnknownNameError.of("ADM architecture", architecture, PRESETS)
-    path = Path(architecture).expanduser()
+    path = path_of(architecture)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"architecture file {path} cannot be read: {error}") from None
     if not isinstance(config, dict):

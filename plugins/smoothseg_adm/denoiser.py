@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from smoothseg import ConfigError, networks
-from smoothseg.weights import Weights, check_network, digests, load_state
+from smoothseg.weights import Weights, check_network, digests, filled
 from smoothseg.weights import load as load_weights
 from smoothseg_adm import checkpoint, diffusion, fit
 from smoothseg_adm.architecture import PRESETS, Architecture, named
@@ -134,6 +134,5 @@ def _build(weights: Weights, architecture: str) -> ADM:
         network.unet.load_state_dict(state, strict=True, assign=True)
         return network
     check_network(weights, _NETWORK)
-    network = ADM(Architecture.from_config(weights.config, origin=str(weights.path)))
-    load_state(network, weights)
-    return network
+    stated = Architecture.from_config(weights.config, origin=str(weights.path))
+    return filled(lambda: ADM(stated), weights)

@@ -21,7 +21,7 @@ import re
 from pathlib import Path
 
 from smoothseg import ConfigError, DataError, IncompleteError, Sample
-from smoothseg.data import SUFFIXES, Colour, key_of, read_image, read_labels
+from smoothseg.data import SUFFIXES, Colour, key_of, path_of, read_image, read_labels
 from smoothseg_folder import legend
 from smoothseg_folder.legend import Legend
 
@@ -94,20 +94,20 @@ def load(
     """
     if root is None:
         raise DataError("dataset 'folder' needs root=FOLDER, the folder of your images")
-    base = Path(root).expanduser()
+    base = path_of(str(root))
     if labels is not None and classes is None:
         raise ConfigError("dataset 'folder': labels need a class list, give classes=FILE with a name a line")
-    names = Legend() if classes is None else legend.read(base / Path(classes).expanduser())
+    names = Legend() if classes is None else legend.read(base / path_of(classes))
     if not len(names.names) <= ignore <= 255:
         raise ConfigError(
             f"dataset 'folder': expected ignore to be no class index and at most 255, that is "
             f"{len(names.names)}..255, got {ignore}"
         )
-    image_folder = base / Path(images).expanduser()
+    image_folder = base / path_of(images)
     if labels is None:
         files, label_files = _files(image_folder, recursive), {}
     else:
-        label_folder = base / Path(labels).expanduser()
+        label_folder = base / path_of(labels)
         if label_folder.resolve() == image_folder.resolve():
             raise ConfigError(
                 f"dataset 'folder': expected images and labels in two folders, got {image_folder}"
@@ -150,9 +150,9 @@ def order(relative: Path) -> tuple[object, ...]:
 
 def _files(folder: Path, recursive: bool, without: Path | None = None) -> list[Path]:
     """Return the image files in `folder`, relative to it, in no order."""
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise DataError(f"{folder} is a file; root, images and labels are folders that hold files")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # also of names that no folder can have
         raise DataError(f"no folder {folder}")
     left_out = None if without is None else without.resolve()
 

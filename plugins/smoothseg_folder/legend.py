@@ -20,7 +20,6 @@ The order is the order of the label indices. Colours are 0..255, for all classes
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,11 +28,12 @@ from typing import Any
 import yaml
 
 from smoothseg import DataError
-from smoothseg.data import Colour, palette
+from smoothseg.data import Colour, palette, parse_json, parse_yaml, read_text
 
 __all__ = ["Legend", "read"]
 
 _LARGEST = 255
+_LONGEST = 500
 _LINE = re.compile(r"(?P<name>\S.*?)(?P<numbers>(\s+-?[0-9]+)*)")
 
 
@@ -48,7 +48,7 @@ class Legend:
 def read(path: Path) -> Legend:
     """Return the classes in the file `path`; raise `DataError` with its name for what is not a class list."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: the class list cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -76,7 +76,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Colour | None]]:
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        match = _LINE.fullmatch(stripped)
+        match = _LINE.fullmatch(stripped) if len(stripped) <= _LONGEST else None
         values = [int(value) for value in match["numbers"].split()] if match else []
         if match is None or len(values) not in (0, 3):
             raise DataError(
@@ -88,10 +88,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Colour | None]]:
 
 def _structured(path: Path, text: str) -> Iterator[tuple[str, Colour | None]]:
     try:
-        if path.suffix.lower() == ".json":
-            content = json.loads(text, object_pairs_hook=_distinct)
-        else:
-            content = yaml.load(text, Loader=_Loader)
+        content = parse_json(text, pairs=_distinct) if path.suffix.lower() == ".json" else parse_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
         raise DataError(f"{path}: not a class list: {' '.join(str(error).split())}") from error
     if not isinstance(content, list | dict):
@@ -104,23 +101,13 @@ def _structured(path: Path, text: str) -> Iterator[tuple[str, Colour | None]]:
             yield name.strip(), None if colour is None else _colour(str(path), name, colour)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a mapping with a repeated key, where PyYAML would keep the last value."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        _refuse_repeats([self.construct_object(key, deep=True) for key, _ in node.value])
-        return super().construct_mapping(node, deep=deep)
-
-
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_repeats([key for key, _ in pairs])
-    return dict(pairs)
-
-
-def _refuse_repeats(keys: list[Any]) -> None:
-    for index, key in enumerate(keys):
-        if key in keys[:index]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
             raise ValueError(f"'{key}' is listed twice")
+        found[key] = value
+    return found
 
 
 def _colour(where: str, name: str, value: Any) -> Colour:

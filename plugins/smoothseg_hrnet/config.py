@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from smoothseg import ConfigError, UnknownNameError
+from smoothseg.weights import path_of, read_json
 
 __all__ = ["WIDTHS", "channels", "checked", "named"]
 
@@ -73,7 +73,7 @@ def named(width: str, classes: int) -> dict[str, Any]:
             "HRNet width", width, WIDTHS, listed="it is the path of a .json file or one of"
         )
     try:
-        content = json.loads(Path(width).expanduser().read_text(encoding="utf-8"))
+        content = read_json(path_of(width))
     except (OSError, ValueError) as error:
         raise ConfigError(f"HRNet configuration {width} cannot be read: {error}") from None
     if not isinstance(content, dict):

@@ -14,8 +14,8 @@ from smoothseg.weights import (
     Weights,
     check_class_count,
     digests,
+    filled,
     fits,
-    load_state,
     own_classes,
     scored_classes,
 )
@@ -115,20 +115,19 @@ def read(reference: str, *, width: str, classes: str | None) -> tuple[HRNet, Wei
 def _native(weights: Weights, classes: str | None) -> tuple[HRNet, tuple[str, ...]]:
     names = own_classes(weights, _NETWORK, given=classes)
     try:
-        network = HRNet(weights.config)
+        network = filled(lambda: HRNet(weights.config), weights)
     except ConfigError as error:
         raise WeightsError(f"{weights.path}: {error}") from None
     check_class_count(weights, network.config["num_classes"])
-    load_state(network, weights)
     return network, names
 
 
 def _foreign(weights: Weights, width: str, classes: str | None) -> tuple[HRNet, tuple[str, ...]]:
     weights = dataclasses.replace(weights, state=layouts.renamed(weights.state, origin=str(weights.path)))
     count = scored_classes(weights, _CLASSIFIER, what="HRNetV2 segmenter")
-    network = HRNet(named(width, count))
+    config = named(width, count)
     try:
-        load_state(network, weights)
+        network = filled(lambda: HRNet(config), weights)
     except WeightsError as error:
         fitting = next((other for other in WIDTHS if _fits(named(other, count), weights)), None)
         hint = "" if fitting is None else f"; the file is a {fitting}: give width={fitting}"

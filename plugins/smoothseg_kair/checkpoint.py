@@ -10,14 +10,11 @@ Depth and width are read off the keys and shapes. Every tensor must then be pres
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TypeVar
-
-import torch
-from torch import nn
+import functools
+import re
 
 from smoothseg import WeightsError
-from smoothseg.weights import Weights, check_network, load_state
+from smoothseg.weights import Weights, check_network, filled
 from smoothseg_kair.network import CHAINS, DnCNN, FFDNet
 from smoothseg_kair.sizes import DnCNNSizes, FFDNetSizes, Form, read
 
@@ -26,14 +23,13 @@ __all__ = ["dncnn", "ffdnet"]
 _PARALLEL = "module."
 _FORMS: tuple[Form, ...] = ("kair", "salman")
 
-Network = TypeVar("Network", bound=nn.Module)
-
 
 def dncnn(weights: Weights) -> DnCNN:
     """Return the DnCNN of `weights`; raise `WeightsError` naming the keys or shapes that are not one's."""
     if weights.network is not None:
         check_network(weights, "dncnn")
-        return _filled(DnCNN(read(DnCNNSizes, weights.config, origin=str(weights.path))), weights)
+        sizes = read(DnCNNSizes, weights.config, origin=str(weights.path))
+        return filled(lambda: DnCNN(sizes), weights)
     for form in _FORMS:
         chain = CHAINS[form]
         for prefix in ("", _PARALLEL):
@@ -41,8 +37,8 @@ def dncnn(weights: Weights) -> DnCNN:
                 last, width = _extent(weights, f"{prefix}{chain}.")
                 # a step along the chain is a convolution and a ReLU, or a convolution, a batch norm and a ReLU
                 depth = last // 2 + 1 if form == "kair" else (last + 4) // 3
-                network = DnCNN(DnCNNSizes(depth=max(depth, 2), width=width, form=form))
-                return _filled(network, _renamed(weights, network, prefix))
+                sizes = DnCNNSizes(depth=max(depth, 2), width=width, form=form)
+                return filled(functools.partial(DnCNN, sizes), _renamed(weights, prefix, chain))
     raise _unknown(weights, "DnCNN", [f"{chain}.0.weight" for chain in CHAINS.values()])
 
 
@@ -50,16 +46,13 @@ def ffdnet(weights: Weights) -> FFDNet:
     """Return the FFDNet of `weights`; raise `WeightsError` naming the keys or shapes that are not one's."""
     if weights.network is not None:
         check_network(weights, "ffdnet")
-        return _filled(FFDNet(read(FFDNetSizes, weights.config, origin=str(weights.path))), weights)
+        stated = read(FFDNetSizes, weights.config, origin=str(weights.path))
+        return filled(lambda: FFDNet(stated), weights)
     if "model.0.weight" not in weights.state:
         raise _unknown(weights, "FFDNet", ["model.0.weight"])
     last, width = _extent(weights, "model.")
-    return _filled(FFDNet(FFDNetSizes(depth=max(last // 2 + 1, 2), width=width)), weights)
-
-
-def _filled(network: Network, weights: Weights) -> Network:
-    load_state(network, weights)
-    return network
+    sizes = FFDNetSizes(depth=max(last // 2 + 1, 2), width=width)
+    return filled(lambda: FFDNet(sizes), weights)
 
 
 def _extent(weights: Weights, chain: str) -> tuple[int, int]:
@@ -72,17 +65,20 @@ def _extent(weights: Weights, chain: str) -> tuple[int, int]:
     places = (
         key.removeprefix(chain).removesuffix(".weight") for key in weights.state if key.startswith(chain)
     )
-    return max(int(place) for place in places if place.isdecimal()), len(first)
+    return max(int(place) for place in places if re.fullmatch("[0-9]{1,9}", place)), len(first)
 
 
-def _renamed(weights: Weights, network: nn.Module, prefix: str) -> Weights:
-    """Return `weights` without `prefix` at the network's own keys; any other keeps its name and will be refused."""
+def _renamed(weights: Weights, prefix: str, chain: str) -> Weights:
+    """Return `weights` without `prefix` at the keys of layers of `chain`; any other keeps its name and is refused."""
     if not prefix:
         return weights
-    table: Mapping[str, str] = {prefix + key: key for key in network.state_dict()}
-    state: dict[str, torch.Tensor] = {
+    state = {
         # a key without the prefix must not be taken for one that had it
-        table.get(key, key if key.startswith(prefix) else f"(outside {prefix[:-1]}) {key}"): tensor
+        key.removeprefix(prefix)
+        if re.match(rf"{prefix}{chain}\.[0-9]+\.", key)
+        else key
+        if key.startswith(prefix)
+        else f"(outside {prefix[:-1]}) {key}": tensor
         for key, tensor in weights.state.items()
     }
     return dataclasses.replace(weights, state=state)

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import yaml
 
 from smoothseg import ConfigError, UnknownNameError
-from smoothseg.data import class_names, palettes
+from smoothseg.data import class_names, palettes, path_of
 from smoothseg_mmseg.library import blaming
 
 __all__ = ["NetworkConfig", "classes", "find", "published", "read", "shipped"]
@@ -59,8 +60,8 @@ def find(reference: str) -> Path:
     known = shipped()
     if reference in known:
         return known[reference]
-    path = Path(reference).expanduser()
-    if path.is_file():
+    path = path_of(reference)
+    if os.path.isfile(path):  # also of names that no file can have
         return path
     if path.suffix == ".py" or len(path.parts) > 1:
         raise ConfigError(f"mmsegmentation config {reference} does not exist")

@@ -14,7 +14,6 @@ earlier ones, and pixels that no region covers are background.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,18 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg import DataError
-from smoothseg.data import Found, Pair, Pixels, check_pairs
+from smoothseg.data import Found, Pair, Pixels, check_pairs, parse_json, read_bytes
 from smoothseg_pascal_context.legend import CATEGORIES
 
 __all__ = ["NAME", "Annotation", "Region", "decoded", "lengths", "load"]
 
 NAME = "trainval_merged.json"
+
+_LONGEST = 40
+"""Bits of the longest number in a run-length code: more than the pixels of any image need."""
+
+LARGEST = 2**31
+"""Bytes of the largest annotation that is read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +95,7 @@ def load(path: Path, split: str) -> Annotation:
     Raises `DataError` if it is not such a file. It is read whole, which takes a while and some gigabytes of memory.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(read_bytes(path, LARGEST))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}") from error
     try:
@@ -138,6 +143,8 @@ def lengths(text: str) -> list[int]:
             raise DataError(f"expected a run-length code, got the character {character!r} in it")
         number |= (bits & 31) << shift
         shift += 5
+        if shift > _LONGEST:
+            raise DataError("expected a run-length code, got a number of too many digits in it")
         if bits & 32:
             continue
         if bits & 16:

@@ -12,7 +12,7 @@ from torchvision.models.segmentation import LRASPP
 
 from smoothseg import ConfigError, WeightsError, networks
 from smoothseg.data import class_names
-from smoothseg.weights import Weights, digests, fits, load_state, scored_classes
+from smoothseg.weights import Weights, digests, filled, fits, scored_classes
 from smoothseg.weights import load as load_weights
 from smoothseg_torchvision import Model
 
@@ -120,9 +120,8 @@ def _filled(weights: Weights, model: Model) -> tuple[nn.Module, int]:
         count = scored_classes(weights, key, what=model)
     except WeightsError as error:
         raise WeightsError(f"{error}{_hint(weights)}") from None
-    module = network(model, count, auxiliary=_auxiliary(weights))
     try:
-        load_state(module, weights)
+        module = filled(lambda: network(model, count, auxiliary=_auxiliary(weights)), weights)
     except WeightsError as error:
         raise WeightsError(f"{error}, as model={model}{_hint(weights)}") from None
     return module, count

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from smoothseg.errors import WeightsError
-from smoothseg.files import replacing
+from smoothseg.errors import SmoothsegError, WeightsError
+from smoothseg.files import parse_json, replacing
+from smoothseg.weights.stored import unpickled
 
 __all__ = ["Checkpoint", "Outputs"]
 
@@ -69,20 +69,12 @@ class Checkpoint:
     def load(cls, path: Path) -> Checkpoint:
         """Return the checkpoint in `path`; raise `WeightsError` if it cannot be read."""
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = unpickled(path)
             if content.pop("format") != _FORMAT:
                 raise KeyError("format")
-            content |= {key: json.loads(content[key]) for key in ("configuration", "history")}
+            content |= {key: parse_json(content[key]) for key in ("configuration", "history")}
             return cls(**content)
-        except (
-            pickle.UnpicklingError,
-            OSError,
-            RuntimeError,
-            EOFError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except (SmoothsegError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"{path} is no training checkpoint of this version ({type(error).__name__}); start over with --fresh"
             ) from None

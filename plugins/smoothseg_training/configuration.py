@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
 
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import ConfigError, UnknownNameError
-from smoothseg.files import underscored
+from smoothseg.files import path_of, underscored
 from smoothseg.runs.tracking import check_names
 from smoothseg_training.options import COMPONENTS, DenoiserTraining, Running, SegmenterTraining, Training
 
@@ -74,7 +73,7 @@ def describe(training: Training) -> dict[str, Any]:
     """Return the configuration as plain values, components with all their options, file paths as `PATH`."""
     plain = _plain(training)
     if training.initial is not None:
-        is_file = Path(training.initial).expanduser().is_file()
+        is_file = os.path.isfile(path_of(training.initial))
         plain["initial"] = "PATH" if is_file else _without_path("initial", training.initial)
     for field in COMPONENTS:
         if plain.get(field) is not None:

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from smoothseg import ConfigError, WeightsError
-from smoothseg.weights import digest
+from smoothseg import ConfigError, SmoothsegError, WeightsError
+from smoothseg.weights import digest, outlined
 from smoothseg.weights import load as load_weights
 from smoothseg_transformers.described import (
     NETWORKS,
@@ -31,6 +31,7 @@ from smoothseg_transformers.described import (
     multiple_of,
     normalisation,
     refuse_code,
+    refuse_sizes,
 )
 from smoothseg_transformers.files import CONFIG, PREPROCESSOR, located, mapping_in, weight_files
 
@@ -75,6 +76,7 @@ def load(model: str, *, revision: str | None) -> Checkpoint:
     described = mapping_in(folder / CONFIG)
     kind = model_type(described, folder)
     refuse_code(described, folder / CONFIG)
+    refuse_sizes(described, folder / CONFIG)
     mean, std = normalisation(folder / PREPROCESSOR)
     parts = [load_weights(str(path), package=_PACKAGE) for path in weight_files(folder)]
     state = {key: tensor for part in parts for key, tensor in part.state.items()}
@@ -101,11 +103,18 @@ def _network(kind: Any, described: Mapping[str, Any], folder: Path, state: Mappi
     which that one points to. Older names of keys, and buffers that the library computes instead of reading, are as in
     its own tables.
     """
+
+    def config() -> Any:
+        return kind.config_class.from_dict(copy.deepcopy(dict(described)))
+
     try:
         with _quiet():
+            # tensors that the file lacks would be made before they are reported
+            stated = config()
+            outlined(lambda: kind(stated), state, origin=str(folder))
             network, report = kind.from_pretrained(
                 None,
-                config=kind.config_class.from_dict(copy.deepcopy(dict(described))),
+                config=config(),
                 state_dict=dict(state),
                 # float16 in the file must not make a float16 network
                 dtype=torch.float32,
@@ -113,6 +122,8 @@ def _network(kind: Any, described: Mapping[str, Any], folder: Path, state: Mappi
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
+    except SmoothsegError:
+        raise
     except Exception as error:  # of many kinds: the library's, torch's, and those of checking a configuration
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise WeightsError(f"{folder} cannot be loaded as {kind.__name__}: {reason}") from None

@@ -20,6 +20,7 @@ __all__ = [
     "multiple_of",
     "normalisation",
     "refuse_code",
+    "refuse_sizes",
 ]
 
 NETWORKS: Mapping[str, str] = {
@@ -46,10 +47,13 @@ _REFUSED = frozenset({"quantization_config", "attribute_map"})
 """Keys that may have no value: what would fetch and run a quantiser, and what gives keys other names."""
 
 
+_LARGEST = 2**17
+
+
 def model_type(described: Mapping[str, Any], folder: Path) -> str:
     """Return the model type in the content of `config.json`, or refuse it by name."""
     kind = described.get("model_type")
-    if kind not in NETWORKS:
+    if not isinstance(kind, str) or kind not in NETWORKS:
         raise ConfigError(f"{folder}: model type {kind} is not one of {', '.join(NETWORKS)}")
     if kind != "segformer":
         # A backbone that is only named would have to be fetched, and could be any.
@@ -59,7 +63,15 @@ def model_type(described: Mapping[str, Any], folder: Path) -> str:
             raise ConfigError(
                 f"{folder}: expected a {kind} whose backbone_config is of one of {', '.join(BACKBONES)}, got {name}"
             )
-    return str(kind)
+    return kind
+
+
+def refuse_sizes(value: Any, path: Path) -> None:
+    """Raise `ConfigError` for a number of a configuration, at any depth, that is larger than any size of a network."""
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        refuse_sizes(entry, path)
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise ConfigError(f"{path}: expected sizes of at most {_LARGEST}, got {value}")
 
 
 def refuse_code(value: Any, path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from smoothseg import ConfigError, WeightsError
-from smoothseg.weights import cache, offline
+from smoothseg.weights import cache, offline, path_of, read_json
 
 __all__ = ["CONFIG", "PREPROCESSOR", "located", "mapping_in", "weight_files"]
 
@@ -21,8 +21,8 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 def located(model: str, revision: str | None) -> Path:
     """Return the folder of `model`: a local one, or else the copy in the cache of one on the hub."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    folder = path_of(model)
+    if os.path.isdir(folder):  # also of names that no folder can have
         if revision is not None:
             raise ConfigError(f"model {model} is a folder: it has no revision {revision}")
         return folder
@@ -73,7 +73,7 @@ def _snapshot(model: str, revision: str | None, weights: str) -> Path:
 def mapping_in(path: Path) -> dict[str, Any]:
     """Return the mapping in a JSON file; raise `WeightsError` if there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise WeightsError(f"model folder {path.parent} has no {path.name}") from None
     except (OSError, ValueError) as error:

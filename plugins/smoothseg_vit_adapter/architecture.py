@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
 from smoothseg import ConfigError, UnknownNameError, WeightsError
+from smoothseg.weights import path_of, read_json
 
 __all__ = [
     "MULTIPLE",
@@ -271,9 +271,9 @@ def named(architecture: str, classes: int) -> Architecture:
         return dataclasses.replace(PRESETS[architecture], classes=classes)
     if not architecture.endswith(".json"):
         raise UnknownNameError.of("ViT-Adapter architecture", architecture, PRESETS)
-    path = Path(architecture).expanduser()
+    path = path_of(architecture)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"architecture file {path} cannot be read: {error}") from None
     if not isinstance(config, dict):

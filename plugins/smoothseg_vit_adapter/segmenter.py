@@ -10,7 +10,7 @@ import torch
 
 from smoothseg import ConfigError, WeightsError, networks
 from smoothseg.data import class_names
-from smoothseg.weights import Weights, check_class_count, digests, load_state, own_classes
+from smoothseg.weights import Weights, check_class_count, digests, filled, own_classes
 from smoothseg.weights import load as load_weights
 from smoothseg_vit_adapter import checkpoint, pipeline
 from smoothseg_vit_adapter.architecture import PRESETS, Architecture, Pipeline, named
@@ -147,8 +147,4 @@ def _foreign(
 
 def _filled(sizes: Architecture, weights: Weights) -> ViTAdapterNetwork:
     # Half a billion random numbers would take long to draw, only to be overwritten.
-    with torch.device("meta"):
-        network = ViTAdapterNetwork(sizes)
-    network = network.to_empty(device="cpu")
-    load_state(network, weights)
-    return network
+    return filled(lambda: ViTAdapterNetwork(sizes), weights, computed=False)

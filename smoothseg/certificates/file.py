@@ -1,11 +1,15 @@
-"""How a certificate is stored: one file, arrays and provenance together; the same certificate gives the same bytes."""
+"""How a certificate is stored: one file, arrays and provenance together; the same certificate gives the same bytes.
+
+What a file claims of its arrays is compared with its size and with `MOST_PIXELS` before any of them is unpacked, and
+pickled objects are never read.
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +17,28 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg.certificates.certificate import Certificate, Verdict
-from smoothseg.errors import DataError, PluginError
-from smoothseg.files import write_atomically
+from smoothseg.errors import DataError
+from smoothseg.files import opened, parse_json, write_atomically
 
-__all__ = ["SCHEMA", "load", "save"]
+__all__ = ["MOST_PIXELS", "SCHEMA", "load", "save"]
 
-_DAMAGED = (
-    *(OSError, KeyError, ValueError, TypeError, EOFError, NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error, PluginError),
-)
-"""What reading a damaged archive was seen to raise."""
+MOST_PIXELS = 2**27
+"""The largest certificate that is read, in pixels; larger images are not read either."""
+
+_LARGEST_HEADER = 2**22
+"""Bytes of the longest provenance that is read."""
+
+_KINDS = {
+    "prediction": ("u1", "u2"),
+    "certified": ("b1",),
+    "hits": ("u1", "u2", "i4"),
+    "radii": ("f4", "f8"),
+    "clean": ("u1", "u2"),
+    "trials": ("i8",),
+    "radius": ("f8",),
+    "header": ("u1",),
+}
+"""How the numbers of each array may be stored."""
 
 SCHEMA = 1
 """Version of the file layout; `load` refuses any other."""
@@ -54,25 +70,66 @@ def save(certificate: Certificate, path: Path) -> None:
 def load(path: Path) -> Certificate:
     """Read a certificate written by `save`; raise `DataError` if the file is not one."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            header = json.loads(file["header"].tobytes())
-            if not (isinstance(header, dict) and header.pop("schema", None) == SCHEMA):
-                raise DataError(f"{path} has another certificate schema; this version reads {SCHEMA}")
-            if not {"sigma", "certifier"} <= set(header):
-                raise DataError(f"{path} is no certificate of a run: its header lacks sigma or certifier")
-            return Certificate(
-                prediction=file["prediction"],
-                hits=file["hits"].astype(np.int32),
-                trials=int(file["trials"]),
-                verdict=Verdict(
-                    certified=file["certified"],
-                    radius=float(file["radius"]),
-                    radii=file["radii"] if "radii" in file else None,
-                ),
-                clean=file["clean"] if "clean" in file else None,
-                provenance=header,
-            )
+        with opened(path) as stream, zipfile.ZipFile(stream) as archive:
+            return _read(archive, path)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"certificate {path} does not exist") from None
-    except _DAMAGED as error:
+    except (
+        Exception
+    ) as error:  # what a damaged archive makes its reader do is not for zipfile or numpy to foresee
         raise DataError(f"{path} is not a readable certificate: {error}") from None
+
+
+def _read(archive: zipfile.ZipFile, path: Path) -> Certificate:
+    names = {name.removesuffix(".npy") for name in archive.namelist()}
+    header = parse_json(_array(archive, "header", shape=None).tobytes())
+    if not (isinstance(header, dict) and header.pop("schema", None) == SCHEMA):
+        raise DataError(f"{path} has another certificate schema; this version reads {SCHEMA}")
+    if not {"sigma", "certifier"} <= set(header):
+        raise DataError(f"{path} is no certificate of a run: its header lacks sigma or certifier")
+    shape = _claimed(archive, "prediction")[0]
+    if len(shape) != 2 or not 0 < math.prod(shape) <= MOST_PIXELS:
+        raise DataError(f"{path}: expected a map of 1 to {MOST_PIXELS} pixels, got the shape {shape}")
+    return Certificate(
+        prediction=_array(archive, "prediction", shape),
+        hits=_array(archive, "hits", shape).astype(np.int32),
+        trials=int(_array(archive, "trials", ())),
+        verdict=Verdict(
+            certified=_array(archive, "certified", shape),
+            radius=float(_array(archive, "radius", ())),
+            radii=_array(archive, "radii", shape) if "radii" in names else None,
+        ),
+        clean=_array(archive, "clean", shape) if "clean" in names else None,
+        provenance=header,
+    )
+
+
+def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...] | None) -> npt.NDArray[Any]:
+    """Return an array of the archive; raise `ValueError` if its header claims another `shape`, or what is not there.
+
+    shape: None for a row of any length up to `_LARGEST_HEADER`.
+    """
+    claimed, dtype, size = _claimed(archive, name)
+    if dtype.str[1:] not in _KINDS[name]:
+        raise ValueError(f"{name} is of the type {dtype}, expected {' or '.join(_KINDS[name])}")
+    if shape is None:
+        shape = (min(claimed[0] if len(claimed) == 1 else 0, _LARGEST_HEADER),)
+    if claimed != shape:
+        raise ValueError(f"{name} has the shape {claimed}, expected {shape}")
+    if math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{name} claims {math.prod(shape)} numbers of the type {dtype} in {size} bytes")
+    with archive.open(f"{name}.npy") as file:
+        array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _claimed(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return shape and type that the header of an array claims, and the bytes behind the header."""
+    entry = archive.getinfo(f"{name}.npy")
+    with archive.open(entry) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} is of another version than 1.0")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return shape, dtype, entry.file_size - file.tell()

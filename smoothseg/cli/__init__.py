@@ -29,7 +29,7 @@ from smoothseg.cli.schema import schema
 from smoothseg.cli.weights import weights
 from smoothseg.components.discovery import Plugins
 from smoothseg.components.plugins import plugins as installed
-from smoothseg.errors import SmoothsegError, out_of_memory
+from smoothseg.errors import SmoothsegError, first_line, one_line, out_of_memory
 
 __all__ = ["cli", "main"]
 
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> Any:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except (OSError, MemoryError) as error:
-        click.echo(f"Error: {str(error) or 'out of memory'}", err=True)
+        click.echo(f"Error: {one_line(str(error)) or 'out of memory'}", err=True)
         sys.exit(1)
     except RuntimeError as error:
         if not out_of_memory(error):
@@ -115,4 +115,4 @@ def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: An
     from smoothseg.components.plugin import PluginWarning
 
     if issubclass(category, PluginWarning):
-        click.echo(f"Warning: {str(message).splitlines()[0]}", err=True)
+        click.echo(f"Warning: {one_line(first_line(message))}", err=True)

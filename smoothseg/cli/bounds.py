@@ -74,9 +74,9 @@ def bounds(
     if form == "json":
         click.echo(json.dumps([_plain(one) for one in found], indent=1, allow_nan=False))
         return
-    from rich.console import Console
+    from smoothseg.terminal.console import Plain
 
-    console = Console(highlight=False)
+    console = Plain()
     if image is None:
         _overview(console, found)
     else:

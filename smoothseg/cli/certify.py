@@ -154,13 +154,13 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     key = None if running.sign is None else manifest.signing_key(running.sign)
 
     import torch
-    from rich.console import Console
 
     from smoothseg.cli.estimates import announce, show_estimate
     from smoothseg.report import running as reported
     from smoothseg.report.illustrating import most_bytes
     from smoothseg.runs import estimates, logs, preparing, resuming
     from smoothseg.runs.listener import Listeners
+    from smoothseg.terminal.console import Plain
     from smoothseg.terminal.progress import progress
 
     output = configuration.output(plan, running, name=name)
@@ -218,7 +218,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
             estimate = estimates.measure(prepared, jobs, batch_size=running.batch_size, pictures=most_bytes)
     if dry_run:
         there = len(prepared.jobs) - len(jobs)
-        show_estimate(Console(highlight=False), estimate, prepared, output, there)
+        show_estimate(Plain(), estimate, prepared, output, there)
         return
     if key is not None:
         manifest.sign(output, key)

@@ -9,6 +9,7 @@ import click
 
 from smoothseg.cli.completion import component_of_kind
 from smoothseg.components.discovery import KINDS
+from smoothseg.errors import visible
 
 __all__ = ["check"]
 
@@ -79,7 +80,7 @@ def check(
             continue
         failed += 1
         for text in (problem, f"Why it matters: {each.why}"):
-            click.echo(_indented(text))
+            click.echo(_indented(visible(text)))
         if each.vital:
             for skipped in every[number:]:
                 click.echo(f"{'-':8}{skipped.name:{_NAME}} not checked, because {each.name} failed")

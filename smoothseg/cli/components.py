@@ -17,20 +17,20 @@ def components(names: tuple[str, ...]) -> None:
 
     NAMES limits the list to components of these names or kinds.
     """
-    from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     from smoothseg.components.plugins import plugins as installed
     from smoothseg.errors import UnknownNameError
+    from smoothseg.terminal.console import Plain
 
     registries = installed()
     known = {entry.name for kind in KINDS for entry in registries[kind]} | set(KINDS)
     for given in names:
         if given not in known:
             raise UnknownNameError.of("component or kind", given, known, listed="installed")
-    console = Console(highlight=False)
+    console = Plain()
     for kind in KINDS:
         entries = [entry for entry in registries[kind] if not names or entry.name in names or kind in names]
         if not entries:
@@ -85,9 +85,10 @@ def plugins(form: str) -> None:
         ]
         click.echo(json.dumps(described, indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from smoothseg.terminal.console import Plain
 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("plugin", "distribution", "version", "offers"):
@@ -100,7 +101,7 @@ def plugins(form: str) -> None:
         else:
             offers = Text(_offered(found.offers(plugin), hasattr(plugin.module, "register_commands")))
         table.add_row(Text(plugin.name), Text(plugin.distribution), Text(plugin.version), offers)
-    Console(highlight=False).print(table)
+    Plain().print(table)
 
 
 def _offered(names: dict[str, tuple[str, ...]], commands: bool) -> str:

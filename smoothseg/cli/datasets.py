@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smoothseg.cli.completion import component
+from smoothseg.errors import one_line
 from smoothseg.terminal.progress import counting
 
 if TYPE_CHECKING:
@@ -55,19 +56,18 @@ def check(context: click.Context, spec: str, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
-        from rich.console import Console
+        from smoothseg.terminal.console import Plain
 
-        _show(found, Console(highlight=False))
+        _show(found, Plain())
     for problem in found.problems:
-        click.echo(f"WRONG  {problem}", err=True)
+        click.echo(f"WRONG  {one_line(problem)}", err=True)
     if found.problems:
-        click.echo(f"Error: {_count(len(found.problems), 'fault')} in {spec}", err=True)
+        click.echo(one_line(f"Error: {_count(len(found.problems), 'fault')} in {spec}"), err=True)
         context.exit(1)
 
 
 def _show(found: Inspection, console: Console) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     console.print(f"{_count(found.images, 'image')}, {found.labelled} with labels")
     sizes = Table(box=None, header_style="bold", pad_edge=False)
@@ -87,7 +87,7 @@ def _show(found: Inspection, console: Console) -> None:
     for column in ("pixels", "share", "images"):
         classes.add_column(column, justify="right")
     for share in found.classes:
-        classes.add_row(Text(share.name), f"{share.pixels:,}", f"{100 * share.share:.3f}%", str(share.images))
+        classes.add_row(share.name, f"{share.pixels:,}", f"{100 * share.share:.3f}%", str(share.images))
     console.print(classes)
     pixels, part = found.ignored
     console.print(f"ignored: {pixels:,} pixels, {100 * part:.3f}% of all; shares are of the others")

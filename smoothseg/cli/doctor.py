@@ -39,9 +39,9 @@ def doctor(form: str) -> None:
     if form == "json":
         click.echo(json.dumps({**dataclasses.asdict(found), "healthy": found.healthy}, indent=1))
     else:
-        from rich.console import Console
+        from smoothseg.terminal.console import Plain
 
-        _show(Console(highlight=False), found)
+        _show(Plain(), found)
     if not found.healthy:
         sys.exit(1)
 

@@ -64,9 +64,9 @@ def show(result: Sequence[Row], form: str) -> None:
     from smoothseg.report import FORMATS, table
 
     if form == "table":
-        from rich.console import Console
+        from smoothseg.terminal.console import Plain
 
-        console = Console(highlight=False)
+        console = Plain()
         console.print(table(result, width=console.width))
     else:
         click.echo(FORMATS[form](result), nl=False)

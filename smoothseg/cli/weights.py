@@ -12,6 +12,7 @@ import click
 
 from smoothseg.cli.completion import component as spec_of
 from smoothseg.cli.completion import name as name_of
+from smoothseg.errors import visible
 from smoothseg.terminal.progress import downloading
 
 if TYPE_CHECKING:
@@ -38,18 +39,18 @@ def list_(names: tuple[str, ...]) -> None:
 
     NAMES limits the list to these components, and shows where their files come from.
     """
-    from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     from smoothseg.errors import UnknownNameError
+    from smoothseg.terminal.console import Plain
 
     known = dict(_catalogues())
     for given in names:
         if given not in known:
             raise UnknownNameError.of("component with weights", given, known, listed="installed")
-    console = Console(highlight=False)
+    console = Plain()
     for component, entries in known.items():
         if not entries or (names and component not in names):
             continue
@@ -117,7 +118,7 @@ def check(specs: tuple[str, ...]) -> None:
         for path, problem in verify_cache():
             found += 1
             wrong += problem is not None
-            click.echo(f"{'ok' if problem is None else 'WRONG'}  {problem or path}")
+            click.echo(visible(f"{'ok' if problem is None else 'WRONG'}  {problem or path}"))
         if wrong:
             raise WeightsError(
                 f"{wrong} of {found} files in the cache are not known to be those that were fetched"
@@ -132,9 +133,9 @@ def check(specs: tuple[str, ...]) -> None:
         loaded = recipe.load("cpu")
         classes = getattr(loaded, "classes", None)
         what = "" if classes is None else f", {len(classes)} classes: {', '.join(classes)}"
-        click.echo(f"ok  {spec}{what}")
+        click.echo(visible(f"ok  {spec}{what}"))
         for name, digest in loaded.digests.items():
-            click.echo(f"    {name}  sha256 {digest}")
+            click.echo(visible(f"    {name}  sha256 {digest}"))
 
 
 @weights.command()

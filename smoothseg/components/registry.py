@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothseg.errors import ConfigError, PluginError, UnknownNameError
@@ -100,7 +100,7 @@ class Registry:
     def entry(self, name: str) -> Entry:
         """Return the entry called `name`; raise `UnknownNameError` with the closest name if there is none."""
         if name not in self._entries:
-            if self.kind == "dataset" and Path(name).is_dir():
+            if self.kind == "dataset" and os.path.isdir(name):
                 raise ConfigError(
                     f"there is no dataset '{name}', but a folder of that name: folder:root={name}"
                 )

@@ -11,6 +11,7 @@ from smoothseg.data.images import MAX_PIXELS, SUFFIXES, Pixels, read_image, read
 from smoothseg.data.keys import KEY, key_of
 from smoothseg.data.pairs import Found, Pair, Paired, check_pairs, evenly_spaced, require_complete
 from smoothseg.data.palettes import Colour, palette
+from smoothseg.files import parse_json, parse_yaml, path_of, read_bytes, read_text
 
 __all__ = [
     "KEY",
@@ -31,8 +32,13 @@ __all__ = [
     "matched",
     "palette",
     "palettes",
+    "parse_json",
+    "parse_yaml",
+    "path_of",
+    "read_bytes",
     "read_image",
     "read_labels",
     "read_lines",
+    "read_text",
     "require_complete",
 ]

@@ -13,8 +13,15 @@ from smoothseg.protocols import Dataset, Sample
 __all__ = ["check_classes", "check_dataset", "check_sample"]
 
 
+_LONGEST = 200
+"""Characters of the longest name of a class."""
+
+
 def check_dataset(dataset: Dataset) -> None:
-    """Raise `PluginError` unless keys, classes, palette and ignore are what `Dataset` promises."""
+    """Raise `PluginError` unless keys, classes, palette and ignore are what `Dataset` promises.
+
+    Classes are often named by a file of the user: names that are no line of text raise `ConfigError`.
+    """
     name = type(dataset).__name__
     if len(dataset.keys) != len(dataset):
         raise PluginError(f"dataset {name} has {len(dataset)} samples and {len(dataset.keys)} keys")
@@ -27,6 +34,7 @@ def check_dataset(dataset: Dataset) -> None:
         if key.casefold() in seen:  # some file systems ignore case
             raise PluginError(f"dataset {name}: keys '{seen[key.casefold()]}' and '{key}' name the same file")
         seen[key.casefold()] = key
+    _check_names(dataset.classes, f"dataset {name}")
     if len(dataset.palette) != len(dataset.classes):
         raise PluginError(
             f"dataset {name}: {len(dataset.palette)} colours for {len(dataset.classes)} classes"
@@ -59,11 +67,26 @@ def check_sample(sample: Sample, key: str, dataset: Dataset) -> None:
 
 
 def check_classes(classes: Sequence[str], dataset: Dataset, whose: str) -> None:
-    """Raise `ConfigError` unless the classes of a segmenter (`whose`) are the dataset's; one without any takes all."""
+    """Raise `ConfigError` unless the classes of a segmenter (`whose`) are the dataset's; one without any takes all.
+
+    They must be lines of text in any case.
+    """
+    _check_names(classes, whose)
     if dataset.classes and tuple(classes) != tuple(dataset.classes):
         raise ConfigError(
             f"{whose} knows the classes {_shown(classes)}, the dataset has {_shown(dataset.classes)}"
         )
+
+
+def _check_names(classes: Sequence[str], whose: str) -> None:
+    """Raise `ConfigError` for a name that tables and terminals could not show on a line."""
+    for number, name in enumerate(classes):
+        if not (isinstance(name, str) and 0 < len(name) <= _LONGEST and name.isprintable()):
+            shown = f"{name[:_LONGEST]!r}" if isinstance(name, str) else type(name).__name__
+            raise ConfigError(
+                f"{whose} names class {number} {shown}: expected 1 to {_LONGEST} characters, none of which is a "
+                "control character or a line break"
+            )
 
 
 def _shown(classes: Sequence[str]) -> str:

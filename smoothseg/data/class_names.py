@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from smoothseg.errors import ConfigError
+from smoothseg.files import path_of, read_text
 
 __all__ = ["CITYSCAPES", "CITYSCAPES_IDS", "PASCAL_CONTEXT", "from_count", "from_file"]
 
@@ -48,7 +47,7 @@ def from_count(count: int) -> tuple[str, ...]:
 def from_file(path: str, count: int) -> tuple[str, ...]:
     """Return the `count` names in a text file, one on each line; `ConfigError` for more, fewer or repeated names."""
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = read_text(path_of(path)).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"class names {path} cannot be read: {error}") from None
     names = tuple(line.strip() for line in lines if line.strip())

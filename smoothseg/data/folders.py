@@ -12,12 +12,14 @@ Files whose names begin with a dot are ignored.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from smoothseg.data.keys import KEY
 from smoothseg.data.pairs import Found, Pair, check_pairs
 from smoothseg.errors import DataError
+from smoothseg.files import path_of, read_text
 
 __all__ = ["Origin", "annotation_form", "listed", "matched", "read_lines"]
 
@@ -42,8 +44,8 @@ class Origin:
         """Return the folder `root`; raise `DataError` if it is not given or does not exist."""
         if root is None:
             raise self.missing(f"dataset '{self.component}' needs root=FOLDER")
-        folder = Path(root).expanduser()
-        if not folder.is_dir():
+        folder = path_of(str(root))
+        if not os.path.isdir(folder):  # also of names that no folder can have
             raise self.missing(f"no {self.title} folder {folder}")
         return folder
 
@@ -117,7 +119,7 @@ def listed(
 def read_lines(listing: Path) -> list[tuple[int, str]]:
     """Return the non-empty lines of a text file, stripped, with their numbers from 1."""
     try:
-        text = listing.read_text(encoding="utf-8")
+        text = read_text(listing)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{listing}: cannot be read as text: {error}") from error
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]

@@ -16,7 +16,9 @@ Anything that needs a guess is refused with a one-line `DataError` that begins w
   applied: values are used as stored.
 - **several images in a file** (TIFF pages, animated PNG or WebP). A JPEG with further pictures behind the
   first, as cameras write them, is read as the first, which its format defines to be the image.
-- **size**: more than `MAX_PIXELS` pixels, according to the header, before anything is decoded.
+- **size**: more than `MAX_PIXELS` pixels, according to the header, before anything is decoded; more than `MAX_BYTES`
+  bytes, before anything is read.
+- **no file**: a pipe, a socket or a device.
 """
 
 from __future__ import annotations
@@ -37,14 +39,18 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from smoothseg.errors import DataError
+from smoothseg.files import read_bytes
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "read_image", "read_labels"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "read_image", "read_labels"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 """The suffixes, in lower case, of the files to read with `read_image` when a folder is listed."""
 
 MAX_PIXELS = 2**27
 """The largest image that is decoded, in pixels: 8192 x 16384. A larger header is assumed damaged or hostile."""
+
+MAX_BYTES = 2**30
+"""The largest image file that is read: more than an uncompressed image of `MAX_PIXELS` pixels with transparency."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -135,7 +141,7 @@ def _ranges(values: Iterable[int]) -> str:
 def _read(path: Path, pixels: Callable[[ImageFile.ImageFile, bytes], Pixels]) -> Pixels:
     """Return what `pixels` makes of the opened file; every failure is a `DataError` that begins with `path`."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MAX_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     kind = _kind(path, data)

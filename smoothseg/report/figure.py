@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from smoothseg.certificates import certificate, file
 from smoothseg.certificates.rounding import rounded_down
+from smoothseg.data.images import read_image
 from smoothseg.data.palettes import palette
-from smoothseg.errors import ConfigError, DataError, UnknownNameError
+from smoothseg.errors import ConfigError, DataError, UnknownNameError, visible
 from smoothseg.files import write_atomically
 from smoothseg.report import previews
 from smoothseg.report.colours import colourise, legend
@@ -118,12 +118,8 @@ def _strip(
     tiles.append(("certified", colourise(made.prediction, colours, abstained=~made.certified)))
     reach = f", R {rounded_down(made.radius)}" if np.isfinite(made.radius) else ""
     label = f"σ {sigma:g}{reach}"
-    return Strip(label if alone else f"{entry['method']}\n{label}", tiles)
+    return Strip(label if alone else f"{visible(str(entry['method']))}\n{label}", tiles)
 
 
 def _photo(path: Path) -> npt.NDArray[np.uint8]:
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+    return read_image(path)

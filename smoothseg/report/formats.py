@@ -42,4 +42,4 @@ def write_tables(directory: Path, result: Sequence[Row]) -> None:
         ("table.md", FORMATS["markdown"](result)),
         ("table.tex", FORMATS["latex"](result)),
     ):
-        write_atomically(directory / name, content.encode())
+        write_atomically(directory / name, content.encode("utf-8", "backslashreplace"))

@@ -22,6 +22,7 @@ from smoothseg.certificates import certificate, file
 from smoothseg.certificates.counts import Counts
 from smoothseg.data.palettes import palette
 from smoothseg.errors import DataError
+from smoothseg.files import read_bytes
 from smoothseg.report import previews
 
 __all__ = ["BUDGET", "IMAGES", "Gallery", "chosen", "gallery"]
@@ -33,6 +34,9 @@ BUDGET = 16_000_000
 """The most characters that these images may take together; the first one is always shown."""
 
 _NO_RADIUS = 65535
+
+_LARGEST_PHOTO = 2**23
+"""Bytes of the largest preview that is taken: several times those of one that smoothseg writes."""
 
 _Entries = Mapping[tuple[str, float], Mapping[str, Mapping[str, Any]]]
 
@@ -235,6 +239,10 @@ def _packed(array: npt.NDArray[Any]) -> str:
 
 
 def _photo(path: Path) -> str | None:
-    if not path.exists():
+    try:
+        content = read_bytes(path, _LARGEST_PHOTO)
+    except OSError:
         return None
-    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    if not content.startswith(b"\xff\xd8\xff"):  # what is no JPEG is none of our previews
+        return None
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"

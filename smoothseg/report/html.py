@@ -42,7 +42,7 @@ def write(directory: Path) -> Path:
     Raises `DataError` if `directory` holds no run.
     """
     path = directory / NAME
-    write_atomically(path, page(directory).encode())
+    write_atomically(path, page(directory).encode("utf-8", "backslashreplace"))
     return path
 
 

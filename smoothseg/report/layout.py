@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from smoothseg.certificates.metrics import DEFINITIONS, Scores
 from smoothseg.certificates.rounding import rounded_down
+from smoothseg.errors import one_line, visible
 from smoothseg.report.rows import Row
 
 __all__ = ["DASH", "NO_ROWS", "Cell", "Group", "Layout", "Line", "comparable", "long", "wide"]
@@ -152,7 +153,8 @@ def _labels(rows: Sequence[Row]) -> dict[_Identity, str]:
         said = (method, denoiser, segmenter, certifier, f"scale {scale:g}", f"{noise} noise")
         differs = [len({other[part] for other in namesakes}) > 1 for part in range(len(said))]
         extra = [text for text, differ in zip(said, differs, strict=True) if differ]
-        labels[identity] = f"{method} ({', '.join(extra)})" if extra else method
+        # a name that is a line of a table stays one, whoever wrote the run
+        labels[identity] = one_line(f"{method} ({', '.join(extra)})" if extra else method)
     return labels
 
 
@@ -234,8 +236,8 @@ def _noise(rows: Sequence[Row]) -> str:
     for row in rows:
         methods.setdefault(row.noise, {})[labels[_identity(row)]] = None
     if len(methods) == 1:
-        return next(iter(methods))
-    return "; ".join(f"{noise} for {', '.join(found)}" for noise, found in methods.items())
+        return visible(next(iter(methods)))
+    return "; ".join(f"{visible(noise)} for {', '.join(found)}" for noise, found in methods.items())
 
 
 def _promises(rows: Sequence[Row]) -> list[str]:

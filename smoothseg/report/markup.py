@@ -21,8 +21,8 @@ def markdown(rows: Sequence[Row], *, timing: bool = False) -> str:
     lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
     for line in layout.lines:
         cells = (f"**{cell.text}**" if cell.best else cell.text for cell in line.cells)
-        lines.append([line.label.replace("|", r"\|"), *cells])
-    notes = [*layout.notes]
+        lines.append([_markdown(line.label), *cells])
+    notes = [_markdown(note) for note in layout.notes]
     if any(cell.best for line in layout.lines for cell in line.cells):
         several = len({row.tolerates for row in rows}) > 1
         among = ", among those that allow as many wrong pixels" if several else ""
@@ -68,6 +68,14 @@ def latex(rows: Sequence[Row], *, timing: bool = False) -> str:
         lines.append(" & ".join([_latex(line.label), *cells]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in layout.notes)]
     return "\n".join(lines) + "\n"
+
+
+_MARKDOWN = str.maketrans({each: f"\\{each}" for each in r"\`*_[]<>|~&$"})
+"""What starts markup, a tag, an entity, a formula or a cell in markdown."""
+
+
+def _markdown(text: str) -> str:
+    return text.translate(_MARKDOWN)
 
 
 _LATEX = str.maketrans(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -20,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from smoothseg.data.images import MAX_BYTES, MAX_PIXELS
+from smoothseg.data.keys import KEY
 from smoothseg.errors import DataError
-from smoothseg.files import write_atomically
+from smoothseg.files import read_bytes, read_json, write_atomically
 
 __all__ = [
     "LONGEST",
@@ -52,22 +55,33 @@ _QUALITY = {"photo": 88, "noise": 75}
 
 def image_path(directory: Path, key: str) -> Path:
     """Return where the input of image `key` is kept."""
-    return directory / "previews" / key / "image.jpg"
+    return _folder(directory, key) / "image.jpg"
 
 
 def labels_path(directory: Path, key: str) -> Path:
     """Return where the ground truth of image `key` is kept."""
-    return directory / "previews" / key / "labels.png"
+    return _folder(directory, key) / "labels.png"
 
 
 def noisy_path(directory: Path, key: str, sigma: float) -> Path:
     """Return where the noisy input of image `key` at `sigma` is kept."""
-    return directory / "previews" / key / "noisy" / f"sigma-{sigma}.jpg"
+    return _folder(directory, key) / "noisy" / f"sigma-{sigma}.jpg"
 
 
 def denoised_path(directory: Path, key: str, method: str, sigma: float) -> Path:
     """Return where the denoised input of image `key` is kept; `method` is the method's folder name."""
-    return directory / "previews" / key / "denoised" / method / f"sigma-{sigma}.jpg"
+    return _folder(directory, key) / "denoised" / _name(directory, method) / f"sigma-{sigma}.jpg"
+
+
+def _folder(directory: Path, key: str) -> Path:
+    return directory / "previews" / _name(directory, key)
+
+
+def _name(directory: Path, key: str) -> str:
+    """Return `key`; raise `DataError` if it could lead out of the run, which others may have written."""
+    if not KEY.fullmatch(key):
+        raise DataError(f"{directory}: {key!r} is no key of an image and no folder of a method")
+    return key
 
 
 def complete(directory: Path, key: str, method: str, sigmas: Iterable[float], *, labelled: bool) -> bool:
@@ -116,9 +130,16 @@ def read_labels(directory: Path, key: str) -> npt.NDArray[np.uint8] | None:
     if not path.exists():
         return None
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture, dtype=np.uint8)
-    except (OSError, ValueError) as error:
+        content = read_bytes(path, MAX_BYTES)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of sizes that Pillow finds suspicious
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise ValueError(f"it has {picture.height} x {picture.width} pixels")
+                return np.asarray(picture, dtype=np.uint8)
+    except MemoryError:
+        raise
+    except Exception as error:  # what a damaged file makes its reader do is not for Pillow to foresee
         raise DataError(f"{path} cannot be read: {error}") from None
 
 
@@ -154,7 +175,7 @@ def read_legend(directory: Path) -> tuple[list[tuple[int, int, int]] | None, int
     if not path.exists():
         return None, None
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = read_json(path)
         colours, ignore = plain["palette"], plain["ignore"]
         palette = None if colours is None else [(int(r), int(g), int(b)) for r, g, b in colours]
         return palette, None if ignore is None else int(ignore)

@@ -1,6 +1,7 @@
 """Which numbers a file for computing holds: the rows as csv and json, their classes as csv.
 
-Shares have full precision. csv leaves a field empty where there is no number; json has null.
+Shares have full precision. csv leaves a field empty where there is no number; json has null. A name that a spreadsheet
+would take for a formula has an apostrophe before it in csv, as spreadsheets show text; json has it as it is.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from smoothseg.certificates.metrics import DEFINITIONS, Scores
+from smoothseg.errors import visible
 from smoothseg.report.rows import Row
 
 __all__ = ["csv", "json", "per_class"]
+
+_FORMULA = ("=", "+", "-", "@")
+"""How a formula begins in a spreadsheet; a tab or a line break before it is shown as an escape."""
 
 _SCORES = tuple(f.name for f in dataclasses.fields(Scores) if f.name in DEFINITIONS)
 _SETTINGS = (
@@ -67,7 +72,9 @@ def json(rows: Sequence[Row], *, timing: bool = False) -> str:
             del value["seconds"]
         plain.append(value)
     document = {"definitions": dict(DEFINITIONS), "rows": plain}
-    return json_module.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json_module.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # what a terminal would obey, and halves of characters, which no encoding has
+    return "".join(c if c.isprintable() or c == "\n" else json_module.dumps(c)[1:-1] for c in text)
 
 
 def _settings(row: Row) -> dict[str, Any]:
@@ -78,9 +85,17 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+def _text(value: Any) -> Any:
+    """Return a name so that a spreadsheet reads no formula, and a terminal no command; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    shown = visible(value)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
 def _records(header: Sequence[str], records: Iterable[Mapping[str, Any]]) -> str:
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([_finite(record.get(name)) for name in header] for record in records)
+    writer.writerows([_text(_finite(record.get(name))) for name in header] for record in records)
     return out.getvalue()

@@ -111,7 +111,7 @@ def _placed(
 def _fitted(text: str, font: Font, width: float) -> str:
     """Return `text` in letters the font has, shortened to `width`."""
     plain = unicodedata.normalize("NFKD", text)
-    plain = "".join(c if c.isascii() or c == "·" else "?" for c in plain if not unicodedata.combining(c))
+    plain = "".join(c if " " <= c <= "~" or c == "·" else "?" for c in plain if not unicodedata.combining(c))
     if font.getlength(plain) <= width:
         return plain
     fits = bisect.bisect_right(range(len(plain)), width, key=lambda n: font.getlength(plain[:n] + "..."))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from smoothseg.errors import visible
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -34,6 +36,9 @@ _STYLE: Any = {
     "svg.hashsalt": "smoothseg",
     "path.simplify": False,
 }
+
+_LONGEST = 100
+"""Characters of a name that are drawn: more do not fit, and each takes its time."""
 
 _WIDTH = 6.75
 """Width in inches: that of a page of two columns."""
@@ -111,7 +116,7 @@ def _drawn(strips: Sequence[Strip], seen: Mapping[str, tuple[int, int, int]]) ->
             facecolor=(colour[0] / 255, colour[1] / 255, colour[2] / 255),
             edgecolor="0.4",
             linewidth=0.3,
-            label=_plain(name),
+            label=_plain(visible(name)),
         )
         for name, colour in legend
     ]
@@ -132,5 +137,5 @@ def _drawn(strips: Sequence[Strip], seen: Mapping[str, tuple[int, int, int]]) ->
 
 
 def _plain(text: str) -> str:
-    """Return `text` so that matplotlib takes no dollar sign for mathematics."""
-    return text.replace("$", r"\$")
+    """Return `text` so that matplotlib takes no dollar sign for mathematics, and draws every character."""
+    return "\n".join(visible(line[:_LONGEST]) for line in text.split("\n")).replace("$", r"\$")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from smoothseg.errors import visible
 from smoothseg.runs.listener import Listener
 
 if TYPE_CHECKING:
@@ -27,14 +28,15 @@ class Track(Listener):
 
     def __init__(self, *, quiet: bool = False) -> None:
         """quiet: show nothing."""
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        from smoothseg.terminal.console import Plain
+
+        self._console = Plain(stderr=True, quiet=quiet)
         # A terminal that cannot move its cursor is treated as a log.
         self._live = self._console.is_terminal and not self._console.is_dumb_terminal and not quiet
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
             TextColumn("{task.fields[speed]}"),
@@ -55,7 +57,7 @@ class Track(Listener):
 
     def stage(self, text: str) -> None:
         """Show the current stage."""
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=visible(text))
         if not self._live:
             self._console.print(text)
 
@@ -68,7 +70,7 @@ class Track(Listener):
         text = _fetching(name, done, total)
         if done == 0:
             self._bar.reset(self._task, total=total)
-        self._bar.update(self._task, description=text, completed=done, total=total)
+        self._bar.update(self._task, description=visible(text), completed=done, total=total)
         if not self._live and (done == total or self._due()):
             self._console.print(text)
 
@@ -76,7 +78,7 @@ class Track(Listener):
         """Show how many items of one kind are done."""
         elapsed = time.monotonic() - self._started
         speed = f"{done}/{total}  {done / elapsed:.1f} {unit}/s" if elapsed else ""
-        self._bar.update(self._task, description=text, completed=done, total=total, speed=speed)
+        self._bar.update(self._task, description=visible(text), completed=done, total=total, speed=speed)
         if not self._live and (done == total or self._due()):
             self._console.print(f"{text}  {speed}")
 
@@ -98,7 +100,9 @@ class Track(Listener):
     def started(self, job: Job) -> None:
         """Name the certificate in progress."""
         self._counted = 0
-        self._bar.update(self._task, description=f"{job.key}  {job.method.name}  sigma {job.sigma:g}")
+        self._bar.update(
+            self._task, description=visible(f"{job.key}  {job.method.name}  sigma {job.sigma:g}")
+        )
 
     def sampled(self, count: int) -> None:
         """Count newly labelled noise samples."""

@@ -5,14 +5,17 @@ Nothing here decides what a network does with its tensors, or imports torch befo
 
 from __future__ import annotations
 
+from smoothseg.files import path_of, read_json
 from smoothseg.weights.downloads import offline
 from smoothseg.weights.downloads import sha256_of as digest
 from smoothseg.weights.matching import (
     check_class_count,
     check_network,
     digests,
+    filled,
     fits,
     load_state,
+    outlined,
     own_classes,
     scored_classes,
 )
@@ -30,14 +33,18 @@ __all__ = [
     "digest",
     "digests",
     "ensure",
+    "filled",
     "fits",
     "load",
     "load_state",
     "locate",
     "offline",
+    "outlined",
     "own_classes",
     "package_of",
+    "path_of",
     "pinned",
+    "read_json",
     "save",
     "scored_classes",
 ]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from smoothseg.errors import WeightsError
-from smoothseg.files import replacing, write_atomically
+from smoothseg.files import opened, read_json, replacing, write_atomically
 from smoothseg.weights import archives
 from smoothseg.weights.sources import PART, RECORD, RESERVED, Source, cache, hub_parts, split
 from smoothseg.weights.transfer import Progress, forget, transfer
@@ -55,8 +55,8 @@ def offline() -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
+    """Return the sha256 of a regular file as 64 hexadecimal digits; raise `OSError` if it is none."""
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -181,7 +181,7 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        stored: dict[str, Any] = read_json(path)
         if not isinstance(stored["sha256"], str) or not isinstance(stored["origin"], str | None):
             raise ValueError("no hash in it")
     except (ValueError, KeyError, TypeError) as error:

@@ -12,11 +12,13 @@ A reference is one of
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from smoothseg.errors import ConfigError, PluginError, WeightsError
+from smoothseg.files import path_of
 from smoothseg.weights.catalogue import Entry, automatic, catalogue, unknown
 from smoothseg.weights.downloads import fetch
 from smoothseg.weights.sources import Source
@@ -95,8 +97,8 @@ def locate(
         return place, entry
     if "://" in reference:
         return Source.of(reference), None
-    path = Path(reference).expanduser()
-    if path.is_file():
+    path = path_of(reference)
+    if os.path.isfile(path):  # also of names that no file can have
         return path, None
     if path.suffix or len(path.parts) > 1:
         raise WeightsError(f"weight file {reference} does not exist")

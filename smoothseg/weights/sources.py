@@ -17,6 +17,7 @@ import urllib.parse
 from pathlib import Path
 
 from smoothseg.errors import ConfigError, WeightsError
+from smoothseg.files import path_of
 
 __all__ = ["PART", "RECORD", "RESERVED", "STATE", "Source", "cache", "hub_parts", "loopback", "split"]
 
@@ -118,8 +119,8 @@ class Source:
 def cache() -> Path:
     """Return the folder for downloads: `SMOOTHSEG_CACHE`, else the user's own cache folder."""
     if chosen := os.environ.get("SMOOTHSEG_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "smoothseg"
+        return path_of(chosen)
+    return path_of(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "smoothseg"
 
 
 def hub_parts(url: str) -> tuple[str, str, str | None]:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from smoothseg.errors import WeightsError
-from smoothseg.files import replacing
+from smoothseg.errors import WeightsError, first_line
+from smoothseg.files import opened, parse_json, replacing
 from smoothseg.weights.catalogue import catalogue
 from smoothseg.weights.downloads import Fetched, fetch, sha256_of
 from smoothseg.weights.references import locate
@@ -27,7 +29,7 @@ from smoothseg.weights.sources import Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Convertible", "Weights", "load", "save"]
+__all__ = ["Convertible", "Weights", "load", "save", "unpickled"]
 
 _FORMAT = 1
 
@@ -140,7 +142,7 @@ def save(
 def _described(text: str, path: Path) -> dict[str, Any]:
     """Return what `save` stored with the tensors of `path`; raise `WeightsError` if it is invalid."""
     try:
-        stored = json.loads(text)
+        stored = parse_json(text)
         version = stored.get("format")
         if version != _FORMAT:
             raise WeightsError(f"{path} has weight format {version}; this version reads {_FORMAT}")
@@ -149,7 +151,10 @@ def _described(text: str, path: Path) -> dict[str, Any]:
             isinstance(stored["network"], str)
             and isinstance(stored["config"], dict)
             and isinstance(stored["card"], dict)
-            and (classes is None or all(isinstance(name, str) for name in classes))
+            and (
+                classes is None
+                or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))
+            )
         ):
             raise TypeError("a value of another kind")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -158,16 +163,23 @@ def _described(text: str, path: Path) -> dict[str, Any]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # its own, the system's, and torch's for a type or size that it does not have
+        raise WeightsError(f"{path} cannot be read as safetensors: {first_line(error)}") from None
 
 
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+def unpickled(path: Path) -> Any:
+    """Return what a torch file holds, read with `weights_only=True`; `WeightsError` if it asks for more than tensors.
+
+    An archive whose entries claim more bytes than the file has is refused before anything is unpacked: torch writes
+    them uncompressed.
+    """
     import numpy as np
     import torch
 
@@ -178,9 +190,10 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
     numbers: list[Any] = [*((scalar, name) for name in names), np.dtype, *kinds]
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(numbers):
+        with opened(path) as file, warnings.catch_warnings(), torch.serialization.safe_globals(numbers):
             warnings.simplefilter("ignore")  # of a pickle protocol that torch does not write itself
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            _check_claims(file)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} needs more than tensors to be read{_wanted(str(error))}: arbitrary code could run, and it was "
@@ -191,14 +204,40 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # what a damaged file makes its reader do is not for torch to foresee
         reason = next(iter(str(error).splitlines()), "the file ends too early")
         raise WeightsError(f"{path} cannot be read as a torch file: {reason}") from None
+
+
+def _check_claims(file: IO[bytes]) -> None:
+    """Raise `ValueError` for a zip archive whose entries claim to be larger than the file."""
+    start, size = file.read(4), file.seek(0, os.SEEK_END)
+    if start == b"PK\x03\x04":
+        with zipfile.ZipFile(file) as archive:
+            claimed = sum(entry.file_size for entry in archive.infolist())
+        if claimed > size:
+            raise ValueError(f"its entries claim {claimed} bytes, the file has {size}")
+    file.seek(0)
+
+
+def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
+    content = unpickled(path)
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
             break
     if not isinstance(content, dict) or not all(
-        isinstance(value, torch.Tensor) for value in content.values()
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()
     ):
         raise WeightsError(f"{path} holds no state dict: expected a mapping of names to tensors")
+    size = path.stat().st_size
+    for key, tensor in content.items():
+        # a short storage can be stretched to any shape, and others than plain tensors have none of their own
+        stretched = tensor.numel() * tensor.element_size() > size
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or stretched:
+            raise WeightsError(
+                f"{path}: '{key}' is no plain tensor of the file: {tuple(tensor.shape)}, {tensor.layout}, "
+                f"{tensor.device}, in {size} bytes"
+            )
     return content
 
 

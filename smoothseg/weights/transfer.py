@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from smoothseg.errors import ConfigError, WeightsError
-from smoothseg.files import write_atomically
+from smoothseg.files import read_json, write_atomically
 from smoothseg.weights.sources import STATE, Source, loopback
 
 __all__ = ["Progress", "forget", "transfer"]
@@ -178,7 +178,7 @@ def _copy(
 def _state(part: Path) -> dict[str, Any]:
     """Return what is known of the file that `part` is the beginning of: the server's mark of it and its size."""
     try:
-        stored = json.loads(part.with_name(STATE).read_text(encoding="utf-8"))
+        stored = read_json(part.with_name(STATE))
     except (OSError, ValueError):
         return {}
     return stored if isinstance(stored, dict) else {}

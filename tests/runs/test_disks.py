@@ -48,7 +48,14 @@ SIZES = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 200, 240)
 def test_a_full_and_a_read_only_disk_end_a_run_with_one_line_and_lose_nothing(tmp_path):
     command = [
         *(sys.executable, "-c", "from smoothseg.cli import main; main()", "certify"),
-        *("--dataset", "streets:count=1,height=48,width=64", "--denoiser", "identity", "--segmenter", "hrnet"),
+        *(
+            "--dataset",
+            "streets:count=1,height=48,width=64",
+            "--denoiser",
+            "identity",
+            "--segmenter",
+            "hrnet",
+        ),
         *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--device", "cpu", "--threads", "1"),
     ]
     (tmp_path / "disk").mkdir()
@@ -60,9 +67,7 @@ def test_a_full_and_a_read_only_disk_end_a_run_with_one_line_and_lose_nothing(tm
         env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "SIZES": " ".join(map(str, SIZES)), "COLUMNS": "500"},
     )
     codes = dict(line.split() for line in done.stdout.splitlines())
-    said = {
-        size: (tmp_path / f"copy.{size}.err").read_text() for size in (*map(str, SIZES), "ro", "new")
-    }
+    said = {size: (tmp_path / f"copy.{size}.err").read_text() for size in (*map(str, SIZES), "ro", "new")}
     full = [size for size in map(str, SIZES) if codes[size] != "0"]
     assert len(full) >= 8, codes
     for size in full:

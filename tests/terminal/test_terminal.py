@@ -6,10 +6,10 @@ import sys
 import types
 
 import pytest
-from rich.console import Console
 
 from smoothseg import cli as command_line
 from smoothseg.terminal import progress as progresses
+from smoothseg.terminal.console import Plain
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -80,9 +80,9 @@ def test_a_notebook_gets_the_same_lines(monkeypatch, photos, tmp_path):
     monkeypatch.setattr(progresses, "_LINE_EVERY", 0.0)
 
     def notebook(**options):
-        return Console(force_jupyter=True, **options)
+        return Plain(force_jupyter=True, **options)
 
-    monkeypatch.setattr("rich.console.Console", notebook)
+    monkeypatch.setattr("smoothseg.terminal.console.Plain", notebook)
     with progresses.progress() as track:
         track.stage("checking")
         track.note("a note")

@@ -78,7 +78,7 @@ def test_yaml_takes_names_that_end_in_a_number(tmp_path: Path) -> None:
         ("a.yaml", "- [a, b]\n", "expected class names, got "),
         ("a.yaml", "road\ncar\n", "expected a list of class names, got str"),
         ("a.yaml", "", "expected a list of class names, got NoneType"),
-        ("a.yaml", "road: [1, 2, 3]\nroad: [4, 5, 6]\n", "'road' is listed twice"),
+        ("a.yaml", "road: [1, 2, 3]\nroad: [4, 5, 6]\n", "'road' is given twice"),
         ("a.yaml", "- [unclosed\n", "not a class list"),
         ("a.json", '{"road": [1, 2, 3], "road": [4, 5, 6]}', "'road' is listed twice"),
         ("a.json", '["road"', "not a class list"),
