@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -32,6 +33,7 @@ __all__ = [
     "read_text",
     "read_yaml",
     "replacing",
+    "sha256_of",
     "underscored",
     "write_atomically",
     "yaml_of",
@@ -119,6 +121,12 @@ def read_bytes(path: Path, most: int) -> bytes:
     if max(size, len(content)) > most:
         raise OSError(errno.EFBIG, f"expected at most {most} bytes, got {max(size, len(content))}", str(path))
     return content
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of the regular file `path` as 64 hexadecimal digits; raise `OSError` if it is none."""
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: Path, *, encoding: str = "utf-8") -> str:

@@ -10,6 +10,7 @@ The protocol of the fourth kind, the certifier, is in `certificates/certifier.py
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "KEY",
     "PROTOCOL_VERSION",
     "Dataset",
     "Denoiser",
@@ -36,6 +38,10 @@ PROTOCOL_VERSION = 2
 def option(default: Any, help: str) -> Any:
     """Return a dataclass field with `default` and a one-line `help` shown by `smoothseg components`."""
     return dataclasses.field(default=default, metadata={"help": help})
+
+
+KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+"""What the key of an image looks like: it becomes part of file names."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

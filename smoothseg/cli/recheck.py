@@ -41,7 +41,7 @@ def verify(paths: tuple[Path, ...], images: bool, resample: int | None, key: Pat
     from smoothseg.certificates import recheck
     from smoothseg.certificates.file import load
     from smoothseg.components.plugins import plugins
-    from smoothseg.errors import ConfigError, SmoothsegError, VerificationError
+    from smoothseg.errors import ConfigError, SmoothsegError, VerificationError, visible
     from smoothseg.report.checking import differences
     from smoothseg.runs import manifest
     from smoothseg.runs.auditing import audit
@@ -80,7 +80,7 @@ def verify(paths: tuple[Path, ...], images: bool, resample: int | None, key: Pat
         if resample is not None:
             faults.extend(_resampled(run, resample))
     for fault in faults:
-        click.echo(f"WRONG  {fault}", err=True)
+        click.echo(f"WRONG  {visible(fault)}", err=True)
     wrong = len(faults)
     if wrong:
         raise VerificationError(f"{wrong} fault{'' if wrong == 1 else 's'} in {_count(len(files))}")

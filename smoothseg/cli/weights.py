@@ -79,8 +79,8 @@ def fetch(references: tuple[str, ...]) -> None:
     REFERENCES are components with their weights, such as adm:weights=256-uncond, or addresses: https://... with
     #sha256=... where the hash is known, or hf://owner/name/file@revision.
     """
+    from smoothseg.files import sha256_of
     from smoothseg.weights.downloads import fetch as fetch_source
-    from smoothseg.weights.downloads import sha256_of
     from smoothseg.weights.references import locate, package_of
     from smoothseg.weights.sources import Source
 

@@ -7,10 +7,9 @@ import re
 import unicodedata
 from pathlib import Path
 
-__all__ = ["KEY", "key_of"]
+from smoothseg.protocols import KEY
 
-KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-"""What a key looks like: it becomes part of file names."""
+__all__ = ["KEY", "key_of"]
 
 _OTHER = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST = 120

@@ -22,9 +22,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from smoothseg.data.images import MAX_BYTES, MAX_PIXELS
-from smoothseg.data.keys import KEY
 from smoothseg.errors import DataError
 from smoothseg.files import read_bytes, read_json, write_atomically
+from smoothseg.protocols import KEY
 
 __all__ = [
     "LONGEST",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import sys
 import time
@@ -23,6 +22,7 @@ from smoothseg.certificates.rounding import rounded_down
 from smoothseg.components.blaming import blamed
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import DataError, PluginError, SmoothsegError, first_line
+from smoothseg.files import sha256_of
 from smoothseg.machine import devices
 from smoothseg.protocols import Sample
 from smoothseg.runs import logs
@@ -225,7 +225,7 @@ def _record(
         "sigma": job.sigma,
         "key": job.key,
         "certificate": job.path,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256_of(path),
         "radius": result.radius if np.isfinite(result.radius) else None,
         "by_radius": _by_radius(result, sample),
         "seconds": {"sampling": round(sampling, 4), "total": round(seconds, 4)},

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from smoothseg.errors import DataError
-from smoothseg.files import write_atomically
+from smoothseg.files import read_bytes, write_atomically
 from smoothseg.runs.seals import sealed, unsealed
+from smoothseg.runs.shapes import is_entry
 
-__all__ = ["Ledger", "has_failed"]
+__all__ = ["LARGEST", "Ledger", "has_failed"]
+
+LARGEST = 2**30
+"""Bytes of the largest ledger that is read."""
 
 _BEFORE = frozenset(
     (
@@ -54,7 +58,7 @@ class Ledger:
             if not line:
                 continue
             entry = unsealed(line, before=_BEFORE)
-            if entry is None:
+            if entry is None or not is_entry(entry):
                 self.damaged.append(number)
             else:
                 self._lines.append(entry)
@@ -82,7 +86,7 @@ class Ledger:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes().split(b"\n")
+        return read_bytes(path, LARGEST).split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:

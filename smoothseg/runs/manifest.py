@@ -7,14 +7,13 @@ signature it shows that the run is the one that the holder of a key made. It sho
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothseg.errors import ConfigError, DataError, VerificationError
-from smoothseg.files import write_atomically
+from smoothseg.files import parse_json, read_bytes, sha256_of, write_atomically
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -29,6 +28,9 @@ SIGNATURE = "manifest.sig"
 SCHEMA = 1
 """Version of the manifest's layout."""
 
+LARGEST = 2**28
+"""Bytes of the largest manifest that is read: some hundreds for each image and method."""
+
 _FOLDERS = ("certificates", "pictures", "previews")
 _FILES = (
     *("run.json", "config.yaml", "ledger.jsonl", "legend.json", "report.html"),
@@ -42,7 +44,7 @@ def write(directory: Path) -> None:
 
     A signature of another manifest is removed: it would be one of something else.
     """
-    _put(directory, {name: _digest(directory / name) for name in _present(directory)})
+    _put(directory, {name: sha256_of(directory / name) for name in _present(directory)})
 
 
 def update(directory: Path, names: Sequence[str]) -> None:
@@ -51,7 +53,7 @@ def update(directory: Path, names: Sequence[str]) -> None:
     A signature of another manifest is removed.
     """
     if (directory / NAME).exists():
-        _put(directory, _read(directory) | {name: _digest(directory / name) for name in names})
+        _put(directory, _read(directory) | {name: sha256_of(directory / name) for name in names})
 
 
 def differences(directory: Path) -> Iterator[str]:
@@ -71,7 +73,7 @@ def differences(directory: Path) -> Iterator[str]:
             yield f"{name}: {NAME} has it, and it was removed"
         elif name not in stated:
             yield f"{name}: {NAME} does not have it"
-        elif _digest(directory / name) != stated[name]:
+        elif sha256_of(directory / name) != stated[name]:
             yield f"{name}: is not the file that {NAME} records"
 
 
@@ -171,16 +173,11 @@ def _put(directory: Path, files: dict[str, str]) -> None:
 def _read(directory: Path) -> dict[str, str]:
     """Return the digest of each file, as the manifest says; raise `DataError` if it is not one."""
     try:
-        stated = json.loads((directory / NAME).read_bytes())
+        stated = parse_json(read_bytes(directory / NAME, LARGEST))
         files = stated["files"]
         right = stated["schema"] == SCHEMA and all(isinstance(each, str) for each in files.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         right = False
     if not right:
         raise DataError(f"{NAME}: is not one that smoothseg writes")
     return dict(files)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

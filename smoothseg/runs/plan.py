@@ -187,6 +187,8 @@ def _methods(values: Mapping[str, Any]) -> tuple[Method, ...]:
         raise ConfigError("methods is empty: there is nothing to certify with")
     slugs: dict[str, str] = {}
     for method in methods:
+        if not method.name.isprintable():
+            raise ConfigError(f"method name {method.name!r} has characters that cannot be shown")
         if not method.slug:
             raise ConfigError(
                 f"method name '{method.name}' needs one of the letters a-z or a digit, for its folder"
@@ -252,7 +254,7 @@ def _sigmas(value: Any) -> tuple[float, ...]:
 def _number(values: Mapping[str, Any], key: str) -> float:
     try:
         number = float(values[key])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"{key} must be a number, got {values[key]!r}") from None
     if not (math.isfinite(number) and number > 0) or isinstance(values[key], bool):
         raise ConfigError(f"{key} must be positive, got {values[key]!r}")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from smoothseg.errors import DataError
-from smoothseg.files import write_atomically
+from smoothseg.files import read_bytes, sha256_of, write_atomically
 from smoothseg.runs.ledger import Ledger, has_failed
 from smoothseg.runs.seals import sealed, unsealed
+from smoothseg.runs.shapes import is_identity
 
 __all__ = [
+    "LARGEST",
     "SCHEMA",
     "DamagedError",
     "certificate_path",
@@ -26,6 +27,9 @@ __all__ = [
 
 SCHEMA = 1
 """Version of the run directory's layout; `read_identity` refuses any other."""
+
+LARGEST = 2**28
+"""Bytes of the largest run.json that is read: some hundreds for each image."""
 
 _BEFORE = frozenset(
     ("schema", "plan", "weights", "classes", "noise", "versions", "plugins", "images", "skipped", "threads")
@@ -78,7 +82,7 @@ def read_identity(directory: Path) -> dict[str, Any]:
     """
     path = directory / "run.json"
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, LARGEST)
     except FileNotFoundError:
         raise DataError(f"{directory} holds no run (no run.json)") from None
     except OSError as error:
@@ -88,6 +92,8 @@ def read_identity(directory: Path) -> dict[str, Any]:
         raise DamagedError(f"{path} is damaged: the command that made the run writes it again")
     if identity.get("schema") != SCHEMA:
         raise DataError(f"{directory} has another run schema; this version reads {SCHEMA}")
+    if not is_identity(identity):
+        raise DamagedError(f"{path} is not as smoothseg writes it")
     return identity
 
 
@@ -106,4 +112,4 @@ def intact(directory: Path, entry: Mapping[str, Any]) -> bool:
     if has_failed(entry):
         return False
     path = directory / entry["certificate"]
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == str(entry["sha256"])
+    return path.is_file() and sha256_of(path) == str(entry["sha256"])

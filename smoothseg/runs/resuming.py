@@ -65,8 +65,19 @@ def check_directory(directory: Path) -> None:
     parent = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     if not parent.is_dir():
         raise ConfigError(f"output {directory}: {parent} is a file, not a folder")
+    for link in _links(directory):
+        raise ConfigError(f"output {directory}: {link} is a link: what is written there would be elsewhere")
     if not os.access(parent, os.W_OK):
         raise ConfigError(f"output {directory}: no permission to write in {parent}")
+
+
+def _links(directory: Path) -> Iterator[Path]:
+    """Yield each link in `directory` that a run would write through: at the top any, below it those to folders."""
+    for place, folders, files in os.walk(directory):
+        here = Path(place)
+        yield from (here / name for name in folders if (here / name).is_symlink())
+        if here == directory:
+            yield from (here / name for name in files if (here / name).is_symlink())
 
 
 def remaining(prepared: Prepared, directory: Path, *, retry_failed: bool = False) -> list[Job]:

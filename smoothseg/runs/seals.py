@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from smoothseg.files import parse_json
+
 __all__ = ["sealed", "unsealed"]
 
 _FIELD = "check"
@@ -26,12 +28,12 @@ def unsealed(content: bytes, *, before: frozenset[str]) -> dict[str, Any] | None
     before: the fields of objects that were written before there was a digest. One without a digest may have no other.
     """
     try:
-        value = json.loads(content)
+        value = parse_json(content)
         if not isinstance(value, dict):
             return None
         check = value.pop(_FIELD, None)
         right = value.keys() <= before if check is None else check == _digest(value)
-    except (ValueError, RecursionError):  # no UTF-8, no JSON, or brackets without end
+    except ValueError:  # no UTF-8, no JSON, or nested too deep
         return None
     return value if right else None
 

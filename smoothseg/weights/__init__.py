@@ -6,8 +6,8 @@ Nothing here decides what a network does with its tensors, or imports torch befo
 from __future__ import annotations
 
 from smoothseg.files import path_of, read_json
+from smoothseg.files import sha256_of as digest
 from smoothseg.weights.downloads import offline
-from smoothseg.weights.downloads import sha256_of as digest
 from smoothseg.weights.matching import (
     check_class_count,
     check_network,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -23,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from smoothseg.errors import WeightsError
-from smoothseg.files import opened, read_json, replacing, write_atomically
+from smoothseg.files import read_json, replacing, sha256_of, write_atomically
 from smoothseg.weights import archives
 from smoothseg.weights.sources import PART, RECORD, RESERVED, Source, cache, hub_parts, split
 from smoothseg.weights.transfer import Progress, forget, transfer
 
-__all__ = ["Fetched", "fetch", "offline", "sha256_of", "verify_cache"]
+__all__ = ["Fetched", "fetch", "offline", "verify_cache"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The system's error numbers for a full disk, or for a file that must not grow further."""
@@ -52,12 +51,6 @@ def offline() -> bool:
         os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
         for name in ("SMOOTHSEG_OFFLINE", "HF_HUB_OFFLINE")
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a regular file as 64 hexadecimal digits; raise `OSError` if it is none."""
-    with opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(source: Source, *, progress: Progress | None = None) -> Fetched:
@@ -232,7 +225,7 @@ def _from_hub(source: Source, progress: Progress | None) -> None:
 
     The hub's library shows its own progress and resumes an interrupted download.
     """
-    import huggingface_hub
+    import huggingface_hub.constants
 
     repository, file, revision = hub_parts(source.url)
     folder = source.folder / ".hub"

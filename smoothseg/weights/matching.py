@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from smoothseg.errors import ConfigError, SmoothsegError, WeightsError, first_line
-from smoothseg.files import path_of
-from smoothseg.weights.downloads import sha256_of
+from smoothseg.files import path_of, sha256_of
 from smoothseg.weights.stored import Weights
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from smoothseg.errors import WeightsError, first_line
-from smoothseg.files import opened, parse_json, replacing
+from smoothseg.files import opened, parse_json, replacing, sha256_of
 from smoothseg.weights.catalogue import catalogue
-from smoothseg.weights.downloads import Fetched, fetch, sha256_of
+from smoothseg.weights.downloads import Fetched, fetch
 from smoothseg.weights.references import locate
 from smoothseg.weights.sources import Source
 

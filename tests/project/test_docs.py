@@ -66,7 +66,7 @@ INTERNAL = {
             "runs.options",
             "runs.schema",
         ),
-        *("runs.seals",),
+        *("runs.seals", "runs.shapes"),
     )
 }
 """Rooms and modules of the core that are no interface, but for what the page names of them."""

@@ -1,4 +1,4 @@
-"""A disk that is really full, and one that is read-only: one line, and afterwards the same command ends what it began."""
+"""A disk that is really full, and one that is read-only: one line, and later the same command ends what it began."""
 
 import shutil
 import subprocess

@@ -1,0 +1,130 @@
+"""What run.json and a line of the ledger look like: whatever else a file holds is not one that smoothseg wrote.
+
+Everything that reads a run goes by these fields. Names and paths come from a file that a stranger may have made, so
+they are checked where they enter.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from smoothseg.protocols import KEY
+
+__all__ = ["is_entry", "is_identity"]
+
+_CERTIFICATE = re.compile(rf"certificates/[a-z0-9-]{{1,64}}/sigma-[0-9.e+-]{{1,32}}/{KEY.pattern}\.npz")
+"""A path that leads nowhere but into the run's own folder."""
+
+
+def is_identity(value: Mapping[str, Any]) -> bool:
+    """Return whether `value` has the fields of run.json, except for its schema."""
+    plan = value.get("plan")
+    return (
+        isinstance(plan, Mapping)
+        and _is_plan(plan)
+        and isinstance(value.get("noise"), str)
+        and _mapping(value.get("images"), _is_digests)
+        and all(KEY.fullmatch(key) for key in value["images"])
+        and _mapping(value.get("classes"), _are_words)
+        and _mapping(value.get("weights"), lambda kinds: _mapping(kinds, _of_words))
+        and all(method["name"] in value["classes"] for method in plan["methods"])
+        and _of_words(value.get("versions"))
+        and _mapping(value.get("plugins", {}), _of_words)
+        and _of_words(value.get("skipped", {}))
+    )
+
+
+def _is_plan(plan: Mapping[str, Any]) -> bool:
+    methods, sigmas = plan.get("methods"), plan.get("sigma")
+    return (
+        isinstance(methods, list)
+        and bool(methods)
+        and all(
+            isinstance(each, Mapping)
+            and _is_name(each.get("name"))
+            and all(_is_component(each.get(kind)) for kind in ("denoiser", "segmenter", "certifier"))
+            for each in methods
+        )
+        and isinstance(sigmas, list)
+        and bool(sigmas)
+        and all(_is_number(sigma) and sigma > 0 for sigma in sigmas)
+        and _is_component(plan.get("dataset"))
+        and _is_number(plan.get("scale"))
+        and _is_count(plan.get("seed"))
+        and _is_count(plan.get("every"))
+        and (plan.get("images") is None or _is_count(plan["images"]))
+        and all(isinstance(plan.get(name), str) for name in ("convention", "denoise_at", "device"))
+    )
+
+
+def is_entry(value: Mapping[str, Any]) -> bool:
+    """Return whether `value` has the fields of a line of the ledger, of a certificate that was made or that failed."""
+    path = value.get("certificate")
+    if not (
+        isinstance(path, str)
+        and _CERTIFICATE.fullmatch(path)
+        and _is_name(value.get("method"))
+        and _is_number(value.get("sigma"))
+        and isinstance(value.get("key"), str)
+    ):
+        return False
+    if "failed" in value:
+        return isinstance(value["failed"], str)
+    seconds, radii = value.get("seconds"), value.get("by_radius")
+    return (
+        isinstance(value.get("sha256"), str)
+        and "radius" in value
+        and (value["radius"] is None or _is_number(value["radius"]))
+        and (
+            radii is None
+            or (
+                isinstance(radii, list)
+                and all(
+                    isinstance(each, list) and len(each) == 3 and all(map(_is_number, each)) for each in radii
+                )
+            )
+        )
+        and isinstance(seconds, Mapping)
+        and _is_number(seconds.get("total"))
+        and all(isinstance(value.get(which), Mapping) for which in ("certified", "clean"))
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 1000
+
+
+def _is_component(value: object) -> bool:
+    return isinstance(value, Mapping) and _is_name(value.get("name"))
+
+
+def _is_digests(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("image"), str)
+        and "labels" in value
+        and (value["labels"] is None or isinstance(value["labels"], str))
+    )
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
+def _of_words(value: object) -> bool:
+    return _mapping(value, lambda each: isinstance(each, str))
+
+
+def _mapping(value: object, right: Callable[[Any], bool]) -> bool:
+    return isinstance(value, Mapping) and all(right(each) for each in value.values())
