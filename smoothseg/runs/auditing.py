@@ -26,6 +26,9 @@ from smoothseg.smoothing.kinds import ALGORITHMS
 
 __all__ = ["audit", "header_differences"]
 
+_ALWAYS = {"python", "smoothseg", "torch", "numpy"}
+"""What every run has a version of."""
+
 _Expected = Mapping[str, tuple[Mapping[str, Any], float, str]]
 """Method as run.json describes it, sigma and key of every certificate of a run, by path."""
 
@@ -49,6 +52,8 @@ def _faults(directory: Path, identity: Mapping[str, Any], images: bool) -> Itera
     plan = identity["plan"]
     if "noise" in plan and ALGORITHMS.get(plan["noise"]) != identity["noise"]:
         yield f"run.json: noise is {identity['noise']!r}, its plan says {plan['noise']!r}"
+    for package in _ALWAYS - identity["versions"].keys():
+        yield f"run.json: versions: {package} is missing"
     expected = _expected(identity)
     there = {path.relative_to(directory).as_posix() for path in directory.glob("certificates/**/*.npz")}
     last: dict[str, Mapping[str, Any]] = {}
@@ -207,7 +212,7 @@ def header_differences(
         "dataset": plan["dataset"],
         "noise": identity["noise"],
         "classes": identity["classes"][method["name"]],
-        **{f"weights.{kind}": digests for kind, digests in identity["weights"][slug].items()},
+        "weights": identity["weights"].get(slug),
         **{f"geometry.{name}": plan[name] for name in ("scale", "convention", "denoise_at")},
         **{f"versions.{name}": version for name, version in identity["versions"].items()},
     }
@@ -217,6 +222,13 @@ def header_differences(
             header["recertified_from"],
             "nothing: a run's certificates are at first hand",
         )
+    if (plan["device"] == "cpu") != (header.get("device") == "cpu"):
+        right["device"] = plan["device"]
+    told = header["geometry"].get("sigma_told") if isinstance(header.get("geometry"), Mapping) else None
+    if plan["convention"] == "paper" or plan["denoise_at"] == "full":
+        right["geometry.sigma_told"] = sigma
+    elif not (isinstance(told, float) and 0 < told <= sigma):
+        yield "geometry.sigma_told", told, f"at most {sigma}, since resizing leaves no more noise"
     if "threads" in identity:
         right["threads"] = identity["threads"]
     if "plugins" in identity:

@@ -651,3 +651,12 @@ def test_what_the_reference_names_can_be_imported():
     assert len(names) > 15
     for name in names:
         pkgutil.resolve_name(name)
+
+
+def test_every_test_that_the_page_about_reliability_names_is_there_and_as_slow_as_it_says():
+    page = text(DOCS / "reliability.md")
+    named = re.findall(r"`(tests/[\w/]+\.py)`( \(slow\))?", page)
+    assert len(named) > 20
+    for path, slow in named:
+        assert (ROOT / path).is_file(), path
+        assert not slow or "mark.slow" in text(ROOT / path), path

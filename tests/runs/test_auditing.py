@@ -83,11 +83,13 @@ def test_an_honest_run_has_no_fault(run):
     [
         (header(sigma=0.4), "sigma is 0.4, run.json says 0.2"),
         (header(seed=7), "seed is 7"),
+        (header(device="NVIDIA H100"), "device is 'NVIDIA H100', run.json says 'cpu'"),
+        (header(weights={}), "weights is {}"),
         (header(noise="philox-numpy-float32"), "noise is 'philox-numpy-float32'"),
         (header(certifier={"name": "holm", "alpha": 0.5}), "certifier is {'alpha': 0.5, 'name': 'holm'}"),
         (header(method="toy-blur"), "method is 'toy-blur'"),
         (header(classes=["x", "y"]), "classes is ['x', 'y']"),
-        (header(weights={"denoiser": {}, "segmenter": {"a": "b"}}), "weights.segmenter is {'a': 'b'}"),
+        (header(weights={"denoiser": {}, "segmenter": {"a": "b"}}), "weights is {'denoiser': {}, 'segmenter': {'a': 'b'}}"),
         (header(threads=99), "threads is 99"),
         (header(versions={}), "versions.python is missing"),
         (
@@ -289,3 +291,18 @@ def test_a_damaged_certificate_is_named_and_the_others_go_on(run):
     found = list(auditing.audit(run))
     assert any("a.npz is not a readable certificate" in fault for fault in found)
     assert any("b.npz: radius is 9.9" in fault for fault in found)
+
+
+def test_versions_weights_and_the_sigma_told_cannot_be_emptied(run):
+    identity = results.read_identity(run)
+    results.write_identity(run, {**identity, "versions": {}})
+    found = list(auditing.audit(run))
+    assert "run.json: versions: torch is missing" in found
+    results.write_identity(run, {**identity, "weights": {slug: {} for slug in identity["weights"]}})
+    assert any("weights is" in fault and "run.json says {}" in fault for fault in auditing.audit(run))
+    results.write_identity(run, identity)
+    for wrong in (9.0, 0.0, None):
+        made = file.load(run / ONE)
+        geometry = {**made.provenance["geometry"], "sigma_told": wrong}
+        change_certificate(run, header(geometry=geometry))
+        assert any(f"{ONE}: geometry.sigma_told is" in fault for fault in auditing.audit(run)), wrong
