@@ -19,6 +19,10 @@ _CERTIFICATE = re.compile(rf"certificates/[a-z0-9-]{{1,64}}/sigma-[0-9.e+-]{{1,3
 """A path that leads nowhere but into the run's own folder."""
 
 
+_LONGEST = 20_000
+"""Letters of the longest name of a method or a component. How a name is shown is settled where it is shown."""
+
+
 def is_identity(value: Mapping[str, Any]) -> bool:
     """Return whether `value` has the fields of run.json, except for its schema."""
     plan = value.get("plan")
@@ -102,7 +106,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 1000
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST
 
 
 def _is_component(value: object) -> bool:

@@ -106,5 +106,5 @@ def _refusal(recipe: Any) -> str:
     try:
         recipe.load()
     except DataError as error:
-        return str(error)
+        return str(error.args[0])  # as it was written: shown, it is one line in any case
     raise AssertionError("expected load to raise a DataError, but it returned a dataset")

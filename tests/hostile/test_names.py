@@ -20,6 +20,8 @@ from smoothseg.data.checks import check_classes
 from smoothseg.errors import ConfigError, DataError, PluginError, SmoothsegError, one_line, visible
 from smoothseg.report import formats, sheet, typesetting
 from smoothseg.report.html import page
+from smoothseg.runs import results
+from smoothseg.runs.ledger import Ledger
 from smoothseg.terminal.console import Plain
 
 NAMES = {
@@ -189,7 +191,7 @@ def renamed(run, tmp_path, name):
 
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    identity = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    identity = results.read_identity(copy)
     (method,) = identity["plan"]["methods"]
     before, method["name"] = method["name"], name
     identity["plan"]["dataset"]["name"] = name
@@ -197,10 +199,11 @@ def renamed(run, tmp_path, name):
     for part in ("weights", "digests"):
         if before in identity.get(part, {}):
             identity[part][name] = identity[part].pop(before)
-    (copy / "run.json").write_text(json.dumps(identity), encoding="utf-8")
-    lines = (copy / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
-    lines = [json.dumps({**json.loads(line), "method": name}) for line in lines]
-    (copy / "ledger.jsonl").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    results.write_identity(copy, identity)
+    lines = [{**line, "method": name} for line in Ledger(copy / "ledger.jsonl")]
+    (copy / "ledger.jsonl").unlink()
+    for line in lines:
+        Ledger(copy / "ledger.jsonl").append(line)
     return copy
 
 

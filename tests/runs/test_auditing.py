@@ -18,12 +18,28 @@ from smoothseg.runs.plan import Plan
 ONE = "certificates/identity/sigma-0.2/a.npz"
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("made")
+
+
 @pytest.fixture
-def run(toys, photos, tmp_path):
-    """Return the folder of a finished run of three labelled images, two methods and two sigma, one with own radii."""
+def run(toys, photos, tmp_path, place, monkeypatch):
+    """Return the folder of a finished run of three labelled images, two methods and two sigma, with own radii.
+
+    It is made once and copied. The root of its images is relative, so that each copy has its own.
+    """
+    monkeypatch.chdir(tmp_path)
+    if not (place / "run").exists():
+        _make(place / "run")
+    shutil.copytree(place / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def _make(directory):
     plan = Plan.of(
         {
-            "dataset": f"folder:root={photos},images=images,labels=labels,classes=classes.txt",
+            "dataset": "folder:root=photos,images=images,labels=labels,classes=classes.txt",
             "denoiser": ["identity", "toy-blur"],
             "segmenter": "toy-threshold",
             "certifier": "holm:n0=4,n=60,alpha=0.05,taus=0.6,0.75",
@@ -32,8 +48,7 @@ def run(toys, photos, tmp_path):
             "device": "cpu",
         }
     )
-    running.run(preparing.prepare(plan), tmp_path / "run", batch_size=16)
-    return tmp_path / "run"
+    running.run(preparing.prepare(plan), directory, batch_size=16)
 
 
 def faults(run, *, images=False):
@@ -89,7 +104,10 @@ def test_an_honest_run_has_no_fault(run):
         (header(certifier={"name": "holm", "alpha": 0.5}), "certifier is {'alpha': 0.5, 'name': 'holm'}"),
         (header(method="toy-blur"), "method is 'toy-blur'"),
         (header(classes=["x", "y"]), "classes is ['x', 'y']"),
-        (header(weights={"denoiser": {}, "segmenter": {"a": "b"}}), "weights is {'denoiser': {}, 'segmenter': {'a': 'b'}}"),
+        (
+            header(weights={"denoiser": {}, "segmenter": {"a": "b"}}),
+            "weights is {'denoiser': {}, 'segmenter': {'a': 'b'}}",
+        ),
         (header(threads=99), "threads is 99"),
         (header(versions={}), "versions.python is missing"),
         (

@@ -362,10 +362,11 @@ def files(directory):
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_a_second_process_is_refused_and_hurts_nothing(toys, photos, tmp_path, fresh):
+def test_a_second_process_is_refused_and_hurts_nothing(toys, photos, tmp_path, fresh, request):
     ready = prepared(photos, segmenter="toy-threshold")
     running.run(ready, tmp_path / "run")
     other = hold(tmp_path / "run")
+    request.addfinalizer(lambda: other.__exit__(None, None, None))  # closes its pipes
     before = files(tmp_path / "run")
     with pytest.raises(
         RunBusyError, match=rf"is in use by process {other.pid} on \S+ since 2\d{{3}}-"
@@ -456,7 +457,7 @@ def test_damage_is_found_named_and_made_good(small, name, how):
     run, ready = small
     whole, content = certificates(run), (run / name).read_bytes()
     generator = np.random.Generator(np.random.Philox(len(name)))
-    for at in sorted(generator.choice(len(content) - 1, size=6, replace=False).tolist()):
+    for at in sorted(generator.choice(len(content) - 1, size=2, replace=False).tolist()):
         (run / name).write_bytes(DAMAGES[how](content, at))
         if (run / name).read_bytes() == content:
             continue
@@ -540,14 +541,24 @@ COMMAND = (
         "from smoothseg.cli import main; main()",
         "certify",
         "--dataset",
-        "streets:count=3,height=48,width=64",
+        "streets:count=40,height=48,width=64",
     ),
-    *("--denoiser", "identity", "--segmenter", "hrnet", "--certifier", "holm:n0=10,n=400", "--device", "cpu"),
+    *(
+        "--denoiser",
+        "identity",
+        "--segmenter",
+        "hrnet",
+        "--certifier",
+        "holm:n0=4,n=60,alpha=0.05",
+        "--device",
+        "cpu",
+    ),
 )
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
+    ("name", "code", "word"),
+    [pytest.param("SIGINT", 130, "interrupted", marks=pytest.mark.slow), ("SIGTERM", 143, "terminated")],
 )
 def test_a_signal_ends_a_run_with_one_line_and_a_report(tmp_path, name, code, word):
     process = subprocess.Popen(
@@ -561,17 +572,20 @@ def test_a_signal_ends_a_run_with_one_line_and_a_report(tmp_path, name, code, wo
     while not (ledger.exists() and ledger.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(getattr(signal, name))
-    out, err = process.communicate(timeout=60)
+    with process:
+        out, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert err.splitlines()[-1] == f"{word}; the same command goes on from here"
     assert "Traceback" not in err
     assert out == ""
     assert "unfinished" in (tmp_path / "run" / "report.html").read_text()
-    assert rows_of(tmp_path / "run")[0].images < 3
+    assert 0 < rows_of(tmp_path / "run")[0].images < 40
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the size of files")
-@pytest.mark.parametrize("most", [200, 1500, 3000, 9000, 40000])
+@pytest.mark.parametrize(
+    "most", [3000, *(pytest.param(most, marks=pytest.mark.slow) for most in (200, 1500, 9000, 40000))]
+)
 def test_a_disk_that_is_full_ends_a_run_with_one_line_and_loses_nothing(tmp_path, most):
     """A limit on the size of files fails the same writes as a full disk, at every kind of file in turn."""
     code = (

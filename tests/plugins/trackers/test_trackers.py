@@ -165,7 +165,7 @@ def test_results_do_not_depend_on_trackers(certify, tmp_path, fake):
     certify(tmp_path / "plain")
     certify(tmp_path / "told", "--track", "wandb", "--track", "mlflow")
     for path in (tmp_path / "plain").rglob("*"):
-        if path.is_file() and path.name not in ("ledger.jsonl", "log.txt"):
+        if path.is_file() and path.name not in ("ledger.jsonl", "log.txt", "manifest.json"):
             assert (
                 tmp_path / "told" / path.relative_to(tmp_path / "plain")
             ).read_bytes() == path.read_bytes()
