@@ -21,7 +21,7 @@ from smoothseg.certificates.file import save
 from smoothseg.certificates.rounding import rounded_down
 from smoothseg.components.blaming import blamed
 from smoothseg.components.plugins import plugins
-from smoothseg.errors import DataError, PluginError, SmoothsegError, first_line
+from smoothseg.errors import DataError, SmoothsegError, first_line
 from smoothseg.files import sha256_of
 from smoothseg.machine import devices
 from smoothseg.protocols import Sample
@@ -100,7 +100,7 @@ def _run(work: _Work, illustrator: Illustrator | None, *, retry_failed: bool) ->
     there = found(work.directory)
     known = sum(job.path in there.made for job in prepared.jobs)
     log.info("%d of %d certificates are there already", known, len(prepared.jobs))
-    undone = {job.path for job in there.undone(list(prepared.jobs), retry_failed=retry_failed)}
+    undone = {job.path for job in there.undone(prepared.jobs, retry_failed=retry_failed)}
     for job in prepared.jobs:
         if job.path in there.made:
             work.told.certified(job, there.made[job.path], True)
@@ -113,18 +113,22 @@ def _run(work: _Work, illustrator: Illustrator | None, *, retry_failed: bool) ->
             continue
         sample: Sample | SmoothsegError
         try:
-            sample = _sample(prepared, index, key)
+            with limited(work.timeout):
+                sample = _sample(prepared, index, key)
         except SmoothsegError as error:
             sample = error
+        except Expired:
+            sample = DataError(f"the dataset did not give it within {work.timeout:g} s")
         for job in missing:
             work.told.started(job)
             _do(work, job, sample)
-        made = {str(entry["certificate"]) for entry in work.ledger if not has_failed(entry)}
         if illustrator is None or not isinstance(sample, Sample):
             continue
+        last = {str(entry["certificate"]): entry for entry in work.ledger}
         for method in undrawn:
-            if all(job.path in made for job in prepared.jobs_of(key) if job.method is method):
-                _draw(illustrator, sample, method)
+            lines = [last.get(job.path) for job in prepared.jobs_of(key) if job.method is method]
+            if all(line is not None and not has_failed(line) for line in lines):
+                _draw(work, illustrator, sample, method)
 
 
 def _sample(prepared: Prepared, index: int, key: str) -> Sample:
@@ -136,13 +140,17 @@ def _sample(prepared: Prepared, index: int, key: str) -> Sample:
     return sample
 
 
-def _draw(illustrator: Illustrator, sample: Sample, method: Method) -> None:
-    """Draw a picture; a run does not fail for want of one."""
+def _draw(work: _Work, illustrator: Illustrator, sample: Sample, method: Method) -> None:
+    """Draw a picture; a run does not fail for want of one, but it does for want of a place to write."""
     log.info("drawing %s", sample.key)
     try:
-        illustrator.draw(sample, method)
-    except PluginError as error:
-        log.warning("no picture of %s, %s: %s", sample.key, method.name, error)
+        with limited(work.timeout):
+            illustrator.draw(sample, method)
+    except OSError:
+        raise
+    except (Expired, Exception) as error:
+        reason = "out of time" if isinstance(error, Expired) else first_line(error)
+        log.warning("no picture of %s, %s: %s", sample.key, method.name, reason)
 
 
 def _do(work: _Work, job: Job, sample: Sample | SmoothsegError) -> None:

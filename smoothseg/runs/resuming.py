@@ -20,7 +20,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Found:
     failed: Mapping[str, Mapping[str, Any]]
     damaged: tuple[str, ...]
 
-    def undone(self, jobs: Iterator[Job] | list[Job], *, retry_failed: bool) -> list[Job]:
+    def undone(self, jobs: Iterable[Job], *, retry_failed: bool) -> list[Job]:
         """Return the `jobs` that are still to be done, those that failed only if `retry_failed`."""
         return [
             job for job in jobs if job.path not in self.made and (retry_failed or job.path not in self.failed)
@@ -86,7 +86,7 @@ def remaining(prepared: Prepared, directory: Path, *, retry_failed: bool = False
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
     _threads(prepared, directory)
-    return found(directory).undone(list(prepared.jobs), retry_failed=retry_failed)
+    return found(directory).undone(prepared.jobs, retry_failed=retry_failed)
 
 
 def found(directory: Path) -> Found:
@@ -96,7 +96,10 @@ def found(directory: Path) -> Found:
     ledger = Ledger(directory / "ledger.jsonl")
     last = {str(entry["certificate"]): entry for entry in ledger}
     made = {path: entry for path, entry in last.items() if results.intact(directory, entry)}
-    failed = {path: entry for path, entry in last.items() if has_failed(entry)}
+    # A file beside a line of a failure: the process was killed before it could write the new line.
+    failed = {
+        path: entry for path, entry in last.items() if has_failed(entry) and not (directory / path).exists()
+    }
     damaged = [f"ledger.jsonl: line {number} is damaged" for number in ledger.damaged]
     for path in last:
         if path not in made and path not in failed:

@@ -186,6 +186,32 @@ def test_a_damaged_certificate_that_cannot_be_made_again_is_removed(faulty, phot
     assert not path.exists()
 
 
+def test_a_run_killed_between_a_retried_certificate_and_its_line_makes_it_again(faulty, photos, tmp_path):
+    faulty("raise")
+    running.run(prepared(photos), tmp_path / "run")
+    Recipe.mended = True
+    running.run(prepared(photos), tmp_path / "other")
+    path = "certificates/identity/sigma-0.2/b.npz"
+    (tmp_path / "run" / path).write_bytes((tmp_path / "other" / path).read_bytes())
+    assert f"{path}: the ledger says that it failed" in list(auditing.audit(tmp_path / "run"))
+    rows = running.run(prepared(photos), tmp_path / "run")
+    assert [row.failed for row in rows] == [(), ("b",)]
+    assert list(auditing.audit(tmp_path / "run")) == []
+
+
+def test_a_picture_that_fails_ends_no_run(toys, photos, tmp_path, monkeypatch):
+    ready = prepared(photos, segmenter="toy-threshold")
+
+    def fail(self, sample, *, sigma):
+        raise RuntimeError("no pictures today")
+
+    monkeypatch.setattr("smoothseg.smoothing.pipeline.Pipeline.first", fail)
+    rows = running.run(ready, tmp_path / "run")
+    assert [row.images for row in rows] == [3, 3]
+    assert "no picture of a, identity: no pictures today" in (tmp_path / "run" / "log.txt").read_text()
+    assert list(auditing.audit(tmp_path / "run")) == []
+
+
 def test_a_run_of_which_everything_failed_still_has_its_tables(faulty, photos, tmp_path, monkeypatch):
     faulty("raise")
     monkeypatch.setattr(Faulty, "segment", lambda self, images: _raise(images))
