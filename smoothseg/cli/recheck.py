@@ -121,12 +121,13 @@ def _resampled(run: Path, count: int) -> Iterator[str]:
 
     if other := resampling.other_versions(run):
         click.echo(f"note: {run}: {', '.join(other)}: single labels may differ for that", err=True)
-    hits, expected = 0, 0.0
+    hits, expected, rounded = 0, 0.0, 0
     try:
         with downloading() as on_download, counting("resampling", unit="certificates") as told:
             for each in resampling.resample(run, count, on_download=on_download, told=told):
                 hits, expected = hits + each.hits, expected + each.expected
-                if each.impossible:
+                rounded += 0 if each.contradicts else each.impossible
+                if each.contradicts:
                     yield (
                         f"{run}: {each.path}: hits: samples {', '.join(map(str, each.samples))} give {each.impossible} "
                         f"pixel{'' if each.impossible == 1 else 's'} a label that the stored hits rule out"
@@ -139,6 +140,12 @@ def _resampled(run: Path, count: int) -> Iterator[str]:
         f"predicted class, the stored hits let expect {expected:.0f}",
         err=True,
     )
+    if rounded:
+        click.echo(
+            f"note: {run}: the stored hits rule out the labels of {rounded} pixel{'' if rounded == 1 else 's'}, "
+            "as few as another processor makes by rounding",
+            err=True,
+        )
 
 
 @click.command()

@@ -12,28 +12,40 @@ import numpy.typing as npt
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.file import load
 from smoothseg.errors import ConfigError, DataError
-from smoothseg.machine import versions
+from smoothseg.machine import devices, versions
 from smoothseg.runs import preparing, results
 from smoothseg.runs.plan import Plan
 from smoothseg.weights.transfer import Progress
 
-__all__ = ["Resampled", "other_versions", "resample"]
+ROUNDING = 1e-4
+"""Share of an image's pixels that may vote otherwise because another processor, device or version rounds otherwise.
+
+A score of two classes that are equal but for the last bit decides for one here and for the other there.
+"""
+
+__all__ = ["ROUNDING", "Resampled", "other_versions", "resample"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Resampled:
     """Some samples of one certificate, labelled again.
 
-    path: the certificate's, within the run. samples: their numbers. impossible: pixels whose new labels the stored hits
-    rule out. hits, expected: pixels of all samples that have the predicted class, and how many they are on average for
-    samples chosen at random.
+    path: the certificate's, within the run. samples: their numbers. pixels: of the image. impossible: pixels whose new
+    labels the stored hits rule out. hits, expected: pixels of all samples that have the predicted class, and how many
+    they are on average for samples chosen at random.
     """
 
     path: str
     samples: tuple[int, ...]
+    pixels: int
     impossible: int
     hits: int
     expected: float
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether more pixels are impossible than rounding explains."""
+        return self.impossible > ROUNDING * self.pixels
 
 
 def resample(
@@ -52,7 +64,7 @@ def resample(
     and the errors of `preparing.prepare`.
     """
     identity = results.read_identity(directory)
-    prepared = preparing.prepare(Plan.of(identity["plan"]), on_download=on_download)
+    prepared = preparing.prepare(Plan.of({**identity["plan"], "device": "auto"}), on_download=on_download)
     _check(identity, prepared)
     chosen = np.random.default_rng()
     made = {
@@ -88,10 +100,16 @@ def _check(identity: dict[str, object], prepared: preparing.Prepared) -> None:
 
 
 def other_versions(directory: Path) -> list[str]:
-    """Return the numerical packages whose versions differ here from those of the run, as `name there, here`."""
-    stated = results.read_identity(directory)["versions"]
+    """Return what computes here otherwise than in the run: packages and kind of device, as `name there, here`."""
+    identity = results.read_identity(directory)
+    device, stated = devices.device("auto").type, identity["versions"]
     here = versions.numerical()
-    return [
+    other = (
+        []
+        if device == identity["plan"]["device"]
+        else [f"device {identity['plan']['device']} there, {device} here"]
+    )
+    return other + [
         f"{name} {version} there, {here.get(name, 'none')} here"
         for name, version in stated.items()
         if name != "smoothseg" and here.get(name) != version
@@ -108,4 +126,4 @@ def _compared(
     misses = len(samples) - hits
     impossible = (hits > certificate.hits) | (misses > certificate.trials - certificate.hits)
     expected = float(certificate.hits.sum()) * len(samples) / certificate.trials
-    return Resampled(path, samples, int(impossible.sum()), int(hits.sum()), expected)
+    return Resampled(path, samples, impossible.size, int(impossible.sum()), int(hits.sum()), expected)

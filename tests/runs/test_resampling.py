@@ -88,6 +88,12 @@ def test_what_cannot_be_compared_is_said(toys, photos, invoke, tmp_path):
     assert "the images are not those of the run" in result.stderr
 
 
+def test_a_few_pixels_are_rounding_and_more_are_none():
+    one = resampling.Resampled("x.npz", (4,), pixels=20_000, impossible=2, hits=1, expected=1.0)
+    assert not one.contradicts
+    assert dataclasses.replace(one, impossible=3).contradicts
+
+
 def test_other_versions_are_named(toys, photos, tmp_path, monkeypatch):
     run = make(photos, tmp_path / "run")
     assert resampling.other_versions(run) == []
