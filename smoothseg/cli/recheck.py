@@ -22,6 +22,11 @@ __all__ = ["recertify", "verify"]
     help="Also compare a run's images, labels and counts with its dataset, which must be there.",
 )
 @click.option(
+    "--dataset",
+    shell_complete=component("dataset"),
+    help="The run's images, if they are not where run.json says; implies --images.",
+)
+@click.option(
     "--resample",
     type=click.IntRange(min=1),
     metavar="K",
@@ -32,7 +37,9 @@ __all__ = ["recertify", "verify"]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Also check that a run is signed by the owner of this public Ed25519 key.",
 )
-def verify(paths: tuple[Path, ...], images: bool, resample: int | None, key: Path | None) -> None:
+def verify(
+    paths: tuple[Path, ...], images: bool, dataset: str | None, resample: int | None, key: Path | None
+) -> None:
     """Recompute every verdict from the counts in certificate files.
 
     PATHS are certificates (.npz) or folders that hold some. Of a run, certificates, run.json, ledger, tables and
@@ -47,7 +54,7 @@ def verify(paths: tuple[Path, ...], images: bool, resample: int | None, key: Pat
     from smoothseg.runs.auditing import audit
     from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
-    files = _files(paths)
+    files, images = _files(paths), images or dataset is not None
     faults: list[str] = []
     gaussian, again = False, 0
     for file in files:
@@ -63,12 +70,17 @@ def verify(paths: tuple[Path, ...], images: bool, resample: int | None, key: Pat
     runs = sorted(
         {each.parent for path in paths if path.is_dir() for name in names for each in path.rglob(name)}
     )
-    for option, given in (("--images", images), ("--resample", resample), ("--key", key)):
+    for option, given in (
+        *(("--dataset", dataset), ("--images", images)),
+        *(("--resample", resample), ("--key", key)),
+    ):
         if given and not runs:
             raise ConfigError(f"{option} is about a run: there is none in what was given")
     for run in runs:
         try:
-            found = itertools.chain(manifest.differences(run), audit(run, images=images), differences(run))
+            found = itertools.chain(
+                manifest.differences(run), audit(run, images=images, dataset=dataset), differences(run)
+            )
             faults.extend(f"{run}: {fault}" for fault in found)
             if key is not None:
                 manifest.check_signature(run, key)
@@ -78,7 +90,7 @@ def verify(paths: tuple[Path, ...], images: bool, resample: int | None, key: Pat
             faults.append(str(error))
             continue
         if resample is not None:
-            faults.extend(_resampled(run, resample))
+            faults.extend(_resampled(run, resample, dataset))
     for fault in faults:
         click.echo(f"WRONG  {visible(fault)}", err=True)
     wrong = len(faults)
@@ -113,7 +125,7 @@ def _notes(run: Path, *, signed: bool) -> Iterator[str]:
         yield "it is signed; --key PUBLIC_KEY checks by whom"
 
 
-def _resampled(run: Path, count: int) -> Iterator[str]:
+def _resampled(run: Path, count: int, dataset: str | None) -> Iterator[str]:
     """Label noise samples of a run again; say how many labels agree, and yield the certificates that cannot be true."""
     from smoothseg.errors import SmoothsegError
     from smoothseg.runs import resampling
@@ -124,7 +136,7 @@ def _resampled(run: Path, count: int) -> Iterator[str]:
     hits, expected, rounded = 0, 0.0, 0
     try:
         with downloading() as on_download, counting("resampling", unit="certificates") as told:
-            for each in resampling.resample(run, count, on_download=on_download, told=told):
+            for each in resampling.resample(run, count, dataset=dataset, on_download=on_download, told=told):
                 hits, expected = hits + each.hits, expected + each.expected
                 rounded += 0 if each.contradicts else each.impossible
                 if each.contradicts:

@@ -33,22 +33,23 @@ _Expected = Mapping[str, tuple[Mapping[str, Any], float, str]]
 """Method as run.json describes it, sigma and key of every certificate of a run, by path."""
 
 
-def audit(directory: Path, *, images: bool = False) -> Iterator[str]:
+def audit(directory: Path, *, images: bool = False, dataset: str | None = None) -> Iterator[str]:
     """Yield what in the run of `directory` contradicts run.json or the ledger, each as `file: field: what`.
 
     images: also compare images and labels with run.json, and the ledger's counts with the labels; this needs the
-    dataset.
+    dataset. dataset: a spec of it, if it is not where run.json says.
 
     Raises `DataError` if `directory` holds no run.
     """
     identity = results.read_identity(directory)
     try:
-        yield from _faults(directory, identity, images)
+        samples = _Samples(identity, dataset) if images else None
+        yield from _faults(directory, identity, samples)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         yield f"run.json or ledger.jsonl: not as smoothseg writes them ({type(error).__name__}: {error})"
 
 
-def _faults(directory: Path, identity: Mapping[str, Any], images: bool) -> Iterator[str]:
+def _faults(directory: Path, identity: Mapping[str, Any], samples: _Samples | None) -> Iterator[str]:
     plan = identity["plan"]
     if "noise" in plan and ALGORITHMS.get(plan["noise"]) != identity["noise"]:
         yield f"run.json: noise is {identity['noise']!r}, its plan says {plan['noise']!r}"
@@ -87,7 +88,6 @@ def _faults(directory: Path, identity: Mapping[str, Any], images: bool) -> Itera
     for path in sorted(there - set(expected)):
         yield f"{path}: not a certificate of this run"
     yield from _labelled(identity, ledger)
-    samples = _Samples(identity) if images else None
     if samples is not None:
         yield from samples.differences()
     for path, (method, sigma, key) in expected.items():
@@ -156,8 +156,9 @@ def _slug(method: Mapping[str, Any]) -> str:
 class _Samples:
     """The samples of a run's dataset, by key."""
 
-    def __init__(self, identity: Mapping[str, Any]) -> None:
-        self._dataset: Dataset = plugins()["dataset"].recipe(identity["plan"]["dataset"]).load()
+    def __init__(self, identity: Mapping[str, Any], dataset: str | None) -> None:
+        spec = identity["plan"]["dataset"] if dataset is None else dataset
+        self._dataset: Dataset = plugins()["dataset"].recipe(spec).load()
         self._index = {key: number for number, key in enumerate(self._dataset.keys)}
         self._images, self._skipped = identity["images"], set(identity.get("skipped", ()))
         plan = identity["plan"]

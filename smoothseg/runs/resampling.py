@@ -52,19 +52,24 @@ def resample(
     directory: Path,
     count: int,
     *,
+    dataset: str | None = None,
     on_download: Progress | None = None,
     told: Callable[[int, int], None] | None = None,
 ) -> Iterator[Resampled]:
     """Label `count` samples of every certificate of the run in `directory` again, chosen at random, and compare.
 
     The samples are those that count as trials. The choice cannot be foreseen, since it is another one each time.
-    told: receives the number of certificates done and their total number.
+    dataset: a spec of the images, if they are not where run.json says. told: receives the number of certificates done
+    and their total number.
 
     Raises `ConfigError` if a certificate has fewer trials, `DataError` if images or weights are not those of the run,
     and the errors of `preparing.prepare`.
     """
     identity = results.read_identity(directory)
-    prepared = preparing.prepare(Plan.of({**identity["plan"], "device": "auto"}), on_download=on_download)
+    given = {} if dataset is None else {"dataset": dataset}
+    prepared = preparing.prepare(
+        Plan.of({**identity["plan"], **given, "device": "auto"}), on_download=on_download
+    )
     _check(identity, prepared)
     chosen = np.random.default_rng()
     made = {

@@ -102,3 +102,13 @@ def test_other_versions_are_named(toys, photos, tmp_path, monkeypatch):
         line.startswith("python ") and line.endswith("there, 3.99 here")
         for line in resampling.other_versions(run)
     )
+
+
+def test_images_that_lie_elsewhere_now_are_named_by_a_dataset(toys, photos, invoke, tmp_path):
+    run = make(photos, tmp_path / "run")
+    photos.rename(tmp_path / "elsewhere")
+    there = f"folder:root={tmp_path / 'elsewhere'},images=images,labels=labels,classes=classes.txt"
+    assert invoke("verify", run, "--images").exit_code == 1
+    assert invoke("verify", run, "--dataset", there, "--resample", 1).exit_code == 0
+    result = invoke("verify", run, "--dataset", "streets:count=3,height=16,width=16")
+    assert "run.json: images: the dataset has no a" in result.stderr
