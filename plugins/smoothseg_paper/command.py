@@ -46,6 +46,8 @@ __all__ = ["reproduce"]
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the runs.  [default: runs/TABLE-DATASET]",
 )
+@click.option("--timeout", type=float, help="Seconds that one certificate may take.  [default: none]")
+@click.option("--retry-failed", is_flag=True, help="Try images once more that failed before.")
 @click.option("--verbose", "-v", is_flag=True, help="Say what is being done.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the result and errors alone.")
 @click.option("--dry-run", is_flag=True, help="Show what would be run and what it costs, and run nothing.")
@@ -71,6 +73,8 @@ def reproduce(
     batch_size: int,
     threads: int | None,
     output: Path | None,
+    timeout: float | None,
+    retry_failed: bool,
     dry_run: bool,
     measure: bool,
     form: str,
@@ -135,9 +139,18 @@ def reproduce(
         ):
             track.note(f"run {part.name}")
             prepared = preparing.prepare(part.plan, on_download=track.download)
-            announce(track, prepared, resuming.remaining(prepared, directory), directory, batch_size)
+            resuming.check_directory(directory)
+            jobs = resuming.remaining(prepared, directory, retry_failed=retry_failed)
+            announce(track, prepared, jobs, directory, batch_size, timeout)
             track.plan(prepared)
-            running.run(prepared, directory, batch_size=batch_size, listener=track)
+            running.run(
+                prepared,
+                directory,
+                batch_size=batch_size,
+                timeout=timeout,
+                retry_failed=retry_failed,
+                listener=track,
+            )
 
     with resumable():
         experiments.execute(experiment, parts, output, run=run)

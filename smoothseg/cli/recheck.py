@@ -54,7 +54,8 @@ def verify(
     from smoothseg.runs.auditing import audit
     from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
-    files, images = _files(paths), images or dataset is not None
+    runs, images = _runs(paths), images or dataset is not None
+    files = _files(paths, least=0 if runs else 1)
     faults: list[str] = []
     gaussian, again = False, 0
     for file in files:
@@ -66,10 +67,6 @@ def verify(
             continue
         gaussian |= name_of(loaded.provenance.get("noise", "")) == "gaussian"
         again += bool(recheck.history(loaded))
-    names = ("run.json", "ledger.jsonl", manifest.NAME)
-    runs = sorted(
-        {each.parent for path in paths if path.is_dir() for name in names for each in path.rglob(name)}
-    )
     for option, given in (
         *(("--dataset", dataset), ("--images", images)),
         *(("--resample", resample), ("--key", key)),
@@ -89,7 +86,7 @@ def verify(
         except SmoothsegError as error:
             faults.append(str(error))
             continue
-        if resample is not None:
+        if resample is not None and not any(fault.startswith(f"{run}") for fault in faults):
             faults.extend(_resampled(run, resample, dataset))
     for fault in faults:
         click.echo(f"WRONG  {visible(fault)}", err=True)
@@ -112,47 +109,72 @@ def verify(
     click.echo(f"{_count(len(files))} verified: every verdict follows from its counts{bound}.")
 
 
+def _runs(paths: tuple[Path, ...]) -> list[Path]:
+    """Return the run directories in `paths`, those included of which the files that name the run were removed."""
+    from smoothseg.runs import manifest
+
+    sure = ("run.json", "ledger.jsonl", manifest.NAME)
+    return sorted(
+        {
+            each.parent
+            for path in paths
+            if path.is_dir()
+            for name in (*sure, *manifest.FILES)
+            for each in path.rglob(name)
+            if name in sure or (each.parent / "certificates").is_dir()
+        }
+    )
+
+
 def _notes(run: Path, *, signed: bool) -> Iterator[str]:
     """Yield what a reader of a verified run should know, without being a fault."""
     from smoothseg.runs import manifest, results
 
-    failed = results.failures(run, results.read_identity(run))
+    identity = results.read_identity(run)
+    failed = results.failures(run, identity)
+    if skipped := len(identity.get("skipped", ())):
+        yield f"{skipped} image{'' if skipped == 1 else 's'} left out as unusable; --images looks at them again"
     if count := sum(map(len, failed.values())):
         yield f"{count} certificate{'' if count == 1 else 's'} could not be made, as ledger and tables say"
     if not (run / manifest.NAME).exists():
-        yield f"it has no {manifest.NAME}: pages and pictures are not compared with anything"
-    elif (run / manifest.SIGNATURE).exists() and not signed:
+        yield f"it has no {manifest.NAME}: table.md, table.tex, page and pictures are not compared with anything"
+    elif signed:
+        yield "the owner of the key signed it"
+    elif (run / manifest.SIGNATURE).exists():
         yield "it is signed; --key PUBLIC_KEY checks by whom"
 
 
 def _resampled(run: Path, count: int, dataset: str | None) -> Iterator[str]:
-    """Label noise samples of a run again; say how many labels agree, and yield the certificates that cannot be true."""
-    from smoothseg.errors import SmoothsegError
+    """Label noise samples of a run again; say how many labels agree, and yield what cannot be true."""
     from smoothseg.runs import resampling
     from smoothseg.terminal.progress import counting, downloading
 
     if other := resampling.other_versions(run):
         click.echo(f"note: {run}: {', '.join(other)}: single labels may differ for that", err=True)
-    hits, expected, rounded = 0, 0.0, 0
-    try:
-        with downloading() as on_download, counting("resampling", unit="certificates") as told:
-            for each in resampling.resample(run, count, dataset=dataset, on_download=on_download, told=told):
-                hits, expected = hits + each.hits, expected + each.expected
-                rounded += 0 if each.contradicts else each.impossible
-                if each.contradicts:
-                    yield (
-                        f"{run}: {each.path}: hits: samples {', '.join(map(str, each.samples))} give {each.impossible} "
-                        f"pixel{'' if each.impossible == 1 else 's'} a label that the stored hits rule out"
-                    )
-    except SmoothsegError as error:
-        yield f"{run}: {error}"
+    found = []
+    with downloading() as on_download, counting("resampling", unit="certificates") as told:
+        for each in resampling.resample(run, count, dataset=dataset, on_download=on_download, told=told):
+            found.append(each)
+            if each.contradicts:
+                yield (
+                    f"{run}: {each.path}: hits: samples {', '.join(map(str, each.samples))} have the predicted class "
+                    f"at {each.hits} pixels, the stored hits let expect {each.expected:.0f} and rule out the labels of "
+                    f"{each.impossible}"
+                )
+    if not found:
         return
+    hits, expected = sum(each.hits for each in found), sum(each.expected for each in found)
+    if resampling.chance(found) < resampling.CHANCE / 2:
+        yield (
+            f"{run}: hits: of all samples labelled again, {hits} labels are the predicted class; the stored hits let "
+            f"expect {expected:.0f}"
+        )
     click.echo(
         f"{run}: labelled {count} sample{'' if count == 1 else 's'} of every certificate again: {hits} labels are the "
         f"predicted class, the stored hits let expect {expected:.0f}",
         err=True,
     )
-    if rounded:
+    if rounded := sum(each.impossible for each in found if not each.contradicts):
         click.echo(
             f"note: {run}: the stored hits rule out the labels of {rounded} pixel{'' if rounded == 1 else 's'}, "
             "as few as another processor makes by rounding",
@@ -221,10 +243,10 @@ def _count(files: int) -> str:
     return f"{files} certificate{'' if files == 1 else 's'}"
 
 
-def _files(paths: tuple[Path, ...]) -> list[Path]:
+def _files(paths: tuple[Path, ...], *, least: int = 1) -> list[Path]:
     from smoothseg.errors import DataError
 
     files = [file for path in paths for file in (sorted(path.rglob("*.npz")) if path.is_dir() else [path])]
-    if not files:
+    if len(files) < least:
         raise DataError(f"no certificates (.npz) in {', '.join(map(str, paths))}")
     return files

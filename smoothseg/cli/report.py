@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,8 +39,9 @@ def report(run: Path, form: str, html: bool, sign: Path | None) -> None:
     They are computed from the run's ledger, also while the run is still going on. The page is one file that opens
     in any browser, without network: the claim, the table, curves, classes, and the images layer by layer.
     """
-    from smoothseg.errors import ConfigError
+    from smoothseg.errors import ConfigError, RunBusyError
     from smoothseg.runs import manifest
+    from smoothseg.runs.locking import locked
 
     if html and sign is not None:
         raise ConfigError("give --html or --sign, not both")
@@ -47,11 +49,14 @@ def report(run: Path, form: str, html: bool, sign: Path | None) -> None:
         from smoothseg.report.html import write
 
         path = write(run)
-        manifest.update(run, [path.name])
+        with contextlib.suppress(RunBusyError), locked(run):  # a run that goes on writes its own at its end
+            manifest.update(run, [path.name])
         click.echo(path)
         return
     if sign is not None:
-        manifest.sign(run, manifest.signing_key(sign))
+        key = manifest.signing_key(sign)
+        with locked(run):
+            manifest.sign(run, key)
         click.echo(run / manifest.SIGNATURE)
         return
     from smoothseg.report.rows import rows

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from smoothseg.errors import DataError
+from smoothseg.files import parse_json, read_text
 from smoothseg.report import records
 from smoothseg.report.rows import rows
 
@@ -40,7 +40,7 @@ def differences(directory: Path) -> Iterator[str]:
             yield f"{name}: is missing"
             continue
         try:
-            stored = read(path.read_text(encoding="utf-8"))
+            stored = read(read_text(path))
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
             yield f"{name}: cannot be read ({error})"
             continue
@@ -65,7 +65,7 @@ _LATER = {"noise", "failed"}
 
 
 def _of_json(text: str) -> Sequence[Mapping[str, Any]]:
-    found = json.loads(text)["rows"]
+    found = parse_json(text)["rows"]
     if not (isinstance(found, list) and all(isinstance(each, dict) for each in found)):
         raise ValueError("it has no rows")
     return found

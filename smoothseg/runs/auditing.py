@@ -17,7 +17,8 @@ from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.certificates.file import load
 from smoothseg.components.plugins import plugins
-from smoothseg.errors import DataError
+from smoothseg.data.checks import check_sample
+from smoothseg.errors import DataError, SmoothsegError
 from smoothseg.protocols import Dataset, Sample
 from smoothseg.runs import results
 from smoothseg.runs.ledger import Ledger, has_failed
@@ -187,6 +188,12 @@ class _Samples:
             for what, found in sample_digests(sample).items():
                 if found != digests[what]:
                     yield f"run.json: images: {key}: the dataset's {what} is another"
+        for key in sorted(self._skipped & set(self._dataset.keys)):
+            try:
+                check_sample(self._dataset[self._index[key]], key, self._dataset)
+            except SmoothsegError:
+                continue
+            yield f"run.json: skipped: {key}: it can be used"
 
 
 _Differences = Iterator[tuple[str, Any, Any]]

@@ -50,6 +50,14 @@ class _Work:
     told: Listener
 
 
+class _OfListenerError(BaseException):
+    """What a listener raises is no fault of the component that was at work: it ends the run."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 def execute(
     prepared: Prepared,
     directory: Path,
@@ -178,6 +186,8 @@ def _do(work: _Work, job: Job, sample: Sample | SmoothsegError) -> None:
         note = "".join(f" {each}" for each in getattr(error, "__notes__", [])[:1])
         _fail(work, job, f"no certificate after {work.timeout:g} s{note}")
         return
+    except _OfListenerError as error:
+        raise error.error from None
     except Exception as error:  # plugins raise anything; the log has the traceback
         known = isinstance(error, SmoothsegError)
         _fail(
@@ -194,7 +204,12 @@ def _certified(work: _Work, job: Job, sample: Sample) -> tuple[Certificate, floa
     def timed(count: int) -> None:
         nonlocal sampling
         sampling = time.perf_counter() - started
-        work.told.sampled(count)
+        if work.timeout is not None and sampling > work.timeout:
+            raise Expired  # where no signal can say it
+        try:
+            work.told.sampled(count)
+        except (Exception, SystemExit) as error:
+            raise _OfListenerError(error) from error
 
     pipeline = work.prepared.pipeline(job.method)
     return pipeline.certify(sample, sigma=job.sigma, batch_size=work.batch, progress=timed), sampling

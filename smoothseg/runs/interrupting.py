@@ -48,19 +48,20 @@ def limited(
     Code that never returns to Python, such as a deadlock inside a library, cannot be interrupted. After another
     `grace` seconds `lost` is called from a thread of its own, to end the process; by default nothing is.
 
-    Only the main thread can be interrupted, and not on Windows: elsewhere only `lost` is called.
+    Only the main thread can be interrupted, and not on Windows, where only `lost` is called. In another thread nothing
+    happens: it is a part of something that should not end for it.
     """
     if seconds is None:
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     watchdog = threading.Timer(seconds + grace, lost or (lambda: None))
     watchdog.daemon = True
     watchdog.start()
     try:
-        if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
-            with _interrupted(seconds):
-                yield
-        else:
+        with _interrupted(seconds) if hasattr(signal, "setitimer") else contextlib.nullcontext():
             yield
     finally:
         watchdog.cancel()
@@ -68,14 +69,20 @@ def limited(
 
 @contextlib.contextmanager
 def _interrupted(seconds: float) -> Iterator[None]:
+    over = False
+
     def expire(*_: Any) -> None:
-        raise Expired
+        if not over:
+            raise Expired
 
     before = signal.signal(signal.SIGALRM, expire)
     # Again every second: a component may swallow it once.
     signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
-        yield
-    finally:
+        try:
+            yield
+        finally:
+            over = True
+    finally:  # also if it expires in this very moment
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smoothseg.errors import RunBusyError
-from smoothseg.files import write_atomically
+from smoothseg.files import parse_json, read_bytes, write_atomically
 
 __all__ = ["NAMES", "locked"]
 
@@ -33,9 +33,9 @@ def locked(directory: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     directory.mkdir(parents=True, exist_ok=True)
-    lock, owner = FileLock(directory / _LOCK, blocking=False), directory / _OWNER
+    lock, owner = FileLock(directory / _LOCK), directory / _OWNER
     try:
-        lock.acquire()
+        lock.acquire(timeout=0)
     except Timeout:
         raise RunBusyError(
             f"{directory} is in use by {_named(owner)}: wait for it, or choose another --output"
@@ -54,7 +54,7 @@ def locked(directory: Path) -> Iterator[None]:
 def _named(owner: Path) -> str:
     """Return who holds the directory, in words."""
     try:
-        told = json.loads(owner.read_bytes())
+        told = parse_json(read_bytes(owner, 2**12))
         return f"process {int(told['pid'])} on {told['host']} since {told['since']}"
     except (OSError, ValueError, KeyError, TypeError):  # it has the lock and has not yet said who it is
         return "another process"

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from smoothseg.errors import ConfigError, DataError, VerificationError
 from smoothseg.files import parse_json, read_bytes, sha256_of, write_atomically
+from smoothseg.runs import results
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["NAME", "SIGNATURE", "check_signature", "differences", "sign", "signing_key", "update", "write"]
+__all__ = [
+    *("FILES", "NAME", "SIGNATURE", "changed", "check_signature", "differences", "sign", "signing_key"),
+    *("update", "write"),
+]
 
 NAME = "manifest.json"
 
@@ -32,7 +36,7 @@ LARGEST = 2**28
 """Bytes of the largest manifest that is read: some hundreds for each image and method."""
 
 _FOLDERS = ("certificates", "pictures", "previews")
-_FILES = (
+FILES = (
     *("run.json", "config.yaml", "ledger.jsonl", "legend.json", "report.html"),
     *("metrics.json", "metrics.csv", "per_class.csv", "table.md", "table.tex"),
 )
@@ -61,6 +65,8 @@ def differences(directory: Path) -> Iterator[str]:
     if not (directory / NAME).exists():
         if (directory / SIGNATURE).exists():
             yield f"{NAME}: is missing, and {SIGNATURE} is there"
+        elif results.is_sealed(directory) and (directory / "metrics.json").exists():
+            yield f"{NAME}: is missing, and the run has tables"  # both are written together
         return
     try:
         stated = _read(directory)
@@ -77,11 +83,26 @@ def differences(directory: Path) -> Iterator[str]:
             yield f"{name}: is not the file that {NAME} records"
 
 
+def changed(directory: Path, folders: Sequence[str]) -> list[str]:
+    """Return the files in `folders` of the run that are there and are not as the manifest says."""
+    try:
+        stated = _read(directory) if (directory / NAME).exists() else {}
+    except DataError:
+        return []
+    return [
+        name
+        for name in _present(directory)
+        if name.partition("/")[0] in folders
+        and name in stated
+        and sha256_of(directory / name) != stated[name]
+    ]
+
+
 def signing_key(path: Path) -> Ed25519PrivateKey:
     """Return the private key in a PEM or OpenSSH file; `ConfigError` if it is no Ed25519 key, or has a password."""
+    key = _key(path, private=True)  # first, because it says what is missing
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    key = _key(path, private=True)
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"key {path} is no Ed25519 key: `openssl genpkey -algorithm ed25519` makes one")
     return key
@@ -93,7 +114,7 @@ def sign(directory: Path, key: Ed25519PrivateKey) -> None:
         raise DataError(f"{directory} has no {NAME}: finish the run with the command that made it")
     for fault in differences(directory):
         raise VerificationError(f"{directory}: {fault}: what is signed must be whole")
-    write_atomically(directory / SIGNATURE, key.sign((directory / NAME).read_bytes()))
+    write_atomically(directory / SIGNATURE, key.sign(read_bytes(directory / NAME, LARGEST)))
 
 
 def check_signature(directory: Path, key: Path) -> None:
@@ -101,12 +122,14 @@ def check_signature(directory: Path, key: Path) -> None:
 
     key: a PEM or OpenSSH file. Raises `ConfigError` if it is no Ed25519 key.
     """
+    public = _public(key)
     from cryptography.exceptions import InvalidSignature
 
-    public = _public(key)
     try:
-        signature, manifest = (directory / SIGNATURE).read_bytes(), (directory / NAME).read_bytes()
-    except FileNotFoundError:
+        signature, manifest = (
+            read_bytes(directory / name, most) for name, most in ((SIGNATURE, 2**10), (NAME, LARGEST))
+        )
+    except OSError:
         raise VerificationError(f"{directory}: is not signed") from None
     try:
         public.verify(signature, manifest)
@@ -115,9 +138,9 @@ def check_signature(directory: Path, key: Path) -> None:
 
 
 def _public(path: Path) -> Ed25519PublicKey:
+    key = _key(path, private=False)
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    key = _key(path, private=False)
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError(f"key {path} is no Ed25519 key")
     return key
@@ -131,7 +154,7 @@ def _key(path: Path, *, private: bool) -> Any:
     except ImportError:
         raise ConfigError("signatures need the package cryptography: pip install 'smoothseg[sign]'") from None
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, 2**16)
         if private:
             ssh = b"BEGIN OPENSSH" in content
             load = serialization.load_ssh_private_key if ssh else serialization.load_pem_private_key
@@ -150,7 +173,7 @@ def _key(path: Path, *, private: bool) -> Any:
 
 def _present(directory: Path) -> list[str]:
     """Return the names of the files of the run that are there, within the directory."""
-    found = [directory / name for name in _FILES]
+    found = [directory / name for name in FILES]
     for folder in _FOLDERS:
         found += (directory / folder).rglob("*")
     # Files left by a crash during a write have names that begin with a dot.
@@ -164,7 +187,7 @@ def _present(directory: Path) -> list[str]:
 def _put(directory: Path, files: dict[str, str]) -> None:
     content = json.dumps({"schema": SCHEMA, "files": files}, indent=1, sort_keys=True).encode() + b"\n"
     path = directory / NAME
-    if path.exists() and path.read_bytes() == content:
+    if path.is_file() and read_bytes(path, LARGEST) == content:
         return
     (directory / SIGNATURE).unlink(missing_ok=True)
     write_atomically(path, content)

@@ -12,6 +12,7 @@ import torch
 from smoothseg.certificates.certifier import Certifier
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.components import loading
+from smoothseg.components.blaming import blamed
 from smoothseg.components.plugins import plugins
 from smoothseg.data.checks import check_classes, check_dataset, check_sample
 from smoothseg.errors import DataError
@@ -135,8 +136,9 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     for index in plan.indices(len(dataset)):
         key = dataset.keys[index]
         try:
-            sample = dataset[index]
-            check_sample(sample, key, dataset)
+            with blamed("dataset", plugins()["dataset"].name_of(plan.dataset)):
+                sample = dataset[index]
+                check_sample(sample, key, dataset)
         except DataError as error:
             bad[key] = str(error)
             continue

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smoothseg.errors import DataError
-from smoothseg.files import read_bytes, sha256_of, write_atomically
+from smoothseg.files import parse_json, read_bytes, sha256_of, write_atomically
 from smoothseg.runs.ledger import Ledger, has_failed
 from smoothseg.runs.seals import sealed, unsealed
 from smoothseg.runs.shapes import is_identity
@@ -21,6 +21,7 @@ __all__ = [
     "entries",
     "failures",
     "intact",
+    "is_sealed",
     "read_identity",
     "write_identity",
 ]
@@ -95,6 +96,14 @@ def read_identity(directory: Path) -> dict[str, Any]:
     if not is_identity(identity):
         raise DamagedError(f"{path} is not as smoothseg writes it")
     return identity
+
+
+def is_sealed(directory: Path) -> bool:
+    """Return whether run.json is there and has a digest of its own, as those of runs with a manifest have."""
+    try:
+        return "check" in parse_json(read_bytes(directory / "run.json", LARGEST))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def write_identity(directory: Path, identity: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ import torch
 from smoothseg.certificates.file import load
 from smoothseg.errors import ConfigError, RunMismatchError
 from smoothseg.files import write_atomically, yaml_of
-from smoothseg.runs import auditing, results
+from smoothseg.runs import auditing, manifest, results
 from smoothseg.runs.ledger import Ledger, has_failed
 from smoothseg.runs.locking import NAMES
 from smoothseg.runs.logs import log
@@ -91,7 +91,7 @@ def remaining(prepared: Prepared, directory: Path, *, retry_failed: bool = False
 
 def found(directory: Path) -> Found:
     """Return what there is in the run directory: certificates with the bytes that the ledger records, and failures."""
-    if (directory / _DOOMED).exists():  # what is left of it belongs to a run that is being removed
+    if _is_doomed(directory):  # what is left of it belongs to a run that is being removed
         return Found({}, {}, ())
     ledger = Ledger(directory / "ledger.jsonl")
     last = {str(entry["certificate"]): entry for entry in ledger}
@@ -117,19 +117,27 @@ def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
     identity = directory / "run.json"
     if fresh and identity.exists():
         identity.rename(directory / _DOOMED)
-    if (directory / _DOOMED).exists():
+    if _is_doomed(directory):
         _empty(directory)
     stored = _threads(prepared, directory)
     if stored is not None:
         for line in found(directory).damaged:
             log.warning("%s: made again", line)
         Ledger(directory / "ledger.jsonl").mend()
+        for name in manifest.changed(directory, ("pictures", "previews")):
+            log.warning("%s is not the file that was written: made again", name)
+            (directory / name).unlink()
     threads = torch.get_num_threads() if stored is None else stored
     if stored is None or _damaged(directory):
         results.write_identity(directory, {**prepared.identity(), "threads": threads})
     config = {**prepared.plan.describe(), "threads": threads, "skip_bad": bool(prepared.skipped)}
     write_atomically(directory / "config.yaml", yaml_of(config).encode())
     return threads
+
+
+def _is_doomed(directory: Path) -> bool:
+    """Return whether the run in `directory` is being removed by `--fresh`, or was when its process was killed."""
+    return (directory / _DOOMED).exists() and not (directory / "run.json").exists()
 
 
 def _empty(directory: Path) -> None:
@@ -160,7 +168,7 @@ def _threads(prepared: Prepared, directory: Path) -> int | None:
     if not (directory / "run.json").exists():
         if (
             directory.exists()
-            and not (directory / _DOOMED).exists()
+            and not _is_doomed(directory)
             and any(not _leftover(path) for path in directory.iterdir())
         ):
             raise RunMismatchError(f"{directory} is not empty and holds no run; choose another --output")
@@ -198,7 +206,14 @@ def _threads_of_certificates(prepared: Prepared, directory: Path) -> int:
     Raises `RunMismatchError` if a certificate is not of the run of `prepared`: nobody can tell whose run it is.
     """
     log.warning("run.json is damaged and is written again")
-    there = found(directory).made
+    was = found(directory)
+    there, jobs = was.made, {job.path for job in prepared.jobs}
+    for path in (*was.made, *was.failed):
+        if path not in jobs:
+            raise RunMismatchError(
+                f"{directory / 'run.json'} is damaged, and {path} is of another configuration; choose another "
+                "--output, or start anew with --fresh"
+            )
     threads = None
     for job in prepared.jobs:
         if job.path not in there:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.certifier import Certifier
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.components import loading
@@ -20,9 +21,6 @@ from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.kinds import ALGORITHMS
 from smoothseg.smoothing.noise import NoisyImage, unit
 from smoothseg.smoothing.sampling import BatchSize, Draw
-
-if TYPE_CHECKING:
-    from smoothseg.certificates.certificate import Certificate
 
 __all__ = ["Description", "Pipeline"]
 
@@ -107,6 +105,7 @@ class Pipeline:
         )
         with blamed("certifier", str(self.description.certifier["name"])):
             result = self.certifier.certify(draw)
+        self._check_certified(result, sample, draw.drawn)
         self._check_unchanged(sample, sigma, before)
         return dataclasses.replace(
             result, clean=self.clean(sample), provenance=self._provenance(sample, sigma, draw.drawn)
@@ -137,6 +136,28 @@ class Pipeline:
             f"the {kind} {told['name']} gave one noisy image of {sample.key} another answer after the certificate than "
             f"before ({apart:.2g} % of the labels): it is no function of the image, and nothing is guaranteed"
         )
+
+    def _check_certified(self, result: object, sample: Sample, drawn: int) -> None:
+        """Raise `PluginError` unless the certifier returned a certificate of this image and these samples."""
+        who, size = f"the certifier {self.description.certifier['name']}", sample.image.shape[:2]
+        if not isinstance(result, Certificate):
+            raise PluginError(f"{who} returned {type(result).__name__}, expected a Certificate")
+        if result.prediction.shape != size:
+            raise PluginError(f"{who} returned a prediction {result.prediction.shape}, expected {size}")
+        for name, array, kind in (
+            ("prediction", result.prediction, np.integer),
+            ("hits", result.hits, np.integer),
+            ("certified", result.certified, np.bool_),
+        ):
+            if not np.issubdtype(array.dtype, kind):
+                raise PluginError(f"{who} returned {name} of {array.dtype}, expected {kind.__name__}")
+        lowest, highest = int(result.prediction.min()), int(result.prediction.max())
+        if lowest < 0 or highest >= len(self.model.segmenter.classes):
+            raise PluginError(
+                f"{who} predicted classes {lowest} to {highest} of {len(self.model.segmenter.classes)}"
+            )
+        if not 1 <= result.trials <= drawn:
+            raise PluginError(f"{who} states {result.trials} trials, it drew {drawn} samples")
 
     def labels(self, sample: Sample, *, sigma: float, samples: Sequence[int]) -> np.ndarray[Any, Any]:
         """Return the labels (n, H, W) of the noise samples with the numbers `samples`, one after the other."""

@@ -324,3 +324,22 @@ def test_versions_weights_and_the_sigma_told_cannot_be_emptied(run):
         geometry = {**made.provenance["geometry"], "sigma_told": wrong}
         change_certificate(run, header(geometry=geometry))
         assert any(f"{ONE}: geometry.sigma_told is" in fault for fault in auditing.audit(run)), wrong
+
+
+def test_an_image_that_is_said_to_be_unusable_and_is_not_is_found_with_the_dataset(run):
+    identity = results.read_identity(run)
+    moved = {key: value for key, value in identity["images"].items() if key != "b"}
+    results.write_identity(run, {**identity, "images": moved, "skipped": {"b": "unreadable"}})
+    assert "run.json: skipped: b: it can be used" in list(auditing.audit(run, images=True))
+
+
+@pytest.mark.parametrize("gone", [("run.json", "ledger.jsonl", "manifest.json"), ("manifest.json",)])
+def test_files_that_were_removed_do_not_make_the_others_right(run, invoke, gone):
+    (run / "table.md").write_text("| 100 % |\n")
+    for name in gone:
+        (run / name).unlink()
+    result = invoke("verify", run)
+    assert result.exit_code == 1
+    assert (
+        "holds no run" if len(gone) > 1 else "manifest.json: is missing, and the run has tables"
+    ) in result.stderr

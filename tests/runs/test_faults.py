@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -19,7 +20,7 @@ from smoothseg.errors import FailedImagesError, PluginError, RunBusyError, RunMi
 from smoothseg.report import checking, running
 from smoothseg.report.html import page
 from smoothseg.report.rows import rows as rows_of
-from smoothseg.runs import auditing, preparing, results, resuming
+from smoothseg.runs import auditing, manifest, preparing, results, resuming
 from smoothseg.runs.interrupting import Expired, limited
 from smoothseg.runs.ledger import Ledger
 from smoothseg.runs.listener import Listener
@@ -338,6 +339,45 @@ def test_a_run_goes_on_with_less_memory_and_gives_the_same_bytes(toys, photos, t
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the memory of a process")
+def test_memory_that_is_really_short_halves_the_batch():
+    """The allocator of torch itself says so, under a limit of the operating system."""
+    code = """
+import resource, sys
+import numpy as np
+import torch
+from smoothseg.smoothing.base_model import BaseModel
+from smoothseg.smoothing.geometry import Geometry
+from smoothseg.smoothing.sampling import BatchSize, Draw
+from smoothseg.testing import CountingDenoiser, ThresholdSegmenter
+
+class Large(CountingDenoiser):
+    def denoise(self, noisy, sigma, *, seeds):
+        torch.empty(len(noisy), 400, 2**20, dtype=torch.uint8)
+        return super().denoise(noisy, sigma, seeds=seeds)
+
+def votes(denoiser, batch):
+    model = BaseModel(denoiser, ThresholdSegmenter(), Geometry(1.0))
+    image = np.full((6, 7, 3), 120, np.uint8)
+    return Draw(model, image, "a", sigma=0.5, seed=0, batch_size=batch)(20).counts
+
+right = votes(CountingDenoiser(), 1)
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 1300 * 2**20,) * 2)
+told = []
+assert torch.equal(votes(Large(), BatchSize(16, halved=told.append)), right)
+print(told)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("[8, 4, 2]", "[8, 4, 2, 1]")
+
+
 # ---- limits
 
 
@@ -647,3 +687,95 @@ def test_a_disk_that_is_full_ends_a_run_with_one_line_and_loses_nothing(tmp_path
     )
     assert again.returncode == 0, again.stderr
     assert list(auditing.audit(tmp_path / "full")) == []
+
+
+# ---- found in review
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda made: None, "returned NoneType, expected a Certificate"),
+        (
+            lambda made: dataclasses.replace(made, prediction=made.prediction.astype(float)),
+            "returned prediction of float64, expected integer",
+        ),
+        (lambda made: dataclasses.replace(made, hits=made.hits.astype(float)), "returned hits of float64"),
+        (
+            lambda made: dataclasses.replace(made, prediction=made.prediction + 7),
+            "predicted classes 7 to 8 of 2",
+        ),
+        (lambda made: dataclasses.replace(made, trials=9999), "states 9999 trials, it drew 44 samples"),
+        (lambda made: 1 / 0, "raised ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_certifier_that_returns_something_else_is_named(toys, photos, tmp_path, monkeypatch, wrong, said):
+    ready = prepared(photos, segmenter="toy-threshold", denoiser="identity")
+    certify = type(ready.certifiers["identity"]).certify
+    monkeypatch.setattr(
+        type(ready.certifiers["identity"]), "certify", lambda self, draw: wrong(certify(self, draw))
+    )
+    (row,) = running.run(ready, tmp_path / "run")
+    assert row.failed == ("a", "b", "c")
+    reasons = {entry["failed"] for entry in Ledger(tmp_path / "run" / "ledger.jsonl")}
+    assert len(reasons) == 1
+    assert f"the certifier holm {said}" in reasons.pop()
+
+
+def test_what_a_listener_raises_is_no_fault_of_a_component(toys, photos, tmp_path):
+    class Closed(Listener):
+        def sampled(self, count):
+            raise BrokenPipeError("nobody reads any more")
+
+    with pytest.raises(BrokenPipeError):
+        running.run(prepared(photos, segmenter="toy-threshold"), tmp_path / "run", listener=Closed())
+    assert list(Ledger(tmp_path / "run" / "ledger.jsonl")) == []
+
+
+def test_a_timeout_holds_in_a_thread_and_ends_nothing_else(faulty, photos, tmp_path):
+    faulty("nan")
+    ready = prepared(photos, denoiser="identity")
+    slow = ready.models["identity"].segmenter
+
+    def segment(images):
+        time.sleep(0.3)
+        return ThresholdSegmenter.segment(slow, images)
+
+    object.__setattr__(slow, "segment", segment)
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(running.run(ready, tmp_path / "run", timeout=0.5)))
+    thread.start()
+    thread.join(60)
+    assert [row.failed for row in found] == [("a", "b", "c")]
+
+
+def test_a_damaged_run_json_with_certificates_of_other_settings_is_not_taken_over(small, photos):
+    run, _ = small
+    (run / "run.json").write_bytes(b"{")
+    with pytest.raises(
+        RunMismatchError, match=r"damaged, and certificates/identity/sigma-0\.2/a\.npz is of another"
+    ):
+        running.run(
+            prepared(photos, segmenter="toy-threshold", denoiser="identity", images=2, sigma=[0.3], seed=5),
+            run,
+        )
+
+
+def test_pictures_that_are_damaged_are_drawn_again(small):
+    run, ready = small
+    names = ("pictures/identity/a.png", "previews/a/labels.png", "previews/a/noisy/sigma-0.2.jpg")
+    before = {name: (run / name).read_bytes() for name in names}
+    for name in names:
+        (run / name).write_bytes(before[name][:-9])
+    assert len(list(manifest.differences(run))) == 3
+    running.run(ready, run)
+    assert {name: (run / name).read_bytes() for name in names} == before
+    assert list(manifest.differences(run)) == []
+
+
+def test_a_file_called_fresh_removes_no_run(small):
+    run, ready = small
+    (run / ".fresh").write_bytes(b"")
+    before = certificates(run)
+    running.run(ready, run)
+    assert certificates(run) == before

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -202,10 +203,23 @@ def test_a_manifest_that_is_none_is_one_line(run, content):
     assert list(manifest.differences(run)) == ["manifest.json: is not one that smoothseg writes"]
 
 
-def test_a_run_without_a_manifest_is_verified_and_says_so(run, invoke):
+def test_a_run_from_before_there_were_manifests_is_verified_and_says_so(run, invoke):
     (run / "manifest.json").unlink()
+    identity = json.loads((run / "run.json").read_text())
+    del identity["check"]  # nor were there digests
+    (run / "run.json").write_text(json.dumps(identity))
     result = invoke("verify", run)
     assert result.exit_code == 0
-    assert "it has no manifest.json: pages and pictures are not compared with anything" in result.stderr
+    assert "it has no manifest.json: table.md, table.tex, page and pictures are not compared" in result.stderr
     (run / "manifest.sig").write_bytes(b"x")
     assert "manifest.json: is missing, and manifest.sig is there" in invoke("verify", run).stderr
+
+
+def test_without_the_package_for_signatures_one_line_says_what_to_install(run, invoke, tmp_path, monkeypatch):
+    private, public = keys(tmp_path)
+    for name in [each for each in sys.modules if each.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    for words in (("report", run, "--sign", private), ("verify", run, "--key", public)):
+        result = invoke(*words)
+        assert "pip install 'smoothseg[sign]'" in str(result.exception) + result.stderr

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from smoothseg.certificates import file
-from smoothseg.errors import ConfigError
+from smoothseg.errors import ConfigError, DataError
 from smoothseg.report import running
-from smoothseg.runs import preparing, resampling
+from smoothseg.runs import preparing, resampling, results
 from smoothseg.runs.plan import Plan
 from smoothseg.testing import ThresholdSegmenter
 
@@ -56,7 +56,64 @@ def test_a_lie_about_the_counts_is_found(toys, photos, invoke, tmp_path):
     assert lie.impossible > 0
     assert lie.hits < lie.expected
     assert sum(each.impossible for each in found.values()) == lie.impossible
-    assert "give" in invoke("verify", run, "--resample", 5).stderr
+    assert "toy-blur/sigma-0.6/b.npz" in invoke("verify", run, "--resample", 5).stderr
+
+
+@pytest.mark.parametrize(("hits", "samples"), [(36, 8), (30, 20)])
+def test_a_lie_that_no_single_pixel_shows_is_found(toys, photos, invoke, tmp_path, hits, samples):
+    """Every pixel is stated to be the rarer class, with fewer hits than the number of samples could rule out."""
+    run = make(photos, tmp_path / "run")
+    for path in sorted(run.rglob("*.npz")):
+        made = file.load(path)
+        lie = dataclasses.replace(
+            made, prediction=1 - made.prediction.astype(np.int16), hits=np.full_like(made.hits, hits)
+        )
+        file.save(lie, path)
+    found = list(resampling.resample(run, samples))
+    assert resampling.chance(found) < resampling.CHANCE
+    assert all(each.contradicts for each in found)
+
+
+def test_the_bound_on_chance_is_one_and_seldom_accuses():
+    """The share of agreeing pixels jumps between 0 and 1 from sample to sample: the worst case of the bound."""
+    generator = np.random.default_rng(1)
+    trials, count, pixels = 40, 6, 50
+    for share in (0.1, 0.5, 0.9):
+        whole = np.zeros(trials, dtype=int)
+        whole[: round(share * trials)] = 1
+        bounds = []
+        for _ in range(4000):
+            seen = int(generator.permutation(whole)[:count].sum())
+            one = resampling.Resampled(
+                "x", tuple(range(count)), pixels, 0, seen * pixels, share * count * pixels
+            )
+            bounds.append(resampling.chance([one]))
+        bounds = np.array(bounds)
+        for level in (0.2, 0.05, 0.01):
+            # each direction keeps to the level
+            assert (bounds <= level).mean() <= 2 * level + 3 * (2 * level / 4000) ** 0.5
+
+
+def test_a_run_with_images_left_out_and_one_of_gaussian_noise_are_sampled_as_they_were(
+    toys, photos, invoke, tmp_path
+):
+    (photos / "images" / "b.png").write_bytes(b"nothing")
+    plan = {
+        "dataset": f"folder:root={photos},images=images,labels=labels,classes=classes.txt",
+        "denoiser": "identity",
+        "segmenter": "toy-threshold",
+        "certifier": "holm:n0=4,n=40,alpha=0.05",
+        "scale": 1.0,
+        "device": "cpu",
+        "noise": "gaussian",
+    }
+    running.run(preparing.prepare(Plan.of(plan), skip_bad=True), tmp_path / "run")
+    identity = results.read_identity(tmp_path / "run")
+    del identity["plan"]["noise"]  # as it was when there was one kind
+    results.write_identity(tmp_path / "run", identity)
+    found = list(resampling.resample(tmp_path / "run", 40))
+    assert len(found) == 2
+    assert all(each.hits == each.expected and not each.impossible for each in found)
 
 
 def test_a_network_that_was_not_the_one_is_found(toys, photos, tmp_path, monkeypatch):
@@ -84,8 +141,8 @@ def test_what_cannot_be_compared_is_said(toys, photos, invoke, tmp_path):
     image.write_bytes((photos / "images" / "a.png").read_bytes())
     (photos / "labels" / "b.png").write_bytes((photos / "labels" / "a.png").read_bytes())
     result = invoke("verify", run, "--resample", 1)
-    assert result.exit_code == 1
-    assert "the images are not those of the run" in result.stderr
+    assert isinstance(result.exception, DataError)
+    assert "the images are not those of the run" in str(result.exception)
 
 
 def test_a_few_pixels_are_rounding_and_more_are_none():
