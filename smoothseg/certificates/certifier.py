@@ -85,7 +85,8 @@ class Certifier(Protocol):
 
         draw: `draw(n)` gives the votes of the next n fresh noise samples, never one seen before, so that
             what one draw selects is tested on an independent one. `draw.sigma` is the noise's
-            standard deviation.
+            standard deviation. The trials that the certificate states are the samples drawn last:
+            `smoothseg verify --resample` draws some of them again.
         """
 
     def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
