@@ -129,6 +129,7 @@ def _runs(paths: tuple[Path, ...]) -> list[Path]:
 def _notes(run: Path, *, signed: bool) -> Iterator[str]:
     """Yield what a reader of a verified run should know, without being a fault."""
     from smoothseg.runs import manifest, results
+    from smoothseg.runs.ledger import Ledger, has_failed
 
     identity = results.read_identity(run)
     failed = results.failures(run, identity)
@@ -136,6 +137,10 @@ def _notes(run: Path, *, signed: bool) -> Iterator[str]:
         yield f"{skipped} image{'' if skipped == 1 else 's'} left out as unusable; --images looks at them again"
     if count := sum(map(len, failed.values())):
         yield f"{count} certificate{'' if count == 1 else 's'} could not be made, as ledger and tables say"
+    lines = list(Ledger(run / "ledger.jsonl"))
+    made = {entry["certificate"] for entry in lines if not has_failed(entry)}
+    if again := len({entry["certificate"] for entry in lines if has_failed(entry)} & made):
+        yield f"certificates that failed once and were made later: {again}"
     if not (run / manifest.NAME).exists():
         yield f"it has no {manifest.NAME}: table.md, table.tex, page and pictures are not compared with anything"
     elif signed:

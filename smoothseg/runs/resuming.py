@@ -120,6 +120,8 @@ def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
     if _is_doomed(directory):
         _empty(directory)
     stored = _threads(prepared, directory)
+    for path in [each for each in directory.rglob(".*.tmp") if _leftover(each)]:
+        path.unlink()  # nobody else is at work here
     if stored is not None:
         for line in found(directory).damaged:
             log.warning("%s: made again", line)

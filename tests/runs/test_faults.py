@@ -160,7 +160,7 @@ def test_the_others_are_what_they_are_without_the_fault(faulty, photos, tmp_path
         assert path.read_bytes() == (tmp_path / "right" / name).read_bytes()
 
 
-def test_failures_stay_until_they_are_to_be_tried_again(faulty, photos, tmp_path):
+def test_failures_stay_until_they_are_to_be_tried_again(faulty, photos, invoke, tmp_path):
     faulty("raise")
     running.run(prepared(photos), tmp_path / "run")
     Recipe.mended = True
@@ -172,6 +172,7 @@ def test_failures_stay_until_they_are_to_be_tried_again(faulty, photos, tmp_path
     whole = running.run(ready, tmp_path / "run", retry_failed=True)
     assert [(row.images, row.failed) for row in whole] == [(3, ()), (3, ())]
     assert "failed" not in (tmp_path / "run" / "table.md").read_text()
+    assert "certificates that failed once and were made later: 2" in invoke("verify", tmp_path / "run").stderr
     assert list(auditing.audit(tmp_path / "run")) == []
 
 
@@ -771,6 +772,14 @@ def test_pictures_that_are_damaged_are_drawn_again(small):
     running.run(ready, run)
     assert {name: (run / name).read_bytes() for name in names} == before
     assert list(manifest.differences(run)) == []
+
+
+def test_what_a_killed_process_left_half_written_is_removed(small):
+    run, ready = small
+    left = run / "certificates" / "identity" / "sigma-0.2" / ".a.npz.123.tmp"
+    left.write_bytes(b"half")
+    running.run(ready, run)
+    assert not left.exists()
 
 
 def test_a_file_called_fresh_removes_no_run(small):
