@@ -64,6 +64,7 @@ golden: $(VENV)/.installed-dev
 fuzz: export SMOOTHSEG_FUZZ_EXAMPLES ?= 2000
 fuzz: $(VENV)/.installed-dev
 	@$(PYTEST) tests/hostile
+	@if $(BIN)/python -c "import atheris" 2> /dev/null; then $(BIN)/python tests/hostile/guided.py; fi
 
 gpu: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m gpu
