@@ -560,6 +560,12 @@ def test_no_damage_at_any_place_is_taken_for_the_whole(small):
                 except results.DamagedError:
                     noticed += 1
         (run / name).write_bytes(content)
+    entry = lines[0]
+    content = (run / entry["certificate"]).read_bytes()
+    for at in range(len(content)):
+        for how in ("cut", "flipped"):
+            (run / entry["certificate"]).write_bytes(DAMAGES[how](content, at))
+            assert not results.intact(run, entry)
     assert tried > 5000
     assert noticed > 0.9 * tried  # the rest is white space
 
