@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import decimal
 import importlib
+import os
 import shutil
 import sys
 import tomllib
@@ -27,6 +28,12 @@ def environment(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "SMOOTHSEG_DISABLE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def disk(monkeypatch):
+    """A disk that is not waited for: no test cuts the power, and thousands of files are written."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(autouse=True)

@@ -54,6 +54,8 @@ def verify(
     from smoothseg.runs.auditing import audit
     from smoothseg.smoothing.kinds import GAUSSIAN, name_of
 
+    if key is not None:
+        manifest.verifying_key(key)  # a wrong file is no fault of a run
     runs, images = _runs(paths), images or dataset is not None
     files = _files(paths, least=0 if runs else 1)
     faults: list[str] = []
@@ -136,7 +138,11 @@ def _notes(run: Path, *, signed: bool) -> Iterator[str]:
     if skipped := len(identity.get("skipped", ())):
         yield f"{skipped} image{'' if skipped == 1 else 's'} left out as unusable; --images looks at them again"
     if count := sum(map(len, failed.values())):
-        yield f"{count} certificate{'' if count == 1 else 's'} could not be made, as ledger and tables say"
+        (_, sigma), first = next(iter(failed.items()))
+        yield (
+            f"{count} certificate{'' if count == 1 else 's'} could not be made, the first is of {next(iter(first))} at "
+            f"sigma {sigma:g}; ledger and tables say so"
+        )
     lines = list(Ledger(run / "ledger.jsonl"))
     made = {entry["certificate"] for entry in lines if not has_failed(entry)}
     if again := len({entry["certificate"] for entry in lines if has_failed(entry)} & made):

@@ -222,6 +222,7 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
     ]
     notes += _promises(rows)
     notes += _failed(rows)
+    notes += _unfinished(rows)
     if with_clean:
         notes.append("clean: the plain prediction without noise and denoiser, which abstains nowhere.")
     if timing:
@@ -270,6 +271,15 @@ def _failed(rows: Sequence[Row]) -> list[str]:
         f"{failed} of {_plural(images)} failed and {'is' if failed == 1 else 'are'} left out: {', '.join(names)}."
         for (failed, images), names in where.items()
     ]
+
+
+def _unfinished(rows: Sequence[Row]) -> list[str]:
+    """Return a note if a row lacks images that are still to come, with the smallest number there is so far."""
+    open_ = [row for row in rows if row.planned is not None and row.images + len(row.failed) < row.planned]
+    if not open_:
+        return []
+    least = min(open_, key=lambda row: row.images)
+    return [f"Unfinished: {least.images} of {_plural(least.planned or 0)} so far."]
 
 
 def _plural(images: int) -> str:

@@ -51,6 +51,9 @@ class Row:
     failed: tuple[str, ...] = ()
     """Keys of the images that could not be certified; the scores are of the others."""
 
+    planned: int | None = None
+    """Images that the run is to have; None if that is not known."""
+
     certified: Scores | None
     """Scores of the certified segmentations; None if there are none yet."""
 
@@ -103,6 +106,7 @@ def _row(
         scale=identity["plan"]["scale"],
         images=len(entries),
         failed=failed,
+        planned=len(identity["images"]),
         certified=certified,
         clean=clean,
         seconds=sum(seconds) / len(seconds) if seconds else None,

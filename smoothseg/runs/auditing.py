@@ -97,7 +97,7 @@ def _faults(directory: Path, identity: Mapping[str, Any], samples: _Samples | No
         try:
             made = load(directory / path)
         except DataError as error:
-            yield str(error)
+            yield f"{path}: {str(error).removeprefix(f'{directory / path} ')}"
             continue
         for field, stated, right in header_differences(identity, method["name"], sigma, key, made.provenance):
             yield f"{path}: {field} is {_shown(stated)}, run.json says {right!r}"

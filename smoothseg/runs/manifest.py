@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("FILES", "NAME", "SIGNATURE", "changed", "check_signature", "differences", "sign", "signing_key"),
-    *("update", "write"),
+    *("update", "verifying_key", "write"),
 ]
 
 NAME = "manifest.json"
@@ -122,7 +122,7 @@ def check_signature(directory: Path, key: Path) -> None:
 
     key: a PEM or OpenSSH file. Raises `ConfigError` if it is no Ed25519 key.
     """
-    public = _public(key)
+    public = verifying_key(key)
     from cryptography.exceptions import InvalidSignature
 
     try:
@@ -137,7 +137,8 @@ def check_signature(directory: Path, key: Path) -> None:
         raise VerificationError(f"{directory}: {SIGNATURE}: {key} did not sign this {NAME}") from None
 
 
-def _public(path: Path) -> Ed25519PublicKey:
+def verifying_key(path: Path) -> Ed25519PublicKey:
+    """Return the public key in a PEM or OpenSSH file; raise `ConfigError` if it is no Ed25519 key."""
     key = _key(path, private=False)
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from smoothseg.certificates.file import load
-from smoothseg.errors import ConfigError, RunMismatchError
+from smoothseg.errors import ConfigError, DataError, RunMismatchError
 from smoothseg.files import write_atomically, yaml_of
 from smoothseg.runs import auditing, manifest, results
 from smoothseg.runs.ledger import Ledger, has_failed
@@ -100,7 +100,8 @@ def found(directory: Path) -> Found:
     failed = {
         path: entry for path, entry in last.items() if has_failed(entry) and not (directory / path).exists()
     }
-    damaged = [f"ledger.jsonl: line {number} is damaged" for number in ledger.damaged]
+    damaged = ["run.json is damaged"] if _damaged(directory) else []
+    damaged += [f"ledger.jsonl: line {number} is damaged" for number in ledger.damaged]
     for path in last:
         if path not in made and path not in failed:
             there = "is not the file that the ledger records" if (directory / path).exists() else "is missing"
@@ -159,6 +160,8 @@ def _damaged(directory: Path) -> bool:
         results.read_identity(directory)
     except results.DamagedError:
         return True
+    except DataError:  # there is none, or it is another version's
+        return False
     return False
 
 
@@ -207,7 +210,6 @@ def _threads_of_certificates(prepared: Prepared, directory: Path) -> int:
 
     Raises `RunMismatchError` if a certificate is not of the run of `prepared`: nobody can tell whose run it is.
     """
-    log.warning("run.json is damaged and is written again")
     was = found(directory)
     there, jobs = was.made, {job.path for job in prepared.jobs}
     for path in (*was.made, *was.failed):

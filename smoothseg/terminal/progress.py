@@ -63,7 +63,7 @@ class Track(Listener):
 
     def note(self, text: str) -> None:
         """Print a line that stays."""
-        self._bar.console.print(text, markup=False)
+        self._bar.console.print(text, markup=False, soft_wrap=not self._live)
 
     def download(self, name: str, done: int, total: int | None) -> None:
         """Show the progress of the download of a weight file."""

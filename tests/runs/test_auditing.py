@@ -307,7 +307,7 @@ def test_a_damaged_certificate_is_named_and_the_others_go_on(run):
     (run / ONE).write_bytes(b"nothing")
     change_line(run, lambda entry: entry.update(radius=9.9), ONE.replace("a.npz", "b.npz"))
     found = list(auditing.audit(run))
-    assert any("a.npz is not a readable certificate" in fault for fault in found)
+    assert any("a.npz: is not a readable certificate" in fault for fault in found)
     assert any("b.npz: radius is 9.9" in fault for fault in found)
 
 

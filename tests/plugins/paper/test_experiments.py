@@ -234,6 +234,7 @@ def test_latex_is_a_booktabs_tabular_with_letters_escaped(grid):
     ](hostile)
 
 
+@pytest.mark.slow
 def test_a_grid_killed_outright_is_finished_with_the_same_tables(grid, tmp_path):
     def start(output):
         command = ["reproduce", str(grid), "--geometry", "both", "--output", str(output)]
