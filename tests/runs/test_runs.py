@@ -518,6 +518,7 @@ def test_impossible_options_are_explained(photos, tmp_path, change, error, messa
         preparing.prepare(Plan.of(options(photos, **change)))
 
 
+@pytest.mark.slow
 def test_a_run_killed_outright_is_finished_with_the_same_bytes(photos, tmp_path):
     config = {
         **options(photos),
