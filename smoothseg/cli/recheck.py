@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,10 @@ def verify(
         if given and not runs:
             raise ConfigError(f"{option} is about a run: there is none in what was given")
     for run in runs:
+        own = (
+            f"{run}:",
+            f"{run}{os.sep}",
+        )  # how faults of this run begin, and of no other whose name begins alike
         try:
             found = itertools.chain(
                 manifest.differences(run), audit(run, images=images, dataset=dataset), differences(run)
@@ -88,7 +93,7 @@ def verify(
         except SmoothsegError as error:
             faults.append(str(error))
             continue
-        if resample is not None and not any(fault.startswith(f"{run}") for fault in faults):
+        if resample is not None and not any(fault.startswith(own) for fault in faults):
             faults.extend(_resampled(run, resample, dataset))
     for fault in faults:
         click.echo(f"WRONG  {visible(fault)}", err=True)

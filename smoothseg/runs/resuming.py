@@ -46,7 +46,7 @@ _DOOMED = ".fresh"
 class Found:
     """What an earlier run left: the ledger lines of its certificates by path, made and failed, and what is damaged.
 
-    damaged: a line in words for each certificate that has to be made again because of damage.
+    damaged: a line in words for everything that is made again because of damage: run.json, ledger lines, certificates.
     """
 
     made: Mapping[str, Mapping[str, Any]]

@@ -169,3 +169,12 @@ def test_images_that_lie_elsewhere_now_are_named_by_a_dataset(toys, photos, invo
     assert invoke("verify", run, "--dataset", there, "--resample", 1).exit_code == 0
     result = invoke("verify", run, "--dataset", "streets:count=3,height=16,width=16")
     assert "run.json: images: the dataset has no a" in result.stderr
+
+
+def test_a_run_is_sampled_whatever_is_wrong_with_one_whose_name_begins_alike(toys, photos, invoke, tmp_path):
+    run, other = make(photos, tmp_path / "run"), make(photos, tmp_path / "run-b")
+    (other / "table.md").write_text("| 100 % |\n")
+    result = invoke("verify", run, other, "--resample", 1)
+    assert result.exit_code == 1
+    assert f"{run}: labelled 1 sample of every certificate again" in result.stderr
+    assert f"{other}: labelled" not in result.stderr
