@@ -14,6 +14,7 @@ import numpy.typing as npt
 from smoothseg import Certificate, ConfigError, DataError, NothingCertifiableError, Verdict
 from smoothseg_segcertify import statistics
 from smoothseg_segcertify.patterns import Matches, Patterns
+from smoothseg_segcertify.selecting import Selection, most_frequent
 
 if TYPE_CHECKING:
     from smoothseg import Draw
@@ -36,6 +37,7 @@ class TwoDraws(abc.ABC):
     n0: int
     n: int
     alpha: float
+    selection: Selection = dataclasses.field(default=most_frequent, kw_only=True)
 
     @property
     def counted(self) -> str:
@@ -55,13 +57,9 @@ class TwoDraws(abc.ABC):
         return Certificate(_compact(prediction), hits, self.n, verdict)
 
     def count(self, draw: Draw) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32]]:
-        """Return the prediction (H, W) from n0 noise samples, and its hits (H, W) in n further ones.
-
-        The prediction is each pixel's most frequent class; a hit is a sample with that class at that pixel.
-        """
-        # The selection's votes are freed before the second draw: two sets of counts are never held at once.
-        prediction = draw(self.n0).mode()
-        return prediction, draw(self.n).hits(prediction)
+        """Return the prediction (H, W) from n0 noise samples, and its hits (H, W) in n further ones."""
+        prediction, hits = self.selection(draw, self.n0)
+        return prediction, draw(self.n, into=hits).hits
 
     @abc.abstractmethod
     def check(self, pixels: int) -> None:
