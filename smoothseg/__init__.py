@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smoothseg.api import Result, certify, dataset, segmenter
-from smoothseg.certificates.certifier import Certifier, Draw, Tally, Votes
+from smoothseg.certificates.certifier import Certifier, Draw, Sequential, Tally, Votes
 from smoothseg.errors import (
     ConfigError,
     DataError,
@@ -36,6 +36,7 @@ from smoothseg.protocols import (
 
 if TYPE_CHECKING:
     from smoothseg.certificates.certificate import Certificate, Verdict
+    from smoothseg.certificates.stopping import Look, Stopping
     from smoothseg.weights import Convertible
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ __all__ = [
     "Denoiser",
     "Draw",
     "IncompleteError",
+    "Look",
     "NothingCertifiableError",
     "PluginError",
     "Register",
@@ -59,7 +61,9 @@ __all__ = [
     "RunMismatchError",
     "Sample",
     "Segmenter",
+    "Sequential",
     "SmoothsegError",
+    "Stopping",
     "Tally",
     "Tracker",
     "Trainable",
@@ -83,6 +87,10 @@ def __getattr__(name: str) -> Any:
         from smoothseg.certificates import certificate
 
         return getattr(certificate, name)
+    if name in ("Look", "Stopping"):
+        from smoothseg.certificates import stopping
+
+        return getattr(stopping, name)
     if name == "Convertible":
         from smoothseg.weights import Convertible
 

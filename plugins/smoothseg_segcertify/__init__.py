@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import smoothseg
 
 if TYPE_CHECKING:
+    from smoothseg_segcertify.anytime import Anytime
     from smoothseg_segcertify.certifiers import FixedTau, NaivePattern, NaivePixel, SeveralTau
 
-__all__ = ["BonferroniRecipe", "HolmRecipe", "KFWERRecipe", "NaivePatternRecipe", "NaivePixelRecipe"]
+__all__ = [
+    "AnytimeRecipe",
+    "BonferroniRecipe",
+    "HolmRecipe",
+    "KFWERRecipe",
+    "NaivePatternRecipe",
+    "NaivePixelRecipe",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +53,9 @@ class HolmRecipe:
 
         if self.taus is None:
             return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, statistics.holm_threshold)
-        if self.tau != 0.75:
-            raise smoothseg.ConfigError("certifier options tau and taus exclude each other: give one of them")
         for tau in self.taus:
             _check_options(self.n0, self.n, self.alpha, tau)
-        if len(set(self.taus)) < max(len(self.taus), 1):
-            raise smoothseg.ConfigError(f"certifier option taus must be different values, got {self.taus}")
-        return certifiers.SeveralTau(self.n0, self.n, self.alpha, tuple(sorted(self.taus)))
+        return certifiers.SeveralTau(self.n0, self.n, self.alpha, _ascending(self.tau, self.taus))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,12 +172,91 @@ class NaivePatternRecipe:
         return certifiers.NaivePattern(self.n0, self.n, self.alpha)
 
 
+@dataclasses.dataclass(frozen=True)
+class AnytimeRecipe:
+    """Every pixel tested against tau, valid at every moment: stop when you like, and go on later.
+
+    With probability at least 1 - alpha over the noise samples, at every moment at once, at most k - 1 of the certified
+    pixels of the image are wrong (with k = 1: none): the others have the predicted class as the smoothed model's, under
+    every perturbation of l2 norm at most sigma * PhiInv(tau), whatever it was that stopped the drawing. With `taus`
+    every pixel has a radius of its own, as with `holm`.
+
+    Drawing stops as soon as one of the options max_n, gain, share, hopeless and minutes says so. Pixels are hopeless
+    once their votes rule out, up to a chance of alpha, that they have a probability above tau.
+
+    Source: Holm (1979) on e-processes, after Ville (1939) and Waudby-Smith and Ramdas (2024); for k > 1 Lehmann and
+    Romano (2005).
+    """
+
+    stops: ClassVar[tuple[str, ...]] = ("max_n", "gain", "share", "hopeless", "minutes")
+
+    n0: int = smoothseg.option(10, "noise samples that select the class of each pixel")
+    max_n: int = smoothseg.option(1000, "further noise samples that test the selected class, at most")
+    alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is ever wrong")
+    tau: float = smoothseg.option(0.75, "probability the class must exceed; sets the radius")
+    taus: tuple[float, ...] | None = smoothseg.option(
+        None, "several tau, tested together, instead of one: a radius a pixel; e.g. 0.6,0.75,0.9"
+    )
+    k: int = smoothseg.option(1, "number of wrong pixels that must not be reached")
+    block: int = smoothseg.option(25, "noise samples between two looks at what is certified")
+    gain: float | None = smoothseg.option(
+        None, "stop when the last block certified less than this share of the pixels anew; e.g. 0.002"
+    )
+    share: float | None = smoothseg.option(None, "stop when this share of the pixels is certified; e.g. 0.9")
+    hopeless: float | None = smoothseg.option(
+        None, "stop when all but this share of the pixels are certified or hopeless; e.g. 0.01"
+    )
+    minutes: float | None = smoothseg.option(None, "stop an image after this time, at the next look")
+
+    @property
+    def tolerates(self) -> int:
+        """k - 1: how many certified pixels of an image may be wrong."""
+        return self.k - 1
+
+    def load(self) -> Anytime:
+        """Return the certifier; raise `ConfigError` for an option out of range."""
+        from smoothseg_segcertify.anytime import Anytime, Rules
+
+        for tau in (self.tau,) if self.taus is None else self.taus:
+            _check_options(self.n0, self.max_n, self.alpha, tau, n_name="max_n")
+        for name in ("k", "block"):
+            if getattr(self, name) < 1:
+                raise smoothseg.ConfigError(
+                    f"certifier option {name} must be at least 1, got {getattr(self, name)}"
+                )
+        if self.k > 1 and self.taus is not None:
+            raise smoothseg.ConfigError("certifier options k and taus exclude each other")
+        for name in ("gain", "share", "hopeless"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise smoothseg.ConfigError(
+                    f"certifier option {name} must be a share between 0 and 1, got {value}"
+                )
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise smoothseg.ConfigError(f"certifier option minutes must be positive, got {self.minutes}")
+        taus = (self.tau,) if self.taus is None else _ascending(self.tau, self.taus)
+        rules = Rules(
+            max_n=self.max_n, block=self.block,
+            gain=self.gain, share=self.share, hopeless=self.hopeless, minutes=self.minutes,
+        )  # fmt: skip
+        return Anytime(self.n0, self.alpha, taus, rules, self.k)
+
+
 _LEAST_ALPHA = 1e-30
 """Far below it, over the pixels of an image, scipy's distributions fail."""
 
 
-def _check_options(n0: int, n: int, alpha: float, tau: float = 0.5) -> None:
-    for name, value in (("n0", n0), ("n", n)):
+def _ascending(tau: float, taus: tuple[float, ...]) -> tuple[float, ...]:
+    """Return `taus` in order; raise `ConfigError` where there are none, one twice, or a `tau` besides."""
+    if tau != 0.75:
+        raise smoothseg.ConfigError("certifier options tau and taus exclude each other: give one of them")
+    if len(set(taus)) < max(len(taus), 1):
+        raise smoothseg.ConfigError(f"certifier option taus must be different values, got {taus}")
+    return tuple(sorted(taus))
+
+
+def _check_options(n0: int, n: int, alpha: float, tau: float = 0.5, *, n_name: str = "n") -> None:
+    for name, value in (("n0", n0), (n_name, n)):
         if value < 1:
             raise smoothseg.ConfigError(f"certifier option {name} must be at least 1, got {value}")
     if not 0 < alpha < 1:
@@ -190,5 +274,6 @@ def register_certifiers(register: smoothseg.Register) -> None:
     register("holm", HolmRecipe)
     register("bonferroni", BonferroniRecipe)
     register("kfwer", KFWERRecipe)
+    register("anytime", AnytimeRecipe)
     register("naive-pixel", NaivePixelRecipe)
     register("naive-pattern", NaivePatternRecipe)

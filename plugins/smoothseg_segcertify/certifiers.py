@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
@@ -14,12 +14,12 @@ import numpy.typing as npt
 from smoothseg import Certificate, ConfigError, DataError, NothingCertifiableError, Verdict
 from smoothseg_segcertify import statistics
 from smoothseg_segcertify.patterns import Matches, Patterns
-from smoothseg_segcertify.selecting import Selection, most_frequent
+from smoothseg_segcertify.selecting import MostFrequent, Selection
 
 if TYPE_CHECKING:
     from smoothseg import Draw
 
-__all__ = ["FixedTau", "NaivePattern", "NaivePixel", "SeveralTau", "TwoDraws"]
+__all__ = ["FixedTau", "NaivePattern", "NaivePixel", "SeveralTau", "TwoDraws", "compact", "verdict_of"]
 
 Threshold = Callable[[statistics.Counts, statistics.Table, float], int]
 """From the histogram of hits, the p-values by hits and alpha to the least number of hits that is certified."""
@@ -37,7 +37,7 @@ class TwoDraws(abc.ABC):
     n0: int
     n: int
     alpha: float
-    selection: Selection = dataclasses.field(default=most_frequent, kw_only=True)
+    selection: Selection = dataclasses.field(default=MostFrequent(), kw_only=True)
 
     @property
     def counted(self) -> str:
@@ -54,12 +54,12 @@ class TwoDraws(abc.ABC):
         """Return the certificate of one image from n0 and then n noise samples; see the class for its promise."""
         prediction, hits = self.count(draw)
         verdict = self.decide(hits, self.n, sigma=draw.sigma)
-        return Certificate(_compact(prediction), hits, self.n, verdict)
+        return Certificate(compact(prediction), hits, self.n, verdict)
 
     def count(self, draw: Draw) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32]]:
         """Return the prediction (H, W) from n0 noise samples, and its hits (H, W) in n further ones."""
-        prediction, hits = self.selection(draw, self.n0)
-        return prediction, draw(self.n, into=hits).hits
+        prediction = self.selection.select(draw, self.n0)
+        return prediction, draw(self.n, into=self.selection.tally(prediction)).hits
 
     @abc.abstractmethod
     def check(self, pixels: int) -> None:
@@ -128,10 +128,7 @@ class SeveralTau(TwoDraws):
         """Return the pixels of `hits` (H, W) that pass the smallest tau, its radius, and the radius of each pixel."""
         tables = [statistics.p_values(trials, tau) for tau in self.taus]
         least = statistics.holm_thresholds(statistics.histogram(hits, trials), tables, self.alpha)
-        radii = np.full(trials + 1, np.nan)
-        for threshold, tau in zip(least, self.taus, strict=True):
-            radii[threshold:] = statistics.radius(tau, sigma)
-        return Verdict(hits >= least[0], statistics.radius(self.taus[0], sigma), radii[hits])
+        return verdict_of(hits, trials, least, self.taus, sigma)
 
 
 @final
@@ -241,5 +238,19 @@ def _check_n(n: int, level: float, probability: float, setting: str, pixels: int
         )
 
 
-def _compact(prediction: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8 | np.uint16]:
+def verdict_of(
+    hits: npt.NDArray[np.int32], trials: int, least: Sequence[int], taus: Sequence[float], sigma: float
+) -> Verdict:
+    """Return the verdict on `hits` (H, W) in `trials` samples, where pixels pass from the `least` hits of each tau on.
+
+    taus: ascending. Each pixel has the radius of the largest that it passes, the image that of the smallest.
+    """
+    radii = np.full(trials + 1, np.nan)
+    for threshold, tau in zip(least, taus, strict=True):
+        radii[threshold:] = statistics.radius(tau, sigma)
+    return Verdict(hits >= least[0], statistics.radius(taus[0], sigma), radii[hits])
+
+
+def compact(prediction: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8 | np.uint16]:
+    """Return class indices in the type that a certificate has."""
     return prediction.astype(np.uint8 if prediction.max(initial=0) < 256 else np.uint16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -12,28 +13,23 @@ if TYPE_CHECKING:  # rechecking a certificate imports this module, and must not 
 
     from smoothseg import Draw
 
-__all__ = ["Hits", "Selection", "most_frequent"]
+__all__ = ["Hits", "MostFrequent", "Selection"]
 
 
 class Hits:
-    """A tally of how often each pixel shows the class of `prediction` (H, W).
+    """A tally of how often each pixel shows the class of `prediction` (H, W)."""
 
-    Counts of disjoint samples add up, so that a tally may begin with the `hits` (H, W) of `trials` earlier samples.
-    """
-
-    def __init__(
-        self,
-        prediction: npt.NDArray[np.integer],
-        *,
-        hits: npt.NDArray[np.int32] | None = None,
-        trials: int = 0,
-    ) -> None:
+    def __init__(self, prediction: npt.NDArray[np.integer]) -> None:
         self._prediction = prediction.astype(np.int32)
-        self._before = np.zeros(prediction.shape, np.int32) if hits is None else hits.astype(np.int32)
+        self._before = np.zeros(prediction.shape, np.int32)
         self._there: torch.Tensor | None = None
         self._counts: torch.Tensor | None = None
-        self.trials = trials
+        self.trials = 0
         """How many samples were counted."""
+
+    def begin(self, hits: npt.NDArray[np.int32], trials: int) -> None:
+        """Begin with the `hits` (H, W) in `trials` earlier samples: counts of disjoint samples add up."""
+        self._before, self._counts, self.trials = hits.astype(np.int32), None, trials
 
     def add(self, labels: torch.Tensor) -> None:
         """Count label maps (B, H, W)."""
@@ -41,16 +37,16 @@ class Hits:
             raise ValueError(
                 f"expected labels (B, {', '.join(map(str, self._prediction.shape))}), got {labels.shape}"
             )
-        if self._there is None or self._counts is None:
+        if self._there is None:
             self._there = labels.new_tensor(self._prediction).int()
+        if self._counts is None:
             self._counts = labels.new_tensor(self._before).int()
-        for sample in labels:
-            self._counts += self.shown(sample) == self._there
+        self._counts += self.shown(labels, self._there).sum(0, dtype=self._counts.dtype)
         self.trials += len(labels)
 
-    def shown(self, sample: torch.Tensor) -> torch.Tensor:
-        """Return what a label map (H, W) shows at each pixel, in the indices of the prediction."""
-        return sample
+    def shown(self, labels: torch.Tensor, prediction: torch.Tensor) -> torch.Tensor:
+        """Return where label maps (B, H, W) show the class of the prediction (H, W)."""
+        return labels == prediction
 
     @property
     def hits(self) -> npt.NDArray[np.int32]:
@@ -62,11 +58,21 @@ class Hits:
 class Selection(Protocol):
     """Selects what the further samples of a certifier test."""
 
-    def __call__(self, draw: Draw, n0: int) -> tuple[npt.NDArray[np.integer], Hits]:
-        """Return the prediction (H, W) from the next `n0` samples, and an empty tally of its hits."""
+    def select(self, draw: Draw, n0: int) -> npt.NDArray[np.integer]:
+        """Return the prediction (H, W) from the next `n0` samples."""
+
+    def tally(self, prediction: npt.NDArray[np.integer]) -> Hits:
+        """Return an empty tally of the hits of a `prediction`."""
 
 
-def most_frequent(draw: Draw, n0: int) -> tuple[npt.NDArray[np.integer], Hits]:
-    """Select the most frequent class of each pixel; a tie goes to the lowest class. A hit shows that class."""
-    prediction = draw(n0).mode()
-    return prediction, Hits(prediction)
+@dataclasses.dataclass(frozen=True)
+class MostFrequent:
+    """Selects the most frequent class of each pixel; a tie goes to the lowest class. A hit shows that class."""
+
+    def select(self, draw: Draw, n0: int) -> npt.NDArray[np.integer]:
+        """Return the prediction (H, W) from the next `n0` samples."""
+        return draw(n0).mode()
+
+    def tally(self, prediction: npt.NDArray[np.integer]) -> Hits:
+        """Return an empty tally of the hits of a `prediction`."""
+        return Hits(prediction)

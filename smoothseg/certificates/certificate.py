@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smoothseg.certificates.stopping import Stopping
 from smoothseg.errors import PluginError
 
 __all__ = ["Certificate", "Verdict"]
@@ -35,6 +36,7 @@ class Certificate:
     prediction: (H, W) uint8, or uint16 above 256 classes; the selected class at every pixel, certified or not.
     hits: (H, W) int32, how often that class was seen in `trials` samples independent of the selection.
     verdict: which pixels are certified and the radius; all others abstain.
+    stopping: why there are not more trials, from a certifier that may stop at any time; else None.
     clean: (H, W), the base model's labels of the clean image without denoiser, for comparison; or None.
     provenance: JSON values with everything that is needed to make the certificate again.
     """
@@ -45,6 +47,7 @@ class Certificate:
     verdict: Verdict
     clean: npt.NDArray[np.uint8 | np.uint16] | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    stopping: Stopping | None = None
 
     def __post_init__(self) -> None:
         shape = self.prediction.shape

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import torch
 
     from smoothseg.certificates.certificate import Certificate, Verdict
+    from smoothseg.certificates.stopping import Look
 
-__all__ = ["Certifier", "Draw", "Tally", "Votes"]
+__all__ = ["Certifier", "Draw", "Sequential", "Tally", "Votes"]
 
 
 class Tally(Protocol):
@@ -53,6 +54,16 @@ class Draw(Protocol):
 
     def __call__(self, n: int, into: Tally | None = None) -> Tally:
         """Draw the next `n` samples and return their votes, or `into` with their label maps added."""
+
+    def some(self, n: int, into: Tally) -> str | None:
+        """Add the label maps of the next `n` samples to `into`, or of fewer, if somebody asks to stop.
+
+        Returns None after n samples, otherwise the reason for stopping. Only a certifier whose promise holds whenever
+        it stops may use this.
+        """
+
+    def look(self, look: Look) -> str | None:
+        """Show what is certified now; return None, or the reason for which somebody asks to stop."""
 
 
 @runtime_checkable
@@ -96,3 +107,22 @@ class Certifier(Protocol):
 
         `certify` uses it, and `smoothseg verify` runs it again on the stored counts.
         """
+
+
+@runtime_checkable
+class Sequential(Certifier, Protocol):
+    """A certifier whose promise holds whenever it stops: it may be stopped from outside, and go on later.
+
+    It draws with `draw.some`, and its certificates say in `stopping` why they have no more trials. Its recipe names the
+    options that only say when to stop in `stops`, a tuple of strings: a certificate may go on under others of these.
+    """
+
+    def resume(self, draw: Draw, before: Certificate) -> Certificate:
+        """Return the certificate that `certify` had returned, had it not stopped at `before`.
+
+        draw: its first sample is the one after the last sample of `before`.
+        """
+
+    @property
+    def fewest(self) -> int:
+        """How many noise samples an image takes at least, unless somebody asks to stop; used to estimate time."""

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg.certificates.certificate import Certificate, Verdict
+from smoothseg.certificates.stopping import Stopping
 from smoothseg.errors import DataError
 from smoothseg.files import opened, parse_json, write_atomically
 
@@ -61,6 +62,8 @@ def save(certificate: Certificate, path: Path) -> None:
     if certificate.clean is not None:
         arrays["clean"] = certificate.clean
     header = {"schema": SCHEMA, **certificate.provenance}
+    if certificate.stopping is not None:
+        header["stopping"] = certificate.stopping.to_json()
     arrays["header"] = np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -87,6 +90,7 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Certificate:
     header = parse_json(_array(archive, "header", shape=None).tobytes())
     if not (isinstance(header, dict) and header.pop("schema", None) == SCHEMA):
         raise DataError(f"{path} has another certificate schema; this version reads {SCHEMA}")
+    stopping = header.pop("stopping", None)
     if not {"sigma", "certifier"} <= set(header):
         raise DataError(f"{path} is no certificate of a run: its header lacks sigma or certifier")
     shape = _claimed(archive, "prediction")[0]
@@ -103,6 +107,7 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Certificate:
         ),
         clean=_array(archive, "clean", shape) if "clean" in names else None,
         provenance=header,
+        stopping=None if stopping is None else Stopping.from_json(stopping, pixels=math.prod(shape)),
     )
 
 

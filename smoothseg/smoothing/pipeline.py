@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from smoothseg.certificates.certificate import Certificate
-from smoothseg.certificates.certifier import Certifier
+from smoothseg.certificates.certifier import Certifier, Sequential
 from smoothseg.certificates.digests import sample_digests
+from smoothseg.certificates.stopping import Look
 from smoothseg.components import loading
 from smoothseg.components.blaming import blamed
 from smoothseg.components.plugins import plugins
-from smoothseg.errors import PluginError
+from smoothseg.errors import ConfigError, PluginError
 from smoothseg.protocols import Sample
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.kinds import ALGORITHMS
 from smoothseg.smoothing.noise import NoisyImage, unit
 from smoothseg.smoothing.sampling import BatchSize, Draw
+from smoothseg.smoothing.stop import Stop
 
-__all__ = ["Description", "Pipeline"]
+__all__ = ["Description", "Pipeline", "check_sequential"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Description:
 
     denoiser, segmenter, certifier: name and options of each. plugins: the owner of each, by kind. method: the name of
     their combination. dataset: name and options, None for images without a dataset. device, versions: as computed.
+    stops: the options of the certifier that only say when it stops.
     """
 
     denoiser: Mapping[str, Any]
@@ -41,6 +45,7 @@ class Description:
     dataset: Mapping[str, Any] | None
     device: str
     versions: Mapping[str, str]
+    stops: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -61,6 +66,7 @@ class Description:
             dataset=None if dataset is None else registries["dataset"].describe(dataset),
             device=device,
             versions=versions,
+            stops=tuple(getattr(recipes["certifier"], "stops", ())),
         )
 
 
@@ -82,16 +88,24 @@ class Pipeline:
         sigma: float,
         batch_size: int | BatchSize = 1,
         progress: Callable[[int], None] | None = None,
+        looked: Callable[[Look], object] | None = None,
+        stop: Stop | None = None,
+        before: Certificate | None = None,
     ) -> Certificate:
         """Return the certificate of `sample` under noise `sigma` ([0, 1] pixel units), with its provenance.
 
         The noise depends only on `seed`, `sample.key` and the sample's number. batch_size: noise samples
         labelled at once; it changes no count. progress: called with the number of noise samples just labelled.
 
+        Of a certifier that may stop at any time: looked receives what is certified after each block of samples, and
+        asks it to stop by returning True; others ask by `stop`. before: a certificate that goes on where it stopped.
+
         Raises `PluginError` if the networks label a noisy image otherwise before and after: then they are not one
-        function, and nothing is guaranteed.
+        function, and nothing is guaranteed. Raises `ConfigError` if `before` cannot go on here.
         """
-        before = self._labelled(sample, sigma)
+        if before is not None:
+            self.check_continues(before, sample, sigma)
+        labelled = self._labelled(sample, sigma)
         draw = Draw(
             self.model,
             sample.image,
@@ -101,12 +115,19 @@ class Pipeline:
             noise=self.noise,
             batch_size=batch_size,
             device=self.device,
+            first=0 if before is None else before.provenance["samples"],
             progress=progress,
+            looked=looked,
+            stop=stop,
         )
         with blamed("certifier", str(self.description.certifier["name"])):
-            result = self.certifier.certify(draw)
+            if before is None:
+                result = self.certifier.certify(draw)
+            else:
+                assert isinstance(self.certifier, Sequential)
+                result = self.certifier.resume(draw, before)
         self._check_certified(result, sample, draw.drawn)
-        self._check_unchanged(sample, sigma, before)
+        self._check_unchanged(sample, sigma, labelled)
         return dataclasses.replace(
             result, clean=self.clean(sample), provenance=self._provenance(sample, sigma, draw.drawn)
         )
@@ -158,6 +179,22 @@ class Pipeline:
             )
         if not 1 <= result.trials <= drawn:
             raise PluginError(f"{who} states {result.trials} trials, it drew {drawn} samples")
+
+    def check_continues(self, before: Certificate, sample: Sample, sigma: float) -> None:
+        """Raise `ConfigError` unless the certificate `before` can go on with further noise samples here.
+
+        Everything that determines its counts must be as it was; only the rules for stopping may differ.
+        """
+        told = self.description
+        check_sequential(told.certifier["name"], self.certifier, told.stops)
+        there = _comparable(before.provenance, told.stops)
+        here = _comparable(self._provenance(sample, sigma, 0), told.stops)
+        for name in (*there, *(name for name in here if name not in there)):
+            if there.get(name) != here.get(name):
+                raise ConfigError(
+                    f"the certificate of {sample.key} cannot go on: {name} is {there.get(name)!r} there and "
+                    f"{here.get(name)!r} here"
+                )
 
     def labels(self, sample: Sample, *, sigma: float, samples: Sequence[int]) -> np.ndarray[Any, Any]:
         """Return the labels (n, H, W) of the noise samples with the numbers `samples`, one after the other."""
@@ -219,3 +256,20 @@ class Pipeline:
 def _photo(images: torch.Tensor) -> np.ndarray[Any, Any]:
     """Return the first of (B, 3, H, W) images as (H, W, 3)."""
     return images[0].permute(1, 2, 0).float().cpu().numpy()
+
+
+def check_sequential(name: str, certifier: Certifier, stops: Collection[str]) -> None:
+    """Raise `ConfigError` unless certificates of the certifier `name` may go on. stops: of its recipe."""
+    if not isinstance(certifier, Sequential) or not stops:
+        raise ConfigError(
+            f"{name} decides once, after the samples that were chosen beforehand: to draw more after its verdict "
+            "is not valid at the same alpha; certificates of anytime can go on"
+        )
+
+
+def _comparable(provenance: Mapping[str, Any], stops: Collection[str]) -> dict[str, Any]:
+    """Return what must not differ between a certificate and the one that goes on from it, as JSON gives it."""
+    left = {name: value for name, value in provenance.items() if name != "samples"}
+    left["certifier"] = {name: value for name, value in left["certifier"].items() if name not in stops}
+    plain: dict[str, Any] = json.loads(json.dumps(left))
+    return plain

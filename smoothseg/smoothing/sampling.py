@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, TypeVar, overload
 import torch
 
 from smoothseg.certificates.certifier import Tally
+from smoothseg.certificates.stopping import ASKED, Look
 from smoothseg.errors import PluginError, first_line, out_of_memory
 from smoothseg.smoothing.noise import NoisyImage
+from smoothseg.smoothing.stop import Stop
 from smoothseg.smoothing.votes import Votes
 
 if TYPE_CHECKING:
@@ -58,11 +60,17 @@ class Draw:
         noise: str = "lattice",
         batch_size: int | BatchSize = 1,
         device: torch.device | str = "cpu",
+        first: int = 0,
         progress: Callable[[int], None] | None = None,
+        looked: Callable[[Look], object] | None = None,
+        stop: Stop | None = None,
     ) -> None:
         """image: uint8 (H, W, 3). key: its key. noise: its kind. progress: receives the number of samples just done.
 
         batch_size: samples labelled at once. Where memory is short they become fewer, and no count changes.
+        first: number of the first sample, where earlier ones were drawn before.
+        looked: receives what a certifier that may stop at any time shows; asks it to stop by returning True.
+        stop: where such a certifier is asked to stop by others.
         """
         self._model = model
         self._noisy = NoisyImage(image, key, sigma=sigma, seed=seed, kind=noise, device=device)
@@ -71,7 +79,9 @@ class Draw:
         self._batch = batch_size if isinstance(batch_size, BatchSize) else BatchSize(batch_size)
         self._device = device
         self._progress = progress
-        self._drawn = 0
+        self._looked = looked
+        self._stop = Stop() if stop is None else stop
+        self._drawn = first
 
     @property
     def sigma(self) -> float:
@@ -85,7 +95,7 @@ class Draw:
 
     @property
     def drawn(self) -> int:
-        """How many samples have been drawn so far."""
+        """How many samples have been drawn so far, before `first`, too."""
         return self._drawn
 
     @overload
@@ -103,16 +113,39 @@ class Draw:
         )
         end = self._drawn + n
         while self._drawn < end:
-            indices = range(self._drawn, min(end, self._drawn + self._batch.size))
-            labels = self._labelled(indices)
-            if labels is None:
-                self._batch.halve(len(indices))
-                continue
-            tally.add(labels)
-            self._drawn = indices.stop
-            if self._progress is not None:
-                self._progress(len(indices))
+            self._draw(end, tally)
         return tally
+
+    def some(self, n: int, into: Tally) -> str | None:
+        """Add the label maps of the next `n` samples to `into`; None, or the reason for which there are fewer.
+
+        The batch that is being labelled when somebody asks to stop is the last one; there is at least one.
+        """
+        begin, end = self._drawn, self._drawn + n
+        self._stop.heeded = True
+        while self._drawn < end:
+            if self._stop.asked is not None and self._drawn > begin:
+                return self._stop.asked
+            self._draw(end, into)
+        return None
+
+    def look(self, look: Look) -> str | None:
+        """Show what is certified now; return None, or the reason for which somebody asks to stop."""
+        if self._looked is not None and self._looked(look) is True:
+            self._stop.ask(ASKED)
+        return self._stop.asked
+
+    def _draw(self, end: int, tally: Tally) -> None:
+        """Add one batch of samples, none of them from number `end` on; or make batches smaller."""
+        indices = range(self._drawn, min(end, self._drawn + self._batch.size))
+        labels = self._labelled(indices)
+        if labels is None:
+            self._batch.halve(len(indices))
+            return
+        tally.add(labels)
+        self._drawn = indices.stop
+        if self._progress is not None:
+            self._progress(len(indices))
 
     def _labelled(self, indices: range) -> torch.Tensor | None:
         """Return the labels of the samples `indices`; None where memory is short, unless it is one sample."""

@@ -12,11 +12,12 @@ import torch
 from scipy import stats
 
 from smoothseg.certificates.certificate import Certificate, Verdict
-from smoothseg.certificates.certifier import Certifier, Tally
+from smoothseg.certificates.certifier import Certifier, Sequential, Tally
 from smoothseg.smoothing.votes import Votes
 from smoothseg.testing.familywise import assert_error_rate, promise
+from smoothseg.testing.moments import assert_goes_on, assert_right_at_every_moment
 from smoothseg.testing.promises import Check, assert_all, protocol_check
-from smoothseg.testing.toys import LabelDraw
+from smoothseg.testing.toys import LabelDraw, Stoppable
 
 __all__ = ["certifier_checks", "check_certifier"]
 
@@ -154,6 +155,29 @@ def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, .
                 f"decide gives another radius than certify: expected {result.radius:g}, got {again.radius:g}"
             )
 
+    def goes_on() -> None:
+        assert isinstance(certifier, Sequential)
+        assert_goes_on(certifier)
+
+    def at_any_time() -> None:
+        assert isinstance(certifier, Sequential)
+        assert_right_at_every_moment(certifier, promised)
+
+    sequential = (
+        Check(
+            "goes-on",
+            "stopped and taken up again, it gives the same certificate",
+            "A run that was interrupted must give what it had given otherwise, and no sample may count twice.",
+            goes_on,
+        ),
+        Check(
+            "any-time",
+            "at most alpha of all images are ever wrong, whenever somebody stops",
+            "Whoever watches can stop at the worst moment. Images are tried whose classes are just not as probable as "
+            "claimed, with doubtful pixels that have the same hits; an excess over alpha is found there for certain.",
+            at_any_time,
+        ),
+    )
     return (
         protocol_check(certifier, "certifier"),
         Check(
@@ -216,10 +240,11 @@ def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, .
             "need a proof.",
             errors,
         ),
+        *(sequential if isinstance(certifier, Sequential) else ()),
     )
 
 
-class _SingledOut:
+class _SingledOut(Stoppable):
     """A draw of two classes: one of its calls gives class 0 only, every other call class 1 only.
 
     samples: how many samples it gives at most. size: (H, W) of its label maps. call: the call that gives class 0,
@@ -231,6 +256,7 @@ class _SingledOut:
     sigma = _SIGMAS[1]
 
     def __init__(self, samples: int, size: tuple[int, int], *, call: int) -> None:
+        super().__init__()
         self.size = size
         self.calls = 0
         self.drawn = 0

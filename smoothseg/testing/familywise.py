@@ -30,8 +30,9 @@ from smoothseg.certificates.certificate import Verdict
 from smoothseg.certificates.certifier import Certifier, Tally
 from smoothseg.errors import SmoothsegError
 from smoothseg.smoothing.votes import Votes
+from smoothseg.testing.toys import Stoppable
 
-__all__ = ["Promise", "assert_error_rate", "promise"]
+__all__ = ["Promise", "assert_error_rate", "claims_of", "promise"]
 
 _Dependence = Literal["independent", "equicorrelated", "exclusive"]
 """How the doubtful pixels of a sample depend on each other.
@@ -195,12 +196,12 @@ def _claims(certifier: Certifier, trials: int, pixels: int, doubtful: int, allow
     for count in counts:
         hits = np.full((1, pixels), trials, dtype=np.int32)
         hits[0, :doubtful] = count
-        claims = _claimed(certifier.decide(hits, trials, sigma=_SIGMA))[0, :doubtful]
+        claims = claims_of(certifier.decide(hits, trials, sigma=_SIGMA))[0, :doubtful]
         claimed.append(np.sort(claims)[-1 - allowed])
     return _Claims(trials, pixels, doubtful, counts, np.array(claimed))
 
 
-def _claimed(verdict: Verdict) -> _Floats:
+def claims_of(verdict: Verdict) -> _Floats:
     """Return the probability that each pixel claims to exceed, (H, W); -1 where it claims none."""
     radii = np.asarray(verdict.radius if verdict.radii is None else verdict.radii, dtype=np.float64)
     claims: _Floats = np.where(verdict.certified & ~np.isnan(radii), special.ndtr(radii / _SIGMA), -1.0)
@@ -272,7 +273,7 @@ def _fail_by_counts(
     for row in drawn[(drawn >= least).sum(axis=1) > promise.tolerates]:
         hits = np.full((1, setting.doubtful + setting.certain), trials, dtype=np.int32)
         hits[0, : setting.doubtful] = row
-        claims = _claimed(certifier.decide(hits, trials, sigma=_SIGMA))[0, : setting.doubtful]
+        claims = claims_of(certifier.decide(hits, trials, sigma=_SIGMA))[0, : setting.doubtful]
         failed += int(np.count_nonzero(claims >= levels) > promise.tolerates)
     return failed, images
 
@@ -311,11 +312,11 @@ def _fail_by_maps(certifier: Certifier, promise: Promise, pixels: int, level: fl
         draw = _Coins(generator, pixels, level, alike=certifier.counted == "pattern")
         made = certifier.certify(draw)  # type: ignore[arg-type]
         true = np.where(made.prediction == 1, level, 1 - level)
-        failed += int(np.count_nonzero(_claimed(made.verdict) >= true) > promise.tolerates)
+        failed += int(np.count_nonzero(claims_of(made.verdict) >= true) > promise.tolerates)
     return failed
 
 
-class _Coins:
+class _Coins(Stoppable):
     """A draw of 1 x `pixels` label maps: each pixel shows class 1 with the probability `level`, otherwise class 0.
 
     Pixels are independent, or all `alike`. The rest is as in `smoothseg.smoothing.sampling.Draw`.
@@ -324,6 +325,7 @@ class _Coins:
     sigma = _SIGMA
 
     def __init__(self, generator: np.random.Generator, pixels: int, level: float, *, alike: bool) -> None:
+        super().__init__()
         self.size = (1, pixels)
         self.drawn = 0
         self._generator = generator

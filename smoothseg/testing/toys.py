@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 
 from smoothseg.certificates.certifier import Tally
+from smoothseg.certificates.stopping import INTERRUPTED, Look
 from smoothseg.protocols import Sample
 from smoothseg.smoothing.votes import Votes
 
-__all__ = ["CountingDenoiser", "ImageDataset", "LabelDraw", "ThresholdSegmenter"]
+__all__ = ["CountingDenoiser", "ImageDataset", "LabelDraw", "Stoppable", "ThresholdSegmenter"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,20 +90,50 @@ class ImageDataset:
         return Sample(self.keys[index], self.images[index], self.labels[index])
 
 
-class LabelDraw:
+class Stoppable:
+    """What draws for tests share: they can be asked to stop after so many samples.
+
+    The attribute `stop_at` is the number of samples after which somebody asks to stop; None: nobody does. The attribute
+    `looks` has everything that a certifier showed.
+    """
+
+    drawn: int
+    stop_at: int | None = None
+
+    def __init__(self) -> None:
+        self.looks: list[Look] = []
+
+    def __call__(self, n: int, into: Tally | None = None) -> Tally:
+        """Return the votes of the next `n` label maps, or `into` with them added."""
+        raise NotImplementedError
+
+    def some(self, n: int, into: Tally) -> str | None:
+        """Add the next `n` label maps to `into`, or those up to `stop_at`; return why there are fewer."""
+        left = n if self.stop_at is None else min(n, max(1, self.stop_at - self.drawn))
+        self(left, into=into)
+        return None if left == n else INTERRUPTED
+
+    def look(self, look: Look) -> str | None:
+        """Keep `look`; return None, or a reason from `stop_at` on."""
+        self.looks.append(look)
+        return INTERRUPTED if self.stop_at is not None and self.drawn >= self.stop_at else None
+
+
+class LabelDraw(Stoppable):
     """A draw of given label maps, to test certifiers without networks.
 
     labels: class indices (N, H, W), drawn in this order. classes: number of classes. sigma: noise level that the
-    labels stand for.
+    labels stand for. first: the first label map that is drawn.
 
-    The attribute `drawn` says how many label maps were drawn so far.
+    The attribute `drawn` says how many label maps were drawn so far, those before `first` included.
     """
 
-    def __init__(self, labels: npt.ArrayLike, *, classes: int, sigma: float = 0.25) -> None:
+    def __init__(self, labels: npt.ArrayLike, *, classes: int, sigma: float = 0.25, first: int = 0) -> None:
+        super().__init__()
         self._labels = torch.from_numpy(np.array(labels))
         self._classes = classes
         self.sigma = sigma
-        self.drawn = 0
+        self.drawn = first
 
     @property
     def size(self) -> tuple[int, int]:
