@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from smoothseg.smoothing.kinds import ALGORITHMS
 
 if TYPE_CHECKING:
     from smoothseg.runs.plan import Plan
+    from smoothseg.smoothing.stop import Stop
 
 __all__ = ["certify", "check_failed", "resumable"]
 
@@ -58,6 +60,7 @@ def _help(key: str, *, default: str = "") -> str:
     "--tau",
     help=_help("tau", default="0.75"),
 )
+@click.option("--stop", metavar="RULES", help=_help("stop"))
 @click.option("--sigma", multiple=True, type=float, help=_help("sigma", default="0.25"))
 @click.option("--scale", type=float, help=_help("scale", default="0.5"))
 @click.option(
@@ -94,6 +97,7 @@ def _help(key: str, *, default: str = "") -> str:
     type=click.IntRange(min=1),
     help=_help("threads"),
 )
+@click.option("--extend", type=click.Path(exists=True, file_okay=False, path_type=Path), help=_help("extend"))
 @click.option("--fresh/--no-fresh", default=None, help=_help("fresh"))
 @click.option("--skip-bad/--no-skip-bad", default=None, help=_help("skip_bad"))
 @click.option("--timeout", type=float, help=_help("timeout", default="none"))
@@ -120,20 +124,26 @@ def _help(key: str, *, default: str = "") -> str:
     is_flag=True,
     help="Print all of these options but --fresh as YAML for --config, and run nothing.",
 )
-def certify(config: Path | None, print_config: bool, dry_run: bool, **options: Any) -> None:
+def certify(
+    config: Path | None, extend: Path | None, print_config: bool, dry_run: bool, **options: Any
+) -> None:
     """Certify the segmentation of a dataset's images.
 
     Components are given as NAME or NAME:key=value,key=value; `smoothseg components` lists them. A file given with
     --config may hold all of these options, under their names. Those on the command line win: a denoiser or segmenter
     given there replaces that of the file's methods, which must agree in the rest; a certifier decides for all of them.
 
-    A run is a directory: the same command takes up an interrupted run where it stopped, with the same result.
+    A run is a directory: the same command takes up an interrupted run where it stopped, with the same result. With the
+    certifier anytime, images end when a rule says so, --extend goes on with a finished run, and an interruption saves
+    what was drawn.
 
     \b
     Examples:
       smoothseg certify
       smoothseg certify --denoiser adm --denoiser identity --sigma 0.5
       smoothseg certify --dataset folder:root=photos --segmenter torchvision
+      smoothseg certify --certifier anytime:gain=0.002 --output runs/street
+      smoothseg certify --extend runs/street --stop max_n=3000,gain=none
     """
     from smoothseg.cli.report import show
     from smoothseg.files import read_yaml, yaml_of
@@ -143,6 +153,8 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     given = {key: value for key, value in given.items() if value not in (None, [])}
     if "track" in given:
         given["track"] = tracking.chosen(given["track"])
+    if extend is not None:
+        config, given = _extended(extend, config, given)
     file, name = ({}, None) if config is None else (read_yaml(config), config.stem)
     plan, running = configuration.configure(file, given)
     plan.check_weights()  # before torch is imported, so that a misspelt name fails at once
@@ -160,6 +172,7 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     from smoothseg.report.illustrating import most_bytes
     from smoothseg.runs import estimates, logs, preparing, resuming
     from smoothseg.runs.listener import Listeners
+    from smoothseg.smoothing.stop import Stop
     from smoothseg.terminal.console import Plain
     from smoothseg.terminal.progress import progress
 
@@ -167,8 +180,9 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     resuming.check_directory(output)
     if running.threads is not None:
         torch.set_num_threads(running.threads)
+    stop = Stop()
     with (
-        resumable(fresh=running.fresh),
+        resumable(fresh=running.fresh, stop=stop),
         progress(verbose=running.verbose, quiet=running.quiet) as track,
         contextlib.nullcontext() if dry_run else logs.writing(output / "log.txt", held=True),
     ):
@@ -182,9 +196,12 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
         prepared = preparing.prepare(plan, skip_bad=running.skip_bad, on_download=track.download)
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")
+        extension = None if extend is None else resuming.extension_of(prepared, extend)
         jobs = list(prepared.jobs)
         if not running.fresh:
-            jobs = resuming.remaining(prepared, output, retry_failed=running.retry_failed)
+            jobs = resuming.remaining(
+                prepared, output, retry_failed=running.retry_failed, extension=extension
+            )
             for line in () if running.verbose else resuming.found(output).damaged:  # verbose shows the log
                 track.note(f"note: {line}: made again")
         if not dry_run:
@@ -211,7 +228,9 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
                     fresh=running.fresh,
                     timeout=running.timeout,
                     retry_failed=running.retry_failed,
+                    extension=extension,
                     listener=Listeners([_Opened(begin), track, *figures]),
+                    stop=stop,
                 )
         else:
             track.stage("measuring the pace")
@@ -228,6 +247,19 @@ def certify(config: Path | None, print_config: bool, dry_run: bool, **options: A
     check_failed(output)
 
 
+def _extended(run: Path, config: Path | None, given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Return the configuration of the run that goes on, and the options with its directory as their output."""
+    from smoothseg.errors import ConfigError, DataError
+
+    for name in ("config", "fresh"):
+        if config if name == "config" else given.get(name):
+            raise ConfigError(f"--extend goes on with a run as it was configured: leave out --{name}")
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise DataError(f"{run} holds no run (no config.yaml)")
+    return file, {"output": run, **given}
+
+
 def _say_where(output: Path) -> None:
     """Say where everything of a run is."""
     click.echo(f"\nreport        {output}/report.html", err=True)
@@ -237,12 +269,25 @@ def _say_where(output: Path) -> None:
 
 
 def check_failed(output: Path) -> None:
-    """Raise `FailedImagesError` if images of the run in `output` failed."""
+    """Raise `FailedImagesError` if images of the run in `output` failed, or could not go on."""
+    from smoothseg.certificates.stopping import INTERRUPTED
     from smoothseg.errors import FailedImagesError
     from smoothseg.runs import results
 
     identity = results.read_identity(output)
     failed = [entry for each in results.failures(output, identity).values() for entry in each.values()]
+    stuck = [
+        entry
+        for each in results.entries(output, identity).values()
+        for entry in each.values()
+        if (entry.get("stopping") or {}).get("reason") == INTERRUPTED
+    ]
+    if stuck and not failed:
+        first = stuck[0]
+        raise FailedImagesError(
+            f"{len(stuck)} certificate{'' if len(stuck) == 1 else 's'} could not go on and stay as they were; "
+            f"{first['key']}, {first['method']}, sigma {first['sigma']:g} ({output}/log.txt says why)"
+        )
     if not failed:
         return
     first, images = failed[0], len(identity["images"])
@@ -274,13 +319,20 @@ def _remarks(plan: Plan, threads: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def resumable(*, fresh: bool = False) -> Iterator[None]:
-    """On SIGINT and SIGTERM, say that the run can be resumed and exit with code 130 or 143, as is usual in shells."""
+def resumable(*, fresh: bool = False, stop: Stop | None = None) -> Iterator[None]:
+    """On SIGINT and SIGTERM, say that the run can be resumed and exit with code 130 or 143, as is usual in shells.
+
+    stop: asks a certifier that may stop at any time to do so first; a second signal ends it at once.
+    """
     from smoothseg.runs.interrupting import Terminated, terminable
+
+    def asked() -> None:
+        # In the middle of anything: no stream of Python may be in use here.
+        os.write(2, b"\nstopping: this image is certified from what was drawn (again: stop at once)\n")
 
     without = " without --fresh" if fresh else ""
     try:
-        with terminable():
+        with terminable(stop, asked=asked):
             yield
     except KeyboardInterrupt:
         click.echo(f"interrupted; the same command{without} goes on from here", err=True)

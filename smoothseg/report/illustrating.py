@@ -96,5 +96,9 @@ class Pictures(Illustrator):
         drawn.save(buffer, "PNG")
         write_atomically(self._path(sample.key, method), buffer.getvalue())
 
+    def forget(self, key: str, method: Method) -> None:
+        """Remove the picture of the image `key`: one of its certificates becomes another."""
+        self._path(key, method).unlink(missing_ok=True)
+
     def _path(self, key: str, method: Method) -> Path:
         return self._directory / "pictures" / method.slug / f"{key}.png"

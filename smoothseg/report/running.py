@@ -16,6 +16,8 @@ from smoothseg.runs.listener import Listener
 from smoothseg.runs.locking import locked
 from smoothseg.runs.logs import log
 from smoothseg.runs.preparing import Prepared
+from smoothseg.runs.resuming import Extension
+from smoothseg.smoothing.stop import Stop
 
 __all__ = ["run"]
 
@@ -28,11 +30,13 @@ def run(
     fresh: bool = False,
     timeout: float | None = None,
     retry_failed: bool = False,
+    extension: Extension | None = None,
     listener: Listener | None = None,
+    stop: Stop | None = None,
 ) -> list[Row]:
     """Make or complete the run of `prepared` in `directory`, and return the rows of its result.
 
-    batch_size, fresh, timeout, retry_failed, listener: as in `runs.executing.execute`, which also says what is raised.
+    The other arguments are those of `runs.executing.execute`, which also says what is raised.
     If the run is interrupted, tables and page of what there is are written before the interruption goes on.
 
     Raises `RunBusyError` if another process is at work in `directory`.
@@ -47,8 +51,10 @@ def run(
                 fresh=fresh,
                 timeout=timeout,
                 retry_failed=retry_failed,
+                extension=extension,
                 listener=listener,
                 illustrator=pictures,
+                stop=stop,
             )
         except (KeyboardInterrupt, Terminated):
             # The reason counts, and not what else may be wrong now, such as a full disk.

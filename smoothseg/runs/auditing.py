@@ -261,6 +261,14 @@ def _line(
     radius = made.radius if math.isfinite(made.radius) else None
     if entry.get("radius") != radius:
         yield "radius", entry.get("radius"), radius
+    if entry.get("samples", made.provenance.get("samples")) != made.provenance.get("samples"):
+        yield "samples", entry["samples"], made.provenance.get("samples")
+    stopping = made.stopping
+    right = (
+        None if stopping is None else {**stopping.to_json(), "certifier": made.provenance.get("certifier")}
+    )
+    if entry.get("stopping") != right:
+        yield "stopping", entry.get("stopping"), right
     for which, prediction, certified in (
         ("certified", made.prediction, made.certified),
         ("clean", made.clean, None),

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,8 +53,8 @@ class Running:
             raise ValueError(f"timeout must be a positive number of seconds, got {self.timeout}")
 
 
-KEYS: tuple[str, ...] = (*DEFAULTS, "tau", *(field.name for field in dataclasses.fields(Running)))
-"""Every key of a configuration file; `tau` is short for the option of every certifier."""
+KEYS: tuple[str, ...] = (*DEFAULTS, "tau", "stop", *(field.name for field in dataclasses.fields(Running)))
+"""Every key of a configuration file; `tau` and `stop` are short for options of every certifier."""
 
 _OF_A_METHOD = ("denoiser", "segmenter", "certifier")
 
@@ -63,9 +63,9 @@ def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -
     """Return the plan and the `Running` that result from `file` and the options `given` in addition.
 
     file, given: keys as in `KEYS`, with hyphens or underscores. `given` overrides the file. A denoiser or a segmenter
-    replaces that of the file's methods, which must agree in the other components. A certifier and a tau apply to all
-    methods. The file's own tau applies to certifiers without one. A file of a run from before there was a choice
-    of noise means `gaussian`.
+    replaces that of the file's methods, which must agree in the other components. A certifier, a tau and rules for
+    stopping apply to all methods. The file's own tau applies to certifiers without one. A file of a run from before
+    there was a choice of noise means `gaussian`.
 
     Raises `UnknownNameError` for a key that does not exist and `ConfigError` for a value that does not fit.
     """
@@ -92,6 +92,9 @@ def configure(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -
         values = _with_tau(values, of_file, everywhere="certifier" not in more)
     elif tau is not None:
         values = _with_tau(values, tau, everywhere=True)
+    rules = values.pop("stop", None)
+    if rules is not None:
+        values = _with_rules(values, rules)
     plan = Plan.of({key: value for key, value in values.items() if key in DEFAULTS})
     how = {key: value for key, value in values.items() if key not in DEFAULTS and value is not None}
     return plan, running(how)
@@ -199,8 +202,41 @@ def _with_tau(values: Mapping[str, Any], tau: Any, *, everywhere: bool) -> dict[
         options = {key: value for key, value in options.items() if key not in ("tau", "taus")}
         return {"name": name, **options, "taus" if several else "tau": tau}
 
-    certifiers = [changed(spec) for spec in _listed(values.get("certifier") or "holm")]
+    return _with_certifiers(values, changed)
+
+
+def _with_rules(values: Mapping[str, Any], rules: Any) -> dict[str, Any]:
+    """Return the options `values` with rules for stopping for every certifier; `ConfigError` if one has no such rule.
+
+    rules: a mapping, or text such as `max_n=1000,gain=0.002`.
+    """
+    given = dict(rules) if isinstance(rules, Mapping) else parse(f"stop:{rules}", "stop")[1]
+    if not given:
+        raise ConfigError("stop names no rule; give some, as max_n=1000,gain=0.002")
+    registry = plugins()["certifier"]
+
+    def changed(spec: Any) -> dict[str, Any]:
+        name, options = parse(spec, "certifier")
+        stops = tuple(getattr(registry.entry(name).recipe, "stops", ()))
+        for rule in given:
+            if not stops:
+                raise ConfigError(f"stop {rule}: {name} has no rules for stopping; anytime has")
+            if rule not in stops:
+                raise UnknownNameError.of(f"rule of {name}", rule, stops)
+        return {"name": name, **options, **given}
+
+    return _with_certifiers(values, changed)
+
+
+def _with_certifiers(values: Mapping[str, Any], changed: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Return the options `values` with every certifier as `changed` makes it of its spec."""
     methods = values.get("methods")
+    if isinstance(methods, list) and all(
+        isinstance(entry, dict) and "certifier" in entry for entry in methods
+    ):
+        certifiers = values.get("certifier")  # no method uses it
+    else:
+        certifiers = [changed(spec) for spec in _listed(values.get("certifier") or "holm")]
     if isinstance(methods, list):
         methods = [
             {**entry, "certifier": changed(entry["certifier"])}

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import torch
 from smoothseg.certificates import counts
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.digests import sample_digests
-from smoothseg.certificates.file import save
+from smoothseg.certificates.file import load, save
 from smoothseg.certificates.rounding import rounded_down
+from smoothseg.certificates.stopping import OUT_OF_TIME, Look
 from smoothseg.components.blaming import blamed
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import DataError, SmoothsegError, first_line
@@ -32,8 +33,9 @@ from smoothseg.runs.listener import Illustrator, Listener
 from smoothseg.runs.logs import log
 from smoothseg.runs.plan import Method
 from smoothseg.runs.preparing import Job, Prepared
-from smoothseg.runs.resuming import begin, found
+from smoothseg.runs.resuming import Extension, begin, found
 from smoothseg.smoothing.sampling import BatchSize
+from smoothseg.smoothing.stop import Stop
 
 __all__ = ["execute"]
 
@@ -48,6 +50,16 @@ class _Work:
     batch: BatchSize
     timeout: float | None
     told: Listener
+    illustrator: Illustrator | None
+    stop: Stop
+    extension: Extension | None
+    made: dict[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def before(self, job: Job) -> Certificate | None:
+        """Return the certificate that goes on as that of `job`; None: it is made anew."""
+        if job.path in self.made:
+            return load(self.directory / job.path)
+        return None if self.extension is None else self.extension.certificate(job.path)
 
 
 class _OfListenerError(BaseException):
@@ -66,8 +78,10 @@ def execute(
     fresh: bool = False,
     timeout: float | None = None,
     retry_failed: bool = False,
+    extension: Extension | None = None,
     listener: Listener | None = None,
     illustrator: Illustrator | None = None,
+    stop: Stop | None = None,
 ) -> None:
     """Make every certificate of `prepared` in `directory`.
 
@@ -79,11 +93,15 @@ def execute(
     from the directory first. timeout: seconds that one certificate may take. retry_failed: try those that failed before
     once more. listener: receives the progress. illustrator: draws each image once its certificates exist.
 
+    Certificates of a certifier that may stop at any time go on where they stopped, if that was for an interruption or
+    by other rules. extension: all of them go on, those of its run too. stop: such a certifier is asked to stop by it;
+    the time limit asks it, too, and its certificate is saved as it is then.
+
     The caller holds the directory, see `locking.py`. Raises `RunMismatchError` if it holds a run of another
     configuration.
     """
     told = Listener() if listener is None else listener
-    threads = begin(prepared, directory, fresh=fresh)
+    threads = begin(prepared, directory, fresh=fresh, extension=extension)
     # What a plugin prints must not stand between the results.
     with logs.writing(directory / "log.txt"), _threads(threads), contextlib.redirect_stdout(sys.stderr):
         logs.settings(device=devices.describe(prepared.device), threads=threads, batch_size=batch_size)
@@ -94,25 +112,30 @@ def execute(
         told.opened()
         batch = BatchSize(batch_size, halved=_halved)
         ledger = Ledger(directory / "ledger.jsonl")
-        work = _Work(prepared, directory, ledger, batch, timeout, told)
-        _run(work, illustrator, retry_failed=retry_failed)
+        stop = Stop() if stop is None else stop
+        work = _Work(prepared, directory, ledger, batch, timeout, told, illustrator, stop, extension)
+        _run(work, retry_failed=retry_failed)
 
 
 def _halved(size: int) -> None:
     log.warning("out of memory: going on with %d noise sample%s at once", size, "" if size == 1 else "s")
 
 
-def _run(work: _Work, illustrator: Illustrator | None, *, retry_failed: bool) -> None:
+def _run(work: _Work, *, retry_failed: bool) -> None:
     """Make every missing certificate and picture, image by image."""
-    prepared = work.prepared
+    prepared, illustrator = work.prepared, work.illustrator
     there = found(work.directory)
+    work.made.update(there.made)
     known = sum(job.path in there.made for job in prepared.jobs)
     log.info("%d of %d certificates are there already", known, len(prepared.jobs))
-    undone = {job.path for job in there.undone(prepared.jobs, retry_failed=retry_failed)}
+    every = work.extension is not None
+    undone = {job.path for job in there.undone(prepared.jobs, retry_failed=retry_failed, every=every)}
     for job in prepared.jobs:
+        if job.path in undone:
+            continue
         if job.path in there.made:
             work.told.certified(job, there.made[job.path], True)
-        elif job.path not in undone:
+        else:
             work.told.failed(job, str(there.failed[job.path]["failed"]), True)
     for index, key in zip(prepared.indices, prepared.keys, strict=True):
         missing = [job for job in prepared.jobs_of(key) if job.path in undone]
@@ -132,6 +155,7 @@ def _run(work: _Work, illustrator: Illustrator | None, *, retry_failed: bool) ->
             _do(work, job, sample)
         if illustrator is None or not isinstance(sample, Sample):
             continue
+        undrawn = illustrator.missing(key)
         last = {str(entry["certificate"]): entry for entry in work.ledger}
         for method in undrawn:
             lines = [last.get(job.path) for job in prepared.jobs_of(key) if job.method is method]
@@ -163,6 +187,7 @@ def _draw(work: _Work, illustrator: Illustrator, sample: Sample, method: Method)
 
 def _do(work: _Work, job: Job, sample: Sample | SmoothsegError) -> None:
     """Make one certificate and record it, or record why it cannot be made. sample: the image, or its error."""
+    work.stop.clear()
     if not isinstance(sample, Sample):
         _fail(work, job, str(sample))
         return
@@ -180,7 +205,7 @@ def _do(work: _Work, job: Job, sample: Sample | SmoothsegError) -> None:
 
     started = time.perf_counter()
     try:
-        with limited(work.timeout, lost=lost):
+        with limited(work.timeout, stop=work.stop, lost=lost):
             result, sampling = _certified(work, job, sample)
     except Expired as error:
         note = "".join(f" {each}" for each in getattr(error, "__notes__", [])[:1])
@@ -195,6 +220,10 @@ def _do(work: _Work, job: Job, sample: Sample | SmoothsegError) -> None:
         )
         return
     _record(work, job, sample, result, sampling, time.perf_counter() - started)
+    ending = work.stop.ending
+    work.stop.clear()
+    if ending is not None:
+        raise ending
 
 
 def _certified(work: _Work, job: Job, sample: Sample) -> tuple[Certificate, float]:
@@ -204,21 +233,44 @@ def _certified(work: _Work, job: Job, sample: Sample) -> tuple[Certificate, floa
     def timed(count: int) -> None:
         nonlocal sampling
         sampling = time.perf_counter() - started
-        if work.timeout is not None and sampling > work.timeout:
+        late = work.timeout is not None and sampling > work.timeout and work.stop.asked is None
+        if late and not work.stop.ask(OUT_OF_TIME):
             raise Expired  # where no signal can say it
-        try:
+        with _of_listener():
             work.told.sampled(count)
-        except (Exception, SystemExit) as error:
-            raise _OfListenerError(error) from error
 
-    pipeline = work.prepared.pipeline(job.method)
-    return pipeline.certify(sample, sigma=job.sigma, batch_size=work.batch, progress=timed), sampling
+    def looked(look: Look) -> None:
+        with _of_listener():
+            work.told.looked(job, look)
+
+    pipeline, before = work.prepared.pipeline(job.method), work.before(job)
+    made = pipeline.certify(
+        sample,
+        sigma=job.sigma,
+        batch_size=work.batch,
+        progress=timed,
+        looked=looked,
+        stop=work.stop,
+        before=before,
+    )
+    return made, sampling
+
+
+@contextlib.contextmanager
+def _of_listener() -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise _OfListenerError(error) from error
 
 
 def _fail(work: _Work, job: Job, reason: str, error: Exception | None = None) -> None:
-    """Record that the certificate cannot be made, and why."""
-    (work.directory / job.path).unlink(missing_ok=True)  # what is there is damaged: else it would not be made
+    """Record that the certificate cannot be made, and why. One that could not go on stays as it was."""
     log.error("failed: %s, %s, sigma %g: %s", job.key, job.method.name, job.sigma, reason, exc_info=error)
+    if job.path in work.made:
+        work.told.failed(job, f"{reason}; its certificate stays as it was", False)
+        return
+    (work.directory / job.path).unlink(missing_ok=True)  # what is there is damaged: else it would not be made
     work.ledger.append(
         {
             "method": job.method.name,
@@ -236,6 +288,8 @@ def _record(
 ) -> None:
     """Save one certificate and its ledger line."""
     path, prepared = work.directory / job.path, work.prepared
+    if path.exists() and work.illustrator is not None:
+        work.illustrator.forget(job.key, job.method)
     save(result, path)
     log.info(
         "certified %s, %s, sigma %g: radius %s, %.1f%% abstain, %d samples in %.1f s",
@@ -249,11 +303,14 @@ def _record(
         "key": job.key,
         "certificate": job.path,
         "sha256": sha256_of(path),
+        "samples": result.provenance["samples"],
         "radius": result.radius if np.isfinite(result.radius) else None,
         "by_radius": _by_radius(result, sample),
         "seconds": {"sampling": round(sampling, 4), "total": round(seconds, 4)},
         **_counted(result, sample, classes=len(classes), ignore=prepared.ignore(job.method)),
     }
+    if result.stopping is not None:
+        entry["stopping"] = {**result.stopping.to_json(), "certifier": result.provenance["certifier"]}
     work.ledger.append(entry)
     work.told.certified(job, entry, False)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from smoothseg.certificates.stopping import Look
     from smoothseg.protocols import Sample
     from smoothseg.runs.plan import Method
     from smoothseg.runs.preparing import Job
@@ -24,6 +25,9 @@ class Listener:
 
     def sampled(self, count: int) -> None:
         """Another `count` noise samples of the certificate are labelled."""
+
+    def looked(self, job: Job, look: Look) -> None:
+        """So much of the certificate is certified now; it may stop at any time."""
 
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
         """A certificate is in the directory. entry: its ledger line. before: an earlier run made it."""
@@ -53,6 +57,11 @@ class Listeners(Listener):
         for each in self._listeners:
             each.sampled(count)
 
+    def looked(self, job: Job, look: Look) -> None:
+        """Notify every listener."""
+        for each in self._listeners:
+            each.looked(job, look)
+
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
         """Notify every listener."""
         for each in self._listeners:
@@ -75,3 +84,6 @@ class Illustrator(Protocol):
 
     def draw(self, sample: Sample, method: Method) -> None:
         """Draw the certificates of `sample` and `method`; all of them are in the directory."""
+
+    def forget(self, key: str, method: Method) -> None:
+        """Remove the picture of the image `key`: one of its certificates becomes another."""

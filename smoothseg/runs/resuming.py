@@ -26,7 +26,10 @@ from typing import Any
 
 import torch
 
+from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.file import load
+from smoothseg.certificates.stopping import INTERRUPTED
+from smoothseg.components.plugins import plugins
 from smoothseg.errors import ConfigError, DataError, RunMismatchError
 from smoothseg.files import write_atomically, yaml_of
 from smoothseg.runs import auditing, manifest, results
@@ -35,8 +38,9 @@ from smoothseg.runs.locking import NAMES
 from smoothseg.runs.logs import log
 from smoothseg.runs.preparing import Job, Prepared
 from smoothseg.smoothing.kinds import ALGORITHMS, name_of
+from smoothseg.smoothing.pipeline import check_sequential
 
-__all__ = ["Found", "begin", "check_directory", "found", "remaining"]
+__all__ = ["Extension", "Found", "begin", "check_directory", "extension_of", "found", "remaining"]
 
 _DOOMED = ".fresh"
 """Name of the run.json of a run that `--fresh` is removing: as long as it is there, so may be the run's other files."""
@@ -53,11 +57,54 @@ class Found:
     failed: Mapping[str, Mapping[str, Any]]
     damaged: tuple[str, ...]
 
-    def undone(self, jobs: Iterable[Job], *, retry_failed: bool) -> list[Job]:
-        """Return the `jobs` that are still to be done, those that failed only if `retry_failed`."""
-        return [
-            job for job in jobs if job.path not in self.made and (retry_failed or job.path not in self.failed)
-        ]
+    def undone(self, jobs: Iterable[Job], *, retry_failed: bool, every: bool = False) -> list[Job]:
+        """Return the `jobs` that are still to be done, those that failed only if `retry_failed`.
+
+        A certificate that may go on is to be done if it was interrupted, or stopped by other rules than those of its
+        job; with `every` in any case, because its time may have been over.
+        """
+        return [job for job in jobs if self._is_undone(job, retry_failed, every)]
+
+    def _is_undone(self, job: Job, retry_failed: bool, every: bool) -> bool:
+        if job.path not in self.made:
+            return retry_failed or job.path not in self.failed
+        stopping = self.made[job.path].get("stopping")
+        if stopping is None:
+            return False
+        rules = plugins()["certifier"].describe(job.method.certifier)
+        return every or stopping["reason"] == INTERRUPTED or stopping["certifier"] != _plain(rules)
+
+
+@dataclasses.dataclass(frozen=True)
+class Extension:
+    """A run whose certificates go on, in the same directory or in another. made: ledger lines by path."""
+
+    directory: Path
+    made: Mapping[str, Mapping[str, Any]]
+
+    def certificate(self, path: str) -> Certificate | None:
+        """Return the certificate of a path; None if the run has none."""
+        return load(self.directory / path) if path in self.made else None
+
+
+def extension_of(prepared: Prepared, directory: Path) -> Extension:
+    """Return the run in `directory` as one that goes on as `prepared`, which has the same plan but other rules.
+
+    Raises `ConfigError` if a certifier decides but once, and `RunMismatchError` if it is another run.
+    """
+    for method in prepared.plan.methods:
+        described = plugins()["certifier"].describe(method.certifier)
+        stops = getattr(method.certifier, "stops", ())
+        check_sequential(described["name"], prepared.certifiers[method.slug], stops)
+    if not (directory / "run.json").exists():
+        raise DataError(f"{directory} holds no run (no run.json)")
+    _threads(prepared, directory, extended=True)
+    made = found(directory).made
+    for job in prepared.jobs:
+        drawn, most = made.get(job.path, {}).get("samples", 0), prepared.certifiers[job.method.slug].samples
+        if drawn > most:
+            raise ConfigError(f"{job.path} has {drawn} samples already, more than the {most} of these rules")
+    return Extension(directory, made)
 
 
 def check_directory(directory: Path) -> None:
@@ -80,13 +127,19 @@ def _links(directory: Path) -> Iterator[Path]:
             yield from (here / name for name in files if (here / name).is_symlink())
 
 
-def remaining(prepared: Prepared, directory: Path, *, retry_failed: bool = False) -> list[Job]:
-    """Return the jobs of `prepared` that are still to be done in `directory`.
+def remaining(
+    prepared: Prepared,
+    directory: Path,
+    *,
+    retry_failed: bool = False,
+    extension: Extension | None = None,
+) -> list[Job]:
+    """Return the jobs of `prepared` that are still to be done in `directory`. extension: as in `begin`.
 
     Raises `RunMismatchError` if the directory holds a run of another configuration.
     """
-    _threads(prepared, directory)
-    return found(directory).undone(prepared.jobs, retry_failed=retry_failed)
+    _threads(prepared, directory, extended=_is_of(extension, directory))
+    return found(directory).undone(prepared.jobs, retry_failed=retry_failed, every=extension is not None)
 
 
 def found(directory: Path) -> Found:
@@ -109,8 +162,12 @@ def found(directory: Path) -> Found:
     return Found(made, failed, tuple(damaged))
 
 
-def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
+def begin(
+    prepared: Prepared, directory: Path, *, fresh: bool = False, extension: Extension | None = None
+) -> int:
     """Create, empty or recognise the run directory of `prepared`, and return the run's number of threads.
+
+    extension: a run that goes on. If it is the one in `directory`, its rules for stopping become those of `prepared`.
 
     The number of threads can change the last bits of a network's output, so a resumed run keeps its first number.
     The caller holds the directory's lock.
@@ -120,7 +177,8 @@ def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
         identity.rename(directory / _DOOMED)
     if _is_doomed(directory):
         _empty(directory)
-    stored = _threads(prepared, directory)
+    extended = _is_of(extension, directory)
+    stored = _threads(prepared, directory, extended=extended)
     for path in [each for each in directory.rglob(".*.tmp") if _leftover(each)]:
         path.unlink()  # nobody else is at work here
     if stored is not None:
@@ -131,7 +189,7 @@ def begin(prepared: Prepared, directory: Path, *, fresh: bool) -> int:
             log.warning("%s is not the file that was written: made again", name)
             (directory / name).unlink()
     threads = torch.get_num_threads() if stored is None else stored
-    if stored is None or _damaged(directory):
+    if stored is None or extended or _damaged(directory):
         results.write_identity(directory, {**prepared.identity(), "threads": threads})
     config = {**prepared.plan.describe(), "threads": threads, "skip_bad": bool(prepared.skipped)}
     write_atomically(directory / "config.yaml", yaml_of(config).encode())
@@ -165,8 +223,15 @@ def _damaged(directory: Path) -> bool:
     return False
 
 
-def _threads(prepared: Prepared, directory: Path) -> int | None:
+def _is_of(extension: Extension | None, directory: Path) -> bool:
+    """Tell whether the run in `directory` goes on there."""
+    return extension is not None and extension.directory.resolve() == directory.resolve()
+
+
+def _threads(prepared: Prepared, directory: Path, *, extended: bool = False) -> int | None:
     """Return the number of threads of the run in `directory`; None if there is no run.
+
+    extended: it may have other rules for stopping than `prepared`.
 
     Raises `RunMismatchError` if it is not the run of `prepared`, or if the directory holds something else.
     """
@@ -191,8 +256,12 @@ def _threads(prepared: Prepared, directory: Path) -> int | None:
         stored.setdefault("plan", {})["noise"] = name_of(stored.get("noise", ""))
     if "plugins" not in stored:  # made by a smoothseg that did not record the plugins of components
         del identity["plugins"]
-    different = list(_differences(stored, json.loads(json.dumps(identity))))
-    if different:
+    here = _plain(identity)
+    different = list(_differences(stored, here))
+    other_rules = bool(different) and not list(
+        _differences(_without_rules(stored, prepared), _without_rules(here, prepared))
+    )
+    if different and not (extended and other_rules):
         kind = stored["plan"]["noise"]
         only_noise = kind in ALGORITHMS and all(
             each.startswith(("plan.noise is", "noise is")) for each in different
@@ -200,6 +269,7 @@ def _threads(prepared: Prepared, directory: Path) -> int | None:
         raise RunMismatchError(
             f"{directory} holds a run of another configuration: {different[0]}; "
             + (f"continue it with --noise {kind}, " if only_noise else "")
+            + (f"--extend {directory} goes on by these rules, " if other_rules else "")
             + "choose another --output, or start anew with --fresh"
         )
     return threads
@@ -233,6 +303,21 @@ def _threads_of_certificates(prepared: Prepared, directory: Path) -> int:
                 f"{stated!r} there and {right!r} here; choose another --output, or start anew with --fresh"
             )
     return torch.get_num_threads() if threads is None else threads
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def _without_rules(identity: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """Return an identity without the options that only say when certifiers stop."""
+    left: dict[str, Any] = _plain(identity)
+    stops = {method.name: getattr(method.certifier, "stops", ()) for method in prepared.plan.methods}
+    for method in left["plan"]["methods"]:
+        for name in stops.get(method["name"], ()):
+            method["certifier"].pop(name, None)
+    return left
 
 
 def _leftover(path: Path) -> bool:

@@ -72,6 +72,10 @@ def _certify() -> dict[str, Any]:
             {"type": "null"},
         ],
     }
+    properties["stop"] = {
+        "description": HELP["stop"],
+        "anyOf": [{"type": "object"}, {"type": "string"}, {"type": "null"}],
+    }
     properties |= fields(configuration.Running)
     for name in ("batch_size", "threads"):
         _at_least_one(properties[name])

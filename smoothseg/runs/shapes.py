@@ -78,6 +78,8 @@ def is_entry(value: Mapping[str, Any]) -> bool:
     if "failed" in value:
         return isinstance(value["failed"], str)
     seconds, radii = value.get("seconds"), value.get("by_radius")
+    if not (_is_stopping(value.get("stopping")) and ("samples" not in value or _is_count(value["samples"]))):
+        return False
     return (
         isinstance(value.get("sha256"), str)
         and "radius" in value
@@ -94,6 +96,25 @@ def is_entry(value: Mapping[str, Any]) -> bool:
         and isinstance(seconds, Mapping)
         and _is_number(seconds.get("total"))
         and all(isinstance(value.get(which), Mapping) for which in ("certified", "clean"))
+    )
+
+
+def _is_stopping(value: object) -> bool:
+    """Return whether it is why a certificate stopped, and what was certified on the way, or nothing."""
+    if value is None:
+        return True
+    return (
+        isinstance(value, Mapping)
+        and _is_name(value.get("reason"))
+        and _is_component(value.get("certifier"))
+        and isinstance(value.get("looks"), list)
+        and all(
+            isinstance(look, list)
+            and len(look) == 3
+            and all(_is_count(each) for each in look[:2])
+            and (look[2] is None or _is_count(look[2]))
+            for look in value["looks"]
+        )
     )
 
 

@@ -9,20 +9,22 @@ class Stop:
     """Passes a request on to a certifier that may stop at any time.
 
     heeded: a certifier is at work that will see the request. As long as it is not, whoever wants to stop must end the
-    work in another way. asked: the reason of the request, a constant of `certificates.stopping`, or None.
+    work in another way. asked: the reason of the request, a constant of `certificates.stopping`, or None. ending: what
+    ends the run once the certificate is saved, or None.
     """
 
     def __init__(self) -> None:
         self.heeded = False
         self.asked: str | None = None
+        self.ending: BaseException | None = None
 
-    def ask(self, reason: str) -> bool:
-        """Ask to stop, if the request will be heeded and there was none before; return whether that is so."""
-        if not self.heeded or self.asked is not None:
+    def ask(self, reason: str, *, ending: BaseException | None = None) -> bool:
+        """Ask to stop, if the request will be heeded and there was none to end the run; return whether that is so."""
+        if not self.heeded or self.ending is not None or (self.asked is not None and ending is None):
             return False
-        self.asked = reason
+        self.asked, self.ending = reason if self.asked is None else self.asked, ending
         return True
 
     def clear(self) -> None:
         """Begin anew, for the next certificate."""
-        self.heeded, self.asked = False, None
+        self.heeded, self.asked, self.ending = False, None, None
