@@ -197,6 +197,7 @@ def certify(
         for problem in prepared.skipped.values():
             track.note(f"skipped: {problem}")
         extension = None if extend is None else resuming.extension_of(prepared, extend)
+        drawn = {} if extension is None else extension.drawn
         jobs = list(prepared.jobs)
         if not running.fresh:
             jobs = resuming.remaining(
@@ -217,7 +218,7 @@ def certify(
                 def begin() -> None:
                     if tracker is not None:
                         tracker.open()
-                    announce(track, prepared, jobs, output, running.batch_size, running.timeout)
+                    announce(track, prepared, jobs, output, running.batch_size, running.timeout, drawn)
                     track.plan(prepared)
 
                 figures = [] if tracker is None else [tracking.Figures(tracker, prepared)]
@@ -234,7 +235,9 @@ def certify(
                 )
         else:
             track.stage("measuring the pace")
-            estimate = estimates.measure(prepared, jobs, batch_size=running.batch_size, pictures=most_bytes)
+            estimate = estimates.measure(
+                prepared, jobs, batch_size=running.batch_size, pictures=most_bytes, drawn=drawn
+            )
     if dry_run:
         there = len(prepared.jobs) - len(jobs)
         show_estimate(Plain(), estimate, prepared, output, there)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from smoothseg.terminal.progress import duration
@@ -31,8 +32,13 @@ def show_methods(console: Console, methods: Iterable[tuple[str, Cost, float | No
     for name in ("certificates", "samples", "denoiser passes", *(["about"] if measured else [])):
         table.add_column(name, justify="right")
     for name, one, seconds in listed:
-        counts = (one.certificates, one.samples, one.denoiser_passes)
-        about = [duration(seconds)] if measured and seconds is not None else []
+        passes = one.denoiser_passes // one.samples if one.samples else 0
+        counts = (
+            one.certificates,
+            _between(one.fewest, one.samples),
+            _between(one.fewest * passes, one.denoiser_passes),
+        )
+        about = [_times(seconds, one)] if measured and seconds is not None else []
         table.add_row(f"  {name}", *map(str, counts), *about)
     console.print(table)
 
@@ -53,10 +59,14 @@ def show_estimate(
     )
     show_methods(console, ((name, one, estimate.seconds[name]) for name, one in estimate.costs.items()))
     samples = sum(one.samples for one in estimate.costs.values())
+    fewest = sum(one.fewest for one in estimate.costs.values())
     if not samples:
         console.print("nothing is left to do")
         return
-    console.print(f"{samples} noise samples in all, about {duration(estimate.total)} on this machine")
+    console.print(
+        f"{_between(fewest, samples)} noise samples in all, about {_range(estimate)} on this machine"
+        + ("" if fewest == samples else ", depending on when images stop")
+    )
     free = machine.free_disk(directory)
     console.print(
         f"{_memory(estimate, prepared)}; disk at most {size(estimate.disk)}"
@@ -71,10 +81,12 @@ def announce(
     directory: Path,
     batch_size: int,
     timeout: float | None = None,
+    drawn: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Show the estimated cost of `jobs` in one line, if measuring it takes at most a fiftieth of their time.
 
-    timeout: seconds that the measurement may take. If it fails, it is left out: the images show what is wrong.
+    timeout: seconds that the measurement may take. If it fails, it is left out: the images show what is wrong. drawn:
+    as for `estimates.measure`.
     """
     from smoothseg.errors import first_line
     from smoothseg.machine import resources as machine
@@ -88,17 +100,29 @@ def announce(
     track.stage("measuring the pace")
     try:
         with limited(timeout):
-            estimate = estimates.measure(prepared, jobs, batch_size=batch, pictures=most_bytes)
+            estimate = estimates.measure(prepared, jobs, batch_size=batch, pictures=most_bytes, drawn=drawn)
     except (Expired, Exception) as error:
         reason = f"no end after {timeout:g} s" if isinstance(error, Expired) else first_line(error)
         track.note(f"the pace cannot be measured: {reason}")
         return
-    track.note(
-        f"about {duration(estimate.total)}; {_memory(estimate, prepared)}; disk at most {size(estimate.disk)}"
-    )
+    track.note(f"about {_range(estimate)}; {_memory(estimate, prepared)}; disk at most {size(estimate.disk)}")
     free = machine.free_disk(directory)
     if free is not None and free < estimate.disk:
         track.note(f"only {size(free)} are free on the disk of {directory}")
+
+
+def _between(low: int, high: int) -> str:
+    return str(high) if low == high else f"{low} to {high}"
+
+
+def _times(seconds: float, one: Cost) -> str:
+    least, most = duration(seconds * one.fewest / max(1, one.samples)), duration(seconds)
+    return most if least == most else f"{least} to {most}"
+
+
+def _range(estimate: Estimate) -> str:
+    least, most = duration(estimate.least), duration(estimate.total)
+    return most if least == most else f"{least} to {most}"
 
 
 def size(count: int) -> str:

@@ -11,9 +11,21 @@ from collections.abc import Callable, Sequence
 
 from smoothseg.certificates.rounding import rounded_down
 from smoothseg.report.claim import LEVELS
+from smoothseg.report.courses import Course
 from smoothseg.report.curves import Curve
 
-__all__ = ["HEIGHT", "WIDTH", "Chart", "Line", "Point", "Tick", "chart"]
+__all__ = [
+    "HEIGHT",
+    "WIDTH",
+    "Chart",
+    "CourseChart",
+    "CourseLine",
+    "Line",
+    "Point",
+    "Tick",
+    "chart",
+    "course_chart",
+]
 
 WIDTH, HEIGHT = 960, 400
 """Size of the view box."""
@@ -121,6 +133,73 @@ def chart(curves: Sequence[Curve]) -> Chart | None:
             f"{one.method}, σ {one.sigma:g}: {100 * one.steps[0][1]:.1f}% up to radius {rounded_down(one.steps[0][0])}"
             for one in curves
             if one.steps
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class CourseLine:
+    """What is drawn for one method: an SVG path for each sigma, and a marker with a text at each end."""
+
+    method: str
+    paths: tuple[str, ...]
+    points: tuple[Point, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CourseChart:
+    """Certified share over noise samples."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    samples: tuple[Tick, ...]
+    shares: tuple[Tick, ...]
+    lines: tuple[CourseLine, ...]
+    description: str
+
+
+def course_chart(courses: Sequence[Course]) -> CourseChart | None:
+    """Return the chart of `courses`, methods in order of appearance; None if there are none."""
+    if not courses:
+        return None
+    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    furthest = max(one.steps[-1][0] for one in courses)
+    ticks = _round_numbers(furthest * 1.02)
+    end = max(furthest * 1.02, ticks[-1])
+
+    def x(trials: float) -> float:
+        return round(_LEFT + (right - _LEFT) * trials / end, 1)
+
+    def y(share: float) -> float:
+        return round(bottom - (bottom - _TOP) * share, 1)
+
+    lines = []
+    for method in dict.fromkeys(one.method for one in courses):
+        own = [one for one in courses if one.method == method]
+        paths = tuple(
+            "M" + " L".join(f"{x(trials)} {y(share)}" for trials, share in one.steps) for one in own
+        )
+        points = tuple(
+            Point(
+                x(trials), y(share), f"{method}, σ {one.sigma:g}: {100 * share:.1f}% after {trials} samples"
+            )
+            for one in own
+            for trials, share in one.steps[-1:]
+        )
+        lines.append(CourseLine(method, paths, points))
+    return CourseChart(
+        left=_LEFT,
+        right=right,
+        top=_TOP,
+        bottom=bottom,
+        samples=tuple(Tick(x(each), f"{each:g}") for each in ticks),
+        shares=tuple(Tick(y(each / 100), f"{each}%") for each in range(0, 101, 20)),
+        lines=tuple(lines),
+        description="; ".join(
+            f"{one.method}, σ {one.sigma:g}: {100 * one.steps[-1][1]:.1f}% after {one.steps[-1][0]} samples"
+            for one in courses
         ),
     )
 

@@ -10,15 +10,16 @@ from typing import Any
 
 from smoothseg.errors import DataError
 from smoothseg.files import parse_json, read_text
-from smoothseg.report import records
+from smoothseg.report import courses, records
 from smoothseg.report.rows import rows
+from smoothseg.runs import results
 from smoothseg.runs.ledger import Ledger
 
 __all__ = ["differences"]
 
 
 def differences(directory: Path) -> Iterator[str]:
-    """Yield where metrics.json, metrics.csv and per_class.csv contradict the ledger, each as `file: row: field: what`.
+    """Yield where metrics.json and the csv files contradict the ledger, each as `file: row: field: what`.
 
     What depends on the plugins that are installed is left out. So are table.md and table.tex, which show the same
     numbers rounded.
@@ -30,11 +31,15 @@ def differences(directory: Path) -> Iterator[str]:
     except (DataError, KeyError, TypeError, ValueError) as error:
         yield f"ledger.jsonl: it gives no tables ({type(error).__name__}: {error})"
         return
-    tables = (
+    tables = [
         ("metrics.json", records.json(result), _of_json),
         ("metrics.csv", records.csv(result), _of_csv),
         ("per_class.csv", records.per_class(result), _of_csv),
-    )
+    ]
+    identity = results.read_identity(directory)
+    way = courses.csv(results.entries(directory, identity))
+    if way is not None:
+        tables.append((courses.NAME, way, _of_csv))
     if not any((directory / name).exists() for name, _, _ in tables):
         return  # an unfinished run has none
     for name, made, read in tables:
@@ -63,7 +68,7 @@ def differences(directory: Path) -> Iterator[str]:
 _WORDS = {"denoiser", "segmenter", "certifier", "tolerates"}
 """Fields that plugins have the word on: without them, or with other versions, they read otherwise."""
 
-_LATER = {"noise", "failed", "planned"}
+_LATER = {"noise", "failed", "planned", "samples", "stopped"}
 """Fields that tables did not always have."""
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from smoothseg.files import write_atomically
+from smoothseg.report.courses import NAME as COURSES
 from smoothseg.report.markup import latex, markdown
 from smoothseg.report.records import csv, json, per_class
 from smoothseg.report.rows import Row
@@ -33,9 +34,13 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 """Every text format by the name it has on the command line."""
 
 
-def write_tables(directory: Path, result: Sequence[Row]) -> None:
-    """Write the tables of a run, or of several together: metrics.json and .csv, per_class.csv, table.md and .tex."""
+def write_tables(directory: Path, result: Sequence[Row], *, courses: str | None = None) -> None:
+    """Write the tables of a run, or of several together: metrics.json and .csv, per_class.csv, table.md and .tex.
+
+    courses: the content of samples.csv, where there is one.
+    """
     for name, content in (
+        *(() if courses is None else ((COURSES, courses),)),
         ("metrics.json", FORMATS["json"](result)),
         ("metrics.csv", FORMATS["csv"](result)),
         ("per_class.csv", per_class(result)),

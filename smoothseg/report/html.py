@@ -18,7 +18,7 @@ from smoothseg.components.registry import settings
 from smoothseg.data.palettes import palette
 from smoothseg.files import write_atomically
 from smoothseg.machine import versions
-from smoothseg.report import charts, claim, curves, previews
+from smoothseg.report import charts, claim, courses, curves, previews
 from smoothseg.report.gallery import IMAGES, gallery
 from smoothseg.report.layout import comparable, long, wide
 from smoothseg.report.rows import Row, rows
@@ -87,6 +87,13 @@ def page(directory: Path) -> str:
         reaches=claim.reach(lines),
         layout=(wide if comparable(result) else long)(result, timing=False) if result else None,
         chart=charts.chart([curves.curve(name, sigma, each) for (name, sigma), each in lines.items()]),
+        course=charts.course_chart(
+            [
+                way
+                for (name, sigma), each in lines.items()
+                if (way := courses.course(name, sigma, each)) is not None
+            ]
+        ),
         width=charts.WIDTH,
         height=charts.HEIGHT,
         methods=names,

@@ -222,6 +222,7 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
     ]
     notes += _promises(rows)
     notes += _failed(rows)
+    notes += _stopped(rows)
     notes += _unfinished(rows)
     if with_clean:
         notes.append("clean: the plain prediction without noise and denoiser, which abstains nowhere.")
@@ -271,6 +272,20 @@ def _failed(rows: Sequence[Row]) -> list[str]:
         f"{failed} of {_plural(images)} failed and {'is' if failed == 1 else 'are'} left out: {', '.join(names)}."
         for (failed, images), names in where.items()
     ]
+
+
+def _stopped(rows: Sequence[Row]) -> list[str]:
+    """Return a note on the samples and the reasons of each row whose certifier may stop at any time."""
+    labels = _labels(rows)
+    notes = []
+    for row in rows:
+        if row.stopped and row.samples is not None:
+            reasons = ", ".join(f"{visible(reason)} {count}" for reason, count in row.stopped)
+            notes.append(
+                f"{labels[_identity(row)]} at σ {row.sigma:g}: {row.samples:.0f} noise samples an image; "
+                f"stopped by {reasons}."
+            )
+    return notes
 
 
 def _unfinished(rows: Sequence[Row]) -> list[str]:

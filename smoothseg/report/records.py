@@ -18,7 +18,7 @@ from smoothseg.certificates.metrics import DEFINITIONS, Scores
 from smoothseg.errors import visible
 from smoothseg.report.rows import Row
 
-__all__ = ["csv", "json", "per_class"]
+__all__ = ["csv", "json", "per_class", "records_of"]
 
 _FORMULA = ("=", "+", "-", "@")
 """How a formula begins in a spreadsheet; a tab or a line break before it is shown as an escape."""
@@ -26,7 +26,7 @@ _FORMULA = ("=", "+", "-", "@")
 _SCORES = tuple(f.name for f in dataclasses.fields(Scores) if f.name in DEFINITIONS)
 _SETTINGS = (
     *("method", "denoiser", "segmenter", "certifier", "tolerates"),
-    *("sigma", "noise", "radius", "scale", "images", "failed"),
+    *("sigma", "noise", "radius", "scale", "images", "failed", "samples"),
 )
 
 
@@ -43,7 +43,7 @@ def csv(rows: Sequence[Row], *, timing: bool = False) -> str:
         if row.clean is not None:
             values |= {"clean_accuracy": row.clean.accuracy, "clean_mean_iou": row.clean.mean_iou}
         records.append(values)
-    return _records(header, records)
+    return records_of(header, records)
 
 
 def per_class(rows: Sequence[Row]) -> str:
@@ -59,7 +59,7 @@ def per_class(rows: Sequence[Row]) -> str:
                 plain = clean[one.name]
                 values |= {"clean_iou": plain.iou, "clean_correct": plain.certified_correct}
             records.append(values)
-    return _records([*_SETTINGS, "class", *shares, "clean_iou", "clean_correct"], records)
+    return records_of([*_SETTINGS, "class", *shares, "clean_iou", "clean_correct"], records)
 
 
 def json(rows: Sequence[Row], *, timing: bool = False) -> str:
@@ -93,7 +93,8 @@ def _text(value: Any) -> Any:
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
-def _records(header: Sequence[str], records: Iterable[Mapping[str, Any]]) -> str:
+def records_of(header: Sequence[str], records: Iterable[Mapping[str, Any]]) -> str:
+    """Return csv with these columns, and a line for each record; an empty field where a record has no value."""
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
     writer.writerow(header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,12 @@ class Row:
     planned: int | None = None
     """Images that the run is to have; None if that is not known."""
 
+    samples: float | None = None
+    """Noise samples an image, on average; None if the ledger does not say."""
+
+    stopped: tuple[tuple[str, int], ...] = ()
+    """How many images were stopped for which reason, by certifiers that may stop at any time."""
+
     certified: Scores | None
     """Scores of the certified segmentations; None if there are none yet."""
 
@@ -89,6 +96,8 @@ def _row(
 ) -> Row:
     radii = [entry["radius"] for entry in entries if entry["radius"] is not None]
     seconds = [entry["seconds"]["total"] for entry in entries]
+    drawn = [entry["samples"] for entry in entries if "samples" in entry]
+    reasons = collections.Counter(entry["stopping"]["reason"] for entry in entries if entry.get("stopping"))
     classes = identity["classes"][method["name"]]
     certified, clean = (
         compute([Counts.from_json(entry[which]) for entry in entries], classes) if entries else None
@@ -107,6 +116,8 @@ def _row(
         images=len(entries),
         failed=failed,
         planned=len(identity["images"]),
+        samples=sum(drawn) / len(drawn) if drawn and len(drawn) == len(entries) else None,
+        stopped=tuple(sorted(reasons.items())),
         certified=certified,
         clean=clean,
         seconds=sum(seconds) / len(seconds) if seconds else None,

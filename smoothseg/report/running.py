@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from smoothseg.report import html
+from smoothseg.report import courses, html
 from smoothseg.report.formats import write_tables
 from smoothseg.report.illustrating import Pictures
 from smoothseg.report.rows import Row, rows
-from smoothseg.runs import logs, manifest
+from smoothseg.runs import logs, manifest, results
 from smoothseg.runs.executing import execute
 from smoothseg.runs.interrupting import Terminated
 from smoothseg.runs.listener import Listener
@@ -70,7 +70,8 @@ def _show(directory: Path) -> list[Row]:
     """Write tables, page and manifest of what is in `directory`."""
     log.info("writing tables and report")
     result = rows(directory)
-    write_tables(directory, result)
+    identity = results.read_identity(directory)
+    write_tables(directory, result, courses=courses.csv(results.entries(directory, identity)))
     html.write(directory)
     manifest.write(directory)
     return result

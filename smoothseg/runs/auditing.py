@@ -264,9 +264,11 @@ def _line(
     if entry.get("samples", made.provenance.get("samples")) != made.provenance.get("samples"):
         yield "samples", entry["samples"], made.provenance.get("samples")
     stopping = made.stopping
-    right = (
-        None if stopping is None else {**stopping.to_json(), "certifier": made.provenance.get("certifier")}
-    )
+    right = stopping and {
+        **stopping.to_json(),
+        "trials": made.trials,
+        "certifier": made.provenance.get("certifier"),
+    }
     if entry.get("stopping") != right:
         yield "stopping", entry.get("stopping"), right
     for which, prediction, certified in (

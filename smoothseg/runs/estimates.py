@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from smoothseg.certificates.certifier import Certifier, Sequential
 from smoothseg.runs.plan import Method, Plan
 
 if TYPE_CHECKING:
@@ -20,11 +22,15 @@ _SHARE = 1 / 50
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """The cost of a method: certificates, noise samples (segmenter passes), and denoiser passes."""
+    """The cost of a method: certificates, noise samples (segmenter passes), and denoiser passes.
+
+    fewest: the noise samples at least, where the certifier may stop before; samples: at most.
+    """
 
     certificates: int
     samples: int
     denoiser_passes: int
+    fewest: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +48,16 @@ class Estimate:
 
     @property
     def total(self) -> float:
-        """Seconds of all methods together."""
+        """Seconds of all methods together, at most."""
         return sum(self.seconds.values())
+
+    @property
+    def least(self) -> float:
+        """Seconds of all methods together, if every image stops as early as it may."""
+        return sum(
+            self.seconds[name] * (one.fewest / one.samples if one.samples else 1.0)
+            for name, one in self.costs.items()
+        )
 
 
 def cost(plan: Plan, method: Method, images: int) -> Cost:
@@ -51,12 +65,19 @@ def cost(plan: Plan, method: Method, images: int) -> Cost:
 
     A denoiser's recipe may state how many `calls` of its network a sample takes; the default is one.
     """
-    return _cost(method, len(plan.sigma) * images)
+    return _cost(method, method.certifier.load(), [0] * (len(plan.sigma) * images))
 
 
-def _cost(method: Method, certificates: int) -> Cost:
-    samples = int(method.certifier.load().samples) * certificates
-    return Cost(certificates, samples, int(getattr(method.denoiser, "calls", 1)) * samples)
+def _cost(method: Method, certifier: Certifier, drawn: Sequence[int]) -> Cost:
+    """Return the cost of one certificate for each of `drawn`, the samples that it has already."""
+    most, least = (
+        sum(max(0, each - done) for done in drawn) for each in (certifier.samples, _fewest(certifier))
+    )
+    return Cost(len(drawn), most, int(getattr(method.denoiser, "calls", 1)) * most, least)
+
+
+def _fewest(certifier: Certifier) -> int:
+    return certifier.fewest if isinstance(certifier, Sequential) else certifier.samples
 
 
 def batch_to_measure(prepared: Prepared, jobs: Sequence[Job], batch_size: int) -> int:
@@ -80,10 +101,12 @@ def measure(
     *,
     batch_size: int = 1,
     pictures: Callable[[tuple[int, int]], int] = lambda size: 0,
+    drawn: Mapping[str, int] = MappingProxyType({}),
 ) -> Estimate:
     """Return the cost of `jobs` of `prepared`, measured on two batches of noise samples of every method.
 
-    pictures: an upper bound on the bytes of the pictures of one certificate, given the image's (H, W).
+    pictures: an upper bound on the bytes of the pictures of one certificate, given the image's (H, W). drawn: the
+    samples that certificates have which go on, by path.
 
     The samples are of the largest image. The time for a smaller image is assumed to be proportional to its pixels.
     """
@@ -101,9 +124,11 @@ def measure(
     costs, seconds = {}, {}
     for method in prepared.plan.methods:
         left = [job for job in jobs if job.method.slug == method.slug]
-        costs[method.name] = _cost(method, len(left))
-        samples = prepared.certifiers[method.slug].samples
-        seconds[method.name] = found[method.slug] * samples * sum(pixels[job.key] / largest for job in left)
+        certifier = prepared.certifiers[method.slug]
+        costs[method.name] = _cost(method, certifier, [drawn.get(job.path, 0) for job in left])
+        seconds[method.name] = found[method.slug] * sum(
+            max(0, certifier.samples - drawn.get(job.path, 0)) * pixels[job.key] / largest for job in left
+        )
     return Estimate(costs, seconds, memory, _disk(prepared, jobs, pictures))
 
 

@@ -310,7 +310,11 @@ def _record(
         **_counted(result, sample, classes=len(classes), ignore=prepared.ignore(job.method)),
     }
     if result.stopping is not None:
-        entry["stopping"] = {**result.stopping.to_json(), "certifier": result.provenance["certifier"]}
+        entry["stopping"] = {
+            **result.stopping.to_json(),
+            "trials": result.trials,
+            "certifier": result.provenance["certifier"],
+        }
     work.ledger.append(entry)
     work.told.certified(job, entry, False)
 

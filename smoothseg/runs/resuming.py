@@ -82,6 +82,11 @@ class Extension:
     directory: Path
     made: Mapping[str, Mapping[str, Any]]
 
+    @property
+    def drawn(self) -> dict[str, int]:
+        """How many noise samples each certificate has, by path."""
+        return {path: int(entry.get("samples", 0)) for path, entry in self.made.items()}
+
     def certificate(self, path: str) -> Certificate | None:
         """Return the certificate of a path; None if the run has none."""
         return load(self.directory / path) if path in self.made else None

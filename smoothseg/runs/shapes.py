@@ -107,6 +107,7 @@ def _is_stopping(value: object) -> bool:
         isinstance(value, Mapping)
         and _is_name(value.get("reason"))
         and _is_component(value.get("certifier"))
+        and _is_count(value.get("trials"))
         and isinstance(value.get("looks"), list)
         and all(
             isinstance(look, list)

@@ -14,6 +14,7 @@ from smoothseg.runs.listener import Listener
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from smoothseg.certificates.stopping import Look
     from smoothseg.runs.preparing import Job, Prepared
     from smoothseg.weights.transfer import Progress
 
@@ -53,6 +54,7 @@ class Track(Listener):
         self._drawn = 0
         self._certified = 0
         self._counted = 0
+        self._share = ""
         self._started = self._printed = time.monotonic()
 
     def stage(self, text: str) -> None:
@@ -100,9 +102,16 @@ class Track(Listener):
     def started(self, job: Job) -> None:
         """Name the certificate in progress."""
         self._counted = 0
-        self._bar.update(
-            self._task, description=visible(f"{job.key}  {job.method.name}  sigma {job.sigma:g}")
-        )
+        self._name(job, "")
+
+    def looked(self, job: Job, look: Look) -> None:
+        """Say how much of the certificate in progress is certified by now."""
+        self._name(job, f"{100 * look.share:.1f} % certified")
+
+    def _name(self, job: Job, share: str) -> None:
+        self._share = share
+        parts = (job.key, job.method.name, f"sigma {job.sigma:g}", share)
+        self._bar.update(self._task, description=visible("  ".join(part for part in parts if part)))
 
     def sampled(self, count: int) -> None:
         """Count newly labelled noise samples."""
@@ -137,8 +146,9 @@ class Track(Listener):
             task = self._bar.tasks[0]
             left = (task.total or 0) - task.completed
             eta = duration(left / rate) if rate else "?"
+            now = f"  ({self._share} of this image)" if self._share else ""
             self._console.print(
-                f"{self._finished}/{self._jobs} certificates  {speed}  {rate:.1f} samples/s  ETA {eta}"
+                f"{self._finished}/{self._jobs} certificates{now}  {speed}  {rate:.1f} samples/s  ETA {eta}"
             )
 
     def _due(self) -> bool:

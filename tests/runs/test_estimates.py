@@ -46,7 +46,7 @@ def test_time_is_samples_times_pace_and_smaller_images_count_less(photos, monkey
         "toy-blur": pytest.approx(2.0 * 44 * 2 * share),
     }
     assert found.total == pytest.approx(2.5 * 44 * 2 * share)
-    assert found.costs["identity"] == estimates.Cost(6, 264, 0)
+    assert found.costs["identity"] == estimates.Cost(6, 264, 0, 264)
     half = estimates.measure(prepared, [job for job in prepared.jobs if job.sigma == 0.2])
     assert half.total == pytest.approx(found.total / 2)
     assert 0 < half.disk < found.disk
