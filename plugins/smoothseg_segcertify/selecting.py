@@ -15,6 +15,10 @@ if TYPE_CHECKING:  # rechecking a certificate imports this module, and must not 
 __all__ = ["Hits", "Selection", "most_frequent"]
 
 
+_AT_ONCE = 2**12
+"""Pixels that are compared at once: of many small label maps. Large ones are compared one by one, which is faster."""
+
+
 class Hits:
     """A tally of how often each pixel shows the class of `prediction` (H, W).
 
@@ -37,6 +41,8 @@ class Hits:
 
     def add(self, labels: torch.Tensor) -> None:
         """Count label maps (B, H, W)."""
+        import torch
+
         if labels.shape[1:] != self._prediction.shape:
             raise ValueError(
                 f"expected labels (B, {', '.join(map(str, self._prediction.shape))}), got {labels.shape}"
@@ -44,13 +50,15 @@ class Hits:
         if self._there is None or self._counts is None:
             self._there = labels.new_tensor(self._prediction).int()
             self._counts = labels.new_tensor(self._before).int()
-        for sample in labels:
-            self._counts += self.shown(sample) == self._there
+        step = max(1, _AT_ONCE // self._prediction.size)
+        for start in range(0, len(labels), step):
+            same = self.shown(labels[start : start + step]) == self._there
+            self._counts += same[0] if len(same) == 1 else same.sum(0, dtype=torch.int32)
         self.trials += len(labels)
 
-    def shown(self, sample: torch.Tensor) -> torch.Tensor:
-        """Return what a label map (H, W) shows at each pixel, in the indices of the prediction."""
-        return sample
+    def shown(self, samples: torch.Tensor) -> torch.Tensor:
+        """Return what label maps (B, H, W) show at each pixel, in the indices of the prediction."""
+        return samples
 
     @property
     def hits(self) -> npt.NDArray[np.int32]:
