@@ -289,7 +289,9 @@ def test_a_large_alpha_is_no_fault():
     assert [check.failure() for check in checks("certifier", recipe.load(), recipe=recipe)] == 10 * [None]
 
 
-@pytest.mark.parametrize("spec", ["kfwer:k=16", "kfwer:k=20", "kfwer:k=400,alpha=0.1"])
+@pytest.mark.parametrize(
+    "spec", ["kfwer:k=16", pytest.param("kfwer:k=20", marks=pytest.mark.slow), "kfwer:k=400,alpha=0.1"]
+)
 def test_that_many_pixels_may_be_wrong_is_no_fault(spec):
     recipe = REGISTRY.recipe(spec)
     assert [check.failure() for check in checks("certifier", recipe.load(), recipe=recipe)] == 10 * [None]
