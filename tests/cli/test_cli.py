@@ -438,7 +438,9 @@ def front_page(invoke):
 
 
 def test_adm_and_vit_adapter_certify_a_street_scene_with_what_comes_along(invoke, front_page, tmp_path):
-    row = front_page(tmp_path / "run", "--dataset", "streets:count=1", "--certifier", "holm:n0=4,n=62")
+    row = front_page(
+        tmp_path / "run", "--dataset", "streets:count=1,height=128,width=176", "--certifier", "holm:n0=4,n=62"
+    )
     assert row["certified"]["accuracy"] > 0.5
     done = invoke("verify", tmp_path / "run")
     assert "1 certificate verified" in done.output
