@@ -107,16 +107,13 @@ def page() -> Iterator[str]:
         "each option means in full is in the [command line reference](cli.md)."
     )
     with workplace() as folder:
-        for words in SHOWN:
+        done = run([*SHOWN, OF_THE_MACHINE], folder, {"SMOOTHSEG_CACHE": "cache"})
+        for words, (code, output, error) in zip([*SHOWN, OF_THE_MACHINE], done, strict=True):
             yield f"## smoothseg {words}"
-            ((code, output, error),) = run([words], folder)
+            if words == OF_THE_MACHINE:
+                yield "On the machine that wrote this page; yours will say something else."
             assert code == 0, error
             yield _block(words, output)
-        yield f"## smoothseg {OF_THE_MACHINE}"
-        yield "On the machine that wrote this page; yours will say something else."
-        ((code, output, error),) = run([OF_THE_MACHINE], folder, {"SMOOTHSEG_CACHE": "cache"})
-        assert code == 0, error
-        yield _block(OF_THE_MACHINE, output)
         yield "## Errors"
         yield (
             "A command that fails says why in one line, and ends with exit code 2 for what the caller can mend and 1\n"

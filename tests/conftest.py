@@ -85,10 +85,8 @@ def toys():
     del registries["segmenter"]._entries["toy-threshold"]
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """Three images of two sizes with labels, as the dataset `folder` reads them; returns the root."""
-    root = tmp_path / "photos"
+def _photograph(root):
+    """Write three images of two sizes with labels, as the dataset `folder` reads them; return the root."""
     generator = np.random.Generator(np.random.Philox(8))
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
@@ -101,6 +99,32 @@ def photos(tmp_path):
         Image.fromarray(bright).save(root / "labels" / f"{name}.png")
     (root / "classes.txt").write_text("dark\nbright\n", encoding="utf-8")
     return root
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three images of two sizes with labels, the test's own; returns the root."""
+    return _photograph(tmp_path / "photos")
+
+
+@pytest.fixture(scope="session")
+def album(tmp_path_factory):
+    """The images of `photos` for all tests, which leave them as they are; returns the root."""
+    return _photograph(tmp_path_factory.mktemp("album"))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Return a function that copies a run to a folder, and makes it with `make(folder)` if no test did under `key`."""
+    place, made = tmp_path_factory.mktemp("once"), {}
+
+    def copy(key, make, folder):
+        if key not in made:
+            make(at := place / str(len(list(place.iterdir()))))
+            made[key] = at
+        shutil.copytree(made[key], folder)
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -61,6 +62,13 @@ class Entry:
             )
             for field in dataclasses.fields(self.recipe)
         )
+
+    @functools.cached_property
+    def adapter(self) -> pydantic.TypeAdapter[Any]:
+        """What validates and dumps recipes; made once, because every certificate states its recipes."""
+        import pydantic  # here, because it is slow to import and `--help` needs no recipe
+
+        return pydantic.TypeAdapter(self.recipe)
 
 
 class Registry:
@@ -125,10 +133,10 @@ class Registry:
             # Text is one value unless the field holds several: then "0.6,0.75" is two.
             if field.type.startswith("tuple[") and isinstance(options.get(field.name), str):
                 options[field.name] = options[field.name].split(",")
-        import pydantic  # here, because it is slow to import and `--help` needs no recipe
+        import pydantic
 
         try:
-            return pydantic.TypeAdapter(entry.recipe).validate_python(options)
+            return entry.adapter.validate_python(options)
         except pydantic.ValidationError as error:
             raise ConfigError(f"{self.kind} '{name}': {_explain(error)}") from None
 
@@ -141,10 +149,8 @@ class Registry:
 
     def describe(self, recipe: Any) -> dict[str, Any]:
         """Return the recipe as a mapping of its `name` and plain values, as in YAML and provenance."""
-        import pydantic
-
-        plain = pydantic.TypeAdapter(type(recipe)).dump_python(recipe, mode="json")
-        return {"name": self.name_of(recipe), **plain}
+        name = self.name_of(recipe)
+        return {"name": name, **self._entries[name].adapter.dump_python(recipe, mode="json")}
 
 
 def parse(spec: str | Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import platform
 from importlib import metadata
 
@@ -16,14 +16,23 @@ NUMERICAL = (
 
 
 def numerical() -> dict[str, str]:
-    """Return the versions of Python and of the installed numerical packages."""
-    found = {"python": platform.python_version()}
-    for name in NUMERICAL:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+    """Return the versions of Python and of the installed numerical packages, as they were when first asked for."""
+    found = {name: _version(name) for name in NUMERICAL}
+    return {
+        "python": platform.python_version(),
+        **{name: version for name, version in found.items() if version is not None},
+    }
 
 
 def own() -> str:
     """Return the version of smoothseg."""
     return metadata.version("smoothseg")
+
+
+@functools.cache
+def _version(name: str) -> str | None:
+    """Return the version of a distribution, None if it is absent; read once, for every certificate states it."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

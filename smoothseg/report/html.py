@@ -6,10 +6,11 @@ anything.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smoothseg.certificates.metrics import DEFINITIONS
 from smoothseg.certificates.rounding import rounded_down
@@ -24,6 +25,9 @@ from smoothseg.report.layout import comparable, long, wide
 from smoothseg.report.rows import Row, rows
 from smoothseg.runs import results
 from smoothseg.smoothing.kinds import name_of
+
+if TYPE_CHECKING:
+    import jinja2
 
 __all__ = ["NAME", "page", "write"]
 
@@ -48,7 +52,6 @@ def write(directory: Path) -> Path:
 
 def page(directory: Path) -> str:
     """Return the page of the run in `directory`; raise `DataError` if it holds no run."""
-    import jinja2
     import markupsafe
 
     identity = results.read_identity(directory)
@@ -61,15 +64,7 @@ def page(directory: Path) -> str:
     }
     pictures = gallery(directory, identity, found)
     names = list(dict.fromkeys(name for name, _ in found))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_PAGE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "figures": _figures, "between": _between}
-    return environment.get_template("report.html.jinja").render(
+    return _template().render(
         version=versions.own(),
         dataset=str(identity["plan"]["dataset"]["name"]),
         planned=len(identity["images"]),
@@ -106,6 +101,22 @@ def page(directory: Path) -> str:
         style=markupsafe.Markup((_PAGE / "report.css").read_text(encoding="utf-8")),
         script=markupsafe.Markup((_PAGE / "report.js").read_text(encoding="utf-8")),
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """Return the page's template, compiled once for all pages that are written."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "figures": _figures, "between": _between}
+    return environment.get_template("report.html.jinja")
 
 
 def _per_class(rows: list[Row], directory: Path) -> list[dict[str, Any]]:

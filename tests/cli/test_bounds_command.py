@@ -15,17 +15,24 @@ pytestmark = pytest.mark.usefixtures("toys")
 
 
 @pytest.fixture
-def run(invoke, photos, tmp_path):
-    """A run of two methods and two sigmas on three labelled images."""
-    output = tmp_path / "run"
-    result = invoke(
-        *("certify", "--dataset", f"folder:root={photos},images=images,labels=labels,classes=classes.txt"),
-        *("--segmenter", "toy-threshold", "--denoiser", "identity", "--denoiser", "toy-blur", "--scale", 1),
-        *("--certifier", "holm:n0=4,n=40,alpha=0.05,taus=0.6,0.75", "--sigma", 0.2, "--sigma", 0.4),
-        *("--device", "cpu", "--output", output),
-    )
-    assert result.exit_code == 0, result.stderr
-    return output
+def run(invoke, photos, once, tmp_path, monkeypatch):
+    """A run of two methods and two sigmas on three labelled images, made once and copied.
+
+    The root of its images is relative, so that each copy has its own.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def make(output):
+        result = invoke(
+            *("certify", "--dataset", "folder:root=photos,images=images,labels=labels,classes=classes.txt"),
+            *("--segmenter", "toy-threshold", "--denoiser", "identity", "--denoiser", "toy-blur"),
+            *("--certifier", "holm:n0=4,n=40,alpha=0.05,taus=0.6,0.75", "--sigma", 0.2, "--sigma", 0.4),
+            *("--scale", 1, "--device", "cpu", "--output", output),
+        )
+        assert result.exit_code == 0, result.stderr
+
+    once("bounds", make, tmp_path / "run")
+    return tmp_path / "run"
 
 
 def test_an_overview_has_a_line_an_image_method_and_sigma(invoke, run):

@@ -438,12 +438,19 @@ def test_an_honest_certifier_is_free_to_draw_as_it_likes(kind):
     check_certifier(kind())
 
 
+COMMON = ("holm", "bonferroni", "kfwer", "naive-pixel", "naive-pattern", "holm:taus=0.6,0.75,0.9")
+"""Checked with another n0 in `tests/plugins/segcertify` each time."""
+
+
 @pytest.mark.parametrize(
     "spec",
     [
-        *("holm", "bonferroni", "kfwer", "naive-pixel", "naive-pattern", "holm:taus=0.6,0.75,0.9"),
-        *("naive-pixel:radius=common", "naive-pixel:radius=fixed", "kfwer:k=15,alpha=0.05"),
-        *("holm:n0=1,n=2000,alpha=0.1,tau=0.5", "holm:n=20,tau=0.99"),
+        *(pytest.param(spec, marks=pytest.mark.slow) for spec in COMMON),
+        *(
+            pytest.param(f"naive-pixel:radius={radius}", marks=pytest.mark.slow)
+            for radius in ("common", "fixed")
+        ),
+        *("kfwer:k=15,alpha=0.05", "holm:n0=1,n=2000,alpha=0.1,tau=0.5", "holm:n=20,tau=0.99"),
     ],
 )
 def test_no_certifier_that_comes_along_is_suspected(spec):

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import importlib
 import itertools
 import json
@@ -33,15 +34,23 @@ def certify(invoke, photos):
     """
     dataset = f"folder:root={photos},images=images,labels=labels,classes=classes.txt"
 
-    def run(output, *words):
-        return invoke(
-            *("certify", "--dataset", dataset, "--segmenter", "toy-threshold", "--scale", 1),
-            *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--sigma", 0.2, "--sigma", 0.4),
-            *("--device", "cpu", "--output", output),
-            *(words or ("--denoiser", "identity", "--denoiser", "toy-blur")),
-        )
+    return functools.partial(_certify, invoke, dataset)
 
-    return run
+
+@pytest.fixture
+def finished(invoke, album, once):
+    """Return a function that copies what `certify` makes of two methods to a folder; it is made once."""
+    dataset = f"folder:root={album},images=images,labels=labels,classes=classes.txt"
+    return functools.partial(once, "cli", functools.partial(_certify, invoke, dataset))
+
+
+def _certify(invoke, dataset, output, *words):
+    return invoke(
+        *("certify", "--dataset", dataset, "--segmenter", "toy-threshold", "--scale", 1),
+        *("--certifier", "holm:n0=4,n=40,alpha=0.05", "--sigma", 0.2, "--sigma", 0.4),
+        *("--device", "cpu", "--output", output),
+        *(words or ("--denoiser", "identity", "--denoiser", "toy-blur")),
+    )
 
 
 def test_certify_prints_the_table_and_says_where_the_results_are(certify, tmp_path):
@@ -87,9 +96,9 @@ def test_the_same_command_resumes_in_the_same_directory(invoke, photos, tmp_path
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
-def test_verify_accepts_a_run_and_finds_a_forged_file(invoke, certify, tmp_path):
+def test_verify_accepts_a_run_and_finds_a_forged_file(invoke, finished, tmp_path):
 
-    certify(tmp_path / "run")
+    finished(tmp_path / "run")
     result = invoke("verify", tmp_path / "run")
     assert result.exit_code == 0
     assert "12 certificates verified" in result.output
@@ -102,8 +111,8 @@ def test_verify_accepts_a_run_and_finds_a_forged_file(invoke, certify, tmp_path)
     assert "a.npz" in result.output
 
 
-def test_recertify_changes_the_decision_and_keeps_the_counts(invoke, certify, tmp_path):
-    certify(tmp_path / "run")
+def test_recertify_changes_the_decision_and_keeps_the_counts(invoke, finished, tmp_path):
+    finished(tmp_path / "run")
     result = invoke(
         "recertify",
         tmp_path / "run",
@@ -117,8 +126,8 @@ def test_recertify_changes_the_decision_and_keeps_the_counts(invoke, certify, tm
     assert invoke("verify", tmp_path / "new").exit_code == 0
 
 
-def test_recertify_takes_n_from_the_counts_and_refuses_another(invoke, certify, tmp_path):
-    certify(tmp_path / "run")
+def test_recertify_takes_n_from_the_counts_and_refuses_another(invoke, finished, tmp_path):
+    finished(tmp_path / "run")
     result = invoke(
         "recertify", tmp_path / "run", "--certifier", "holm:tau=0.8,alpha=0.05", "--output", tmp_path / "a"
     )
@@ -128,8 +137,8 @@ def test_recertify_takes_n_from_the_counts_and_refuses_another(invoke, certify, 
     assert not (tmp_path / "b").exists()
 
 
-def test_recertify_writes_over_nothing(invoke, certify, tmp_path):
-    certify(tmp_path / "run")
+def test_recertify_writes_over_nothing(invoke, finished, tmp_path):
+    finished(tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.npz")}
     same = invoke(
         "recertify", tmp_path / "run", "--certifier", "holm:tau=0.8,alpha=0.05", "--output", tmp_path / "run"
@@ -186,8 +195,8 @@ def test_verify_says_that_a_setting_was_chosen_after_the_fact(invoke, certify, t
     assert [each["name"] for each in stored] == ["holm", "bonferroni"]
 
 
-def test_verify_finds_a_file_that_is_not_the_ledgers(invoke, certify, tmp_path):
-    certify(tmp_path / "run")
+def test_verify_finds_a_file_that_is_not_the_ledgers(invoke, finished, tmp_path):
+    finished(tmp_path / "run")
     folder = tmp_path / "run/certificates/identity"
     (folder / "sigma-0.2/a.npz").write_bytes((folder / "sigma-0.4/a.npz").read_bytes())
     (folder / "sigma-0.4/b.npz").unlink()
@@ -223,8 +232,8 @@ def test_one_bad_file_or_run_does_not_hide_the_others(invoke, certify, tmp_path)
     assert "/one" not in result.stderr
 
 
-def test_images_without_a_run_are_refused(invoke, certify, tmp_path):
-    certify(tmp_path / "run")
+def test_images_without_a_run_are_refused(invoke, finished, tmp_path):
+    finished(tmp_path / "run")
     one = next((tmp_path / "run").rglob("*.npz"))
     assert "--images is about a run: there is none in what was given" in str(
         invoke("verify", one, "--images").exception
@@ -258,8 +267,8 @@ def test_verify_finds_what_contradicts_the_run_and_with_images_the_labels(invoke
     )
 
 
-def test_a_certifier_on_the_command_line_wins_over_the_methods_of_a_config(invoke, certify, tmp_path):
-    certify(tmp_path / "run")
+def test_a_certifier_on_the_command_line_wins_over_the_methods_of_a_config(invoke, finished, tmp_path):
+    finished(tmp_path / "run")
     more = (
         "--certifier",
         "bonferroni:n0=4,n=40,alpha=0.05",
@@ -429,7 +438,9 @@ def front_page(invoke):
 
 
 def test_adm_and_vit_adapter_certify_a_street_scene_with_what_comes_along(invoke, front_page, tmp_path):
-    row = front_page(tmp_path / "run", "--dataset", "streets:count=1", "--certifier", "holm:n0=4,n=62")
+    row = front_page(
+        tmp_path / "run", "--dataset", "streets:count=1,height=128,width=176", "--certifier", "holm:n0=4,n=62"
+    )
     assert row["certified"]["accuracy"] > 0.5
     done = invoke("verify", tmp_path / "run")
     assert "1 certificate verified" in done.output

@@ -16,12 +16,15 @@ RADII = {sigma: round(0.6744897501960817 * sigma, 12) for sigma in (0.1, 0.12, 0
 
 
 @pytest.fixture
-def make(toys, photos, tmp_path):
-    """Return a function that makes a run of the three photos, with options that differ, and returns its folder."""
+def make(toys, album, once, tmp_path):
+    """Return a function that makes a run of the three photos, with options that differ, and returns its folder.
+
+    The run without other options is made once and copied. Where the folder is there, the run in it goes on.
+    """
 
     def run(name="run", **changes):
         options = {
-            "dataset": f"folder:root={photos},images=images,labels=labels,classes=classes.txt",
+            "dataset": f"folder:root={album},images=images,labels=labels,classes=classes.txt",
             "denoiser": ["identity", "toy-blur"],
             "segmenter": "toy-threshold",
             "certifier": "holm:n0=4,n=60,alpha=0.05",
@@ -30,8 +33,16 @@ def make(toys, photos, tmp_path):
             "device": "cpu",
             **changes,
         }
-        running.run(preparing.prepare(Plan.of(options)), tmp_path / name, batch_size=16)
-        return tmp_path / name
+
+        def made(folder):
+            running.run(preparing.prepare(Plan.of(options)), folder, batch_size=16)
+
+        folder = tmp_path / name
+        if changes or folder.exists():
+            made(folder)
+        else:
+            once("report", made, folder)
+        return folder
 
     return run
 

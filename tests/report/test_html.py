@@ -128,11 +128,12 @@ def test_nothing_of_the_page_is_anywhere_else(make):
     assert "default-src 'none'" in text
 
 
-def test_the_page_holds_no_path_and_is_the_same_wherever_the_run_lies(make, photos, tmp_path):
+def test_the_page_holds_no_path_and_is_the_same_wherever_the_run_lies(make, album, tmp_path):
     run = make()
     text = page(run)
     assert str(tmp_path) not in text
-    assert str(photos) not in text
+    assert str(album) in (run / "run.json").read_text(encoding="utf-8")
+    assert str(album) not in text
     shutil.copytree(run, tmp_path / "elsewhere" / "copy")
     assert page(tmp_path / "elsewhere" / "copy") == text
 

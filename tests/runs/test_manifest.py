@@ -28,12 +28,13 @@ def make(photos, directory):
             "device": "cpu",
         }
     )
-    running.run(preparing.prepare(plan), directory)
+    running.run(preparing.prepare(plan), directory, batch_size=16)
 
 
 @pytest.fixture
-def run(toys, photos, tmp_path):
-    make(photos, tmp_path / "run")
+def run(toys, album, once, tmp_path):
+    """Return a finished run of `album`, made once and copied."""
+    once("manifest", lambda folder: make(album, folder), tmp_path / "run")
     return tmp_path / "run"
 
 

@@ -26,7 +26,7 @@ def make(photos, directory, **changes):
             **changes,
         }
     )
-    running.run(preparing.prepare(plan), directory)
+    running.run(preparing.prepare(plan), directory, batch_size=16)
     return directory
 
 

@@ -56,7 +56,7 @@ def options(photos, **changes):
     }
 
 
-def run(photos, directory, *, batch_size=1, fresh=False, skip_bad=False, stop_after=None, **changes):
+def run(photos, directory, *, batch_size=16, fresh=False, skip_bad=False, stop_after=None, **changes):
     prepared = preparing.prepare(Plan.of(options(photos, **changes)), skip_bad=skip_bad)
     made = []
 
@@ -69,6 +69,13 @@ def run(photos, directory, *, batch_size=1, fresh=False, skip_bad=False, stop_af
 
     rows = running.run(prepared, directory, batch_size=batch_size, fresh=fresh, listener=Stop())
     return rows, made
+
+
+@pytest.fixture
+def whole(album, once, tmp_path):
+    """Return a finished run of `album`, made once and copied."""
+    once("runs", lambda folder: run(album, folder), tmp_path / "whole")
+    return tmp_path / "whole"
 
 
 def contents(directory):
@@ -115,41 +122,38 @@ def test_a_run_leaves_everything_it_promises(photos, tmp_path):
     assert rows[0].radius == pytest.approx(0.2 * 0.6744897501960817)
 
 
-def test_batch_size_does_not_change_a_byte(photos, tmp_path):
-    run(photos, tmp_path / "one", batch_size=1)
-    run(photos, tmp_path / "many", batch_size=7)
-    assert contents(tmp_path / "one") == contents(tmp_path / "many")
+def test_batch_size_does_not_change_a_byte(whole, album, tmp_path):
+    run(album, tmp_path / "one", batch_size=1)
+    run(album, tmp_path / "many", batch_size=7)
+    assert contents(tmp_path / "one") == contents(tmp_path / "many") == contents(whole)
 
 
-def test_an_interrupted_run_is_finished_with_the_same_bytes(photos, tmp_path):
-    run(photos, tmp_path / "whole")
+def test_an_interrupted_run_is_finished_with_the_same_bytes(whole, album, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run(photos, tmp_path / "cut", stop_after=5)
-    _, made = run(photos, tmp_path / "cut")
+        run(album, tmp_path / "cut", stop_after=5)
+    _, made = run(album, tmp_path / "cut")
     assert len(made) == 12 - 5
-    assert contents(tmp_path / "whole") == contents(tmp_path / "cut")
-    _, made = run(photos, tmp_path / "cut")
+    assert contents(whole) == contents(tmp_path / "cut")
+    _, made = run(album, tmp_path / "cut")
     assert made == []
 
 
-def test_a_torn_ledger_and_a_damaged_certificate_are_made_good(photos, tmp_path):
-    run(photos, tmp_path / "whole")
-    run(photos, tmp_path / "torn")
+def test_a_torn_ledger_and_a_damaged_certificate_are_made_good(whole, album, tmp_path):
+    shutil.copytree(whole, tmp_path / "torn")
     ledger = tmp_path / "torn" / "ledger.jsonl"
     ledger.write_bytes(ledger.read_bytes()[:-40])
     (tmp_path / "torn" / "certificates/identity/sigma-0.2/a.npz").write_bytes(b"damaged")
     (tmp_path / "torn" / "pictures/identity/a.png").unlink()
     (tmp_path / "torn" / "previews/b/noisy/sigma-0.2.jpg").unlink()
-    _, made = run(photos, tmp_path / "torn")
+    _, made = run(album, tmp_path / "torn")
     assert sorted(made) == ["certificates/identity/sigma-0.2/a.npz", "certificates/toy-blur/sigma-0.4/c.npz"]
-    assert contents(tmp_path / "whole") == contents(tmp_path / "torn")
+    assert contents(whole) == contents(tmp_path / "torn")
 
 
-def test_fresh_starts_anew(photos, tmp_path):
-    run(photos, tmp_path / "run")
-    _, made = run(photos, tmp_path / "run", fresh=True, seed=1, sigma=[0.2])
+def test_fresh_starts_anew(whole, album):
+    _, made = run(album, whole, fresh=True, seed=1, sigma=[0.2])
     assert len(made) == 6
-    assert not (tmp_path / "run" / "certificates/identity/sigma-0.4").exists()
+    assert not (whole / "certificates/identity/sigma-0.4").exists()
 
 
 @pytest.mark.parametrize(
@@ -162,50 +166,49 @@ def test_fresh_starts_anew(photos, tmp_path):
     ],
 )
 def test_a_directory_of_another_configuration_is_refused_with_the_difference(
-    photos, tmp_path, change, difference
+    whole, album, change, difference
 ):
-    run(photos, tmp_path / "run")
-    before = contents(tmp_path / "run")
+    before = contents(whole)
     with pytest.raises(RunMismatchError, match=difference):
-        run(photos, tmp_path / "run", **change)
-    assert contents(tmp_path / "run") == before
+        run(album, whole, **change)
+    assert contents(whole) == before
 
 
 def test_an_image_that_changed_is_noticed(photos, tmp_path):
-    run(photos, tmp_path / "run")
+    run(photos, tmp_path / "run", denoiser="identity", sigma=[0.2])
     Image.fromarray(np.zeros((14, 18, 3), dtype=np.uint8)).save(photos / "images" / "a.png")
     with pytest.raises(RunMismatchError, match=r"images\.a\.image is"):
-        run(photos, tmp_path / "run")
+        run(photos, tmp_path / "run", denoiser="identity", sigma=[0.2])
 
 
 def test_labels_that_changed_are_noticed(photos, tmp_path):
-    run(photos, tmp_path / "run")
+    run(photos, tmp_path / "run", denoiser="identity", sigma=[0.2])
     Image.fromarray(np.zeros((14, 18), dtype=np.uint8)).save(photos / "labels" / "a.png")
     with pytest.raises(RunMismatchError, match=r"images\.a\.labels is"):
-        run(photos, tmp_path / "run")
+        run(photos, tmp_path / "run", denoiser="identity", sigma=[0.2])
 
 
 def test_weights_of_the_denoiser_that_changed_are_noticed(photos, tmp_path, monkeypatch):
-    run(photos, tmp_path / "run", denoiser="toy-blur")
+    run(photos, tmp_path / "run", denoiser="toy-blur", sigma=[0.2])
     monkeypatch.setattr(
         type(plugins()["denoiser"].recipe("toy-blur").load(None)), "digests", {"blur.bin": "1" * 64}
     )
     with pytest.raises(RunMismatchError, match=r"weights\.toy-blur\.denoiser"):
-        run(photos, tmp_path / "run", denoiser="toy-blur")
+        run(photos, tmp_path / "run", denoiser="toy-blur", sigma=[0.2])
 
 
-def test_another_version_of_what_computes_is_noticed(photos, tmp_path, monkeypatch):
-    run(photos, tmp_path / "run")
+def test_another_version_of_what_computes_is_noticed(whole, album, monkeypatch):
     monkeypatch.setattr(preparing, "ALGORITHMS", {"lattice": "another"})
     with pytest.raises(RunMismatchError, match="noise is"):
-        run(photos, tmp_path / "run")
+        run(album, whole)
 
 
 def test_a_run_made_before_lattice_noise_is_continued_with_its_own(photos, tmp_path):
     """Its run.json names the algorithm, but its plan has no noise: there was only one kind."""
-    whole, _ = run(photos, tmp_path / "whole", noise="gaussian")
+    old = {"sigma": [0.2]}
+    whole, _ = run(photos, tmp_path / "whole", noise="gaussian", **old)
     with pytest.raises(KeyboardInterrupt):
-        run(photos, tmp_path / "old", noise="gaussian", stop_after=3)
+        run(photos, tmp_path / "old", noise="gaussian", stop_after=3, **old)
     stored = results.read_identity(tmp_path / "old")
     del stored["plan"]["noise"]
     results.write_identity(tmp_path / "old", stored)
@@ -214,11 +217,11 @@ def test_a_run_made_before_lattice_noise_is_continued_with_its_own(photos, tmp_p
         'noise is "gaussian" there and "lattice" here; continue it with --noise gaussian, choose another'
     )
     with pytest.raises(RunMismatchError, match=message):
-        run(photos, tmp_path / "old")
+        run(photos, tmp_path / "old", **old)
     with pytest.raises(RunMismatchError) as more:
-        run(photos, tmp_path / "old", seed=3)
+        run(photos, tmp_path / "old", seed=3, **old)
     assert "--noise" not in str(more.value)
-    rows, made = run(photos, tmp_path / "old", noise="gaussian")
+    rows, made = run(photos, tmp_path / "old", noise="gaussian", **old)
 
     assert len(made) == len(list((tmp_path / "whole").rglob("*.npz"))) - 3
     assert {row.noise for row in rows} == {"gaussian"}
@@ -229,7 +232,7 @@ def test_a_run_made_before_lattice_noise_is_continued_with_its_own(photos, tmp_p
 
 @pytest.mark.parametrize("noise", ["lattice", "gaussian"])
 def test_the_kind_of_noise_stands_in_everything_a_run_writes(photos, tmp_path, noise):
-    run(photos, tmp_path / "run", noise=noise)
+    run(photos, tmp_path / "run", noise=noise, sigma=[0.2])
     made = tmp_path / "run"
     algorithm = ALGORITHMS[noise]
     for path in made.rglob("*.npz"):
@@ -415,9 +418,8 @@ def test_a_run_that_does_not_know_its_plugins_is_taken_up_again(photos, tmp_path
     assert len(made) == 11
 
 
-def test_certificates_hold_their_provenance_and_verify(photos, tmp_path):
-    run(photos, tmp_path / "run")
-    made = file.load(tmp_path / "run/certificates/toy-blur/sigma-0.4/b.npz")
+def test_certificates_hold_their_provenance_and_verify(whole):
+    made = file.load(whole / "certificates/toy-blur/sigma-0.4/b.npz")
     provenance = made.provenance
     assert provenance["image"]["key"] == "b"
     assert (provenance["image"]["height"], provenance["image"]["width"]) == (11, 21)
@@ -430,14 +432,13 @@ def test_certificates_hold_their_provenance_and_verify(photos, tmp_path):
     assert provenance["versions"]["torch"]
 
 
-def test_subset_options_choose_images_and_keep_their_noise(photos, tmp_path):
-    run(photos, tmp_path / "all")
-    _, made = run(photos, tmp_path / "some", every=2, images=2, denoiser="identity", sigma=0.2)
+def test_subset_options_choose_images_and_keep_their_noise(whole, album, tmp_path):
+    _, made = run(album, tmp_path / "some", every=2, images=2, denoiser="identity", sigma=0.2)
     assert made == [f"certificates/identity/sigma-0.2/{key}.npz" for key in "ac"]
-    whole, some = (
-        file.load(tmp_path / f"{name}/certificates/identity/sigma-0.2/c.npz") for name in ("all", "some")
+    of_all, of_some = (
+        file.load(made / "certificates/identity/sigma-0.2/c.npz") for made in (whole, tmp_path / "some")
     )
-    assert (whole.hits == some.hits).all()
+    assert (of_all.hits == of_some.hits).all()
 
 
 def test_bad_images_stop_the_run_before_it_starts_or_are_left_out(photos, tmp_path):
@@ -479,20 +480,20 @@ def test_rows_can_be_read_while_the_run_is_unfinished(photos, tmp_path):
         rows_of(tmp_path)
 
 
-def test_metrics_json_has_what_the_rows_have(photos, tmp_path):
-    rows, _ = run(photos, tmp_path / "run")
-    stored = json.loads((tmp_path / "run" / "metrics.json").read_text())
+def test_metrics_json_has_what_the_rows_have(whole, album):
+    rows, made = run(album, whole)
+    assert not made
+    stored = json.loads((whole / "metrics.json").read_text())
     assert [row["certified"]["accuracy"] for row in stored["rows"]] == [
         row.certified.accuracy for row in rows if row.certified is not None
     ]
 
 
-def test_a_config_runs_again_as_it_was(photos, tmp_path):
+def test_a_config_runs_again_as_it_was(whole, album):
     from smoothseg.files import read_yaml
 
-    run(photos, tmp_path / "run")
-    plan = Plan.of(options(photos))
-    again, _ = configure(read_yaml(tmp_path / "run" / "config.yaml"))
+    plan = Plan.of(options(album))
+    again, _ = configure(read_yaml(whole / "config.yaml"))
     assert again == plan
 
 
