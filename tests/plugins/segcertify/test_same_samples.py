@@ -213,12 +213,20 @@ def test_holm_certifies_what_bonferroni_does_near_one_half_too():
 
 
 @pytest.mark.parametrize(
-    ("pixels", "steps"), [(360 * 480, [(106, 97), (97, 89)]), (1024 * 2048, [(107, 97), (98, 89)])]
+    ("pixels", "tau", "steps"),
+    [
+        (360 * 480, 0.5, [(79, 66), (86, 85)]),
+        (360 * 480, 0.6, [(87, 76), (94, 82)]),
+        (360 * 480, 0.75, [(97, 89), (106, 97)]),
+        (1024 * 2048, 0.5, [(81, 66), (88, 87)]),
+        (1024 * 2048, 0.6, [(89, 76), (96, 82)]),
+        (1024 * 2048, 0.75, [(98, 89), (107, 97)]),
+    ],
 )
-def test_hits_of_the_first_and_the_last_step_are_those_of_the_documentation(pixels, steps):
-    """Of 110 samples that all test, and of 100 beside ten that select."""
-    for (first, last), (n0, n) in zip(steps, ((0, 110), (10, 100)), strict=True):
-        certifier = plugin.HolmRecipe(n0=n0, n=n).load()
+def test_hits_of_the_first_and_the_last_step_are_those_of_the_documentation(pixels, tau, steps):
+    """Of 100 samples beside ten that select, and of 110 that all test."""
+    for (first, last), (n0, n) in zip(steps, ((10, 100), (0, 110)), strict=True):
+        certifier = plugin.HolmRecipe(n0=n0, n=n, tau=tau).load()
         hits = np.full(pixels, n, dtype=np.int32)
         hits[0] = last
         assert certifier.decide(hits[None], n, sigma=1.0).certified.all()
