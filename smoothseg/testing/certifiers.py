@@ -207,7 +207,7 @@ def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, .
         ),
         Check(
             "disjoint",
-            "no sample that selected a class tests it, unless the certifier says so",
+            "what selects a class does not test it, unless it says so",
             "A class that is selected for its votes has many of them by chance: tested on the same samples, it passes "
             "more often than the certificate says. A certifier whose proof allows for that says `selects_from_trials`, "
             "and its hits must then be the votes of the predicted class in all samples.",
