@@ -11,6 +11,7 @@ import smoothseg
 if TYPE_CHECKING:
     from smoothseg_segcertify.anytime import Anytime
     from smoothseg_segcertify.certifiers import FixedTau, NaivePattern, NaivePixel, SeveralTau
+    from smoothseg_segcertify.one_draw import OneDraw
 
 __all__ = [
     "AnytimeRecipe",
@@ -34,11 +35,14 @@ class HolmRecipe:
     largest it passes: with the same probability every pixel with a radius keeps its class under every perturbation of
     at most that l2 norm. The largest tau certifies what it would alone; one sampling gives the whole curve.
 
+    With `n0=0` all samples test, and the class of a pixel is the most frequent one among them. The promise is the same:
+    a certified class needs more than half of the samples, and the thresholds allow for the choice.
+
     Source: Fischer, Baader and Vechev, "Scalable Certified Segmentation via Randomized Smoothing" (ICML 2021),
     section 5; Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
     """
 
-    n0: int = smoothseg.option(10, "noise samples that select the class of each pixel")
+    n0: int = smoothseg.option(10, "noise samples that select the class of each pixel; 0: those that test it")
     n: int = smoothseg.option(100, "further noise samples that test the selected class")
     alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
     tau: float = smoothseg.option(0.75, "probability the class must exceed; sets the radius")
@@ -46,11 +50,17 @@ class HolmRecipe:
         None, "several tau, tested together, instead of one: a radius a pixel; e.g. 0.6,0.75,0.9"
     )
 
-    def load(self) -> FixedTau | SeveralTau:
+    def load(self) -> FixedTau | SeveralTau | OneDraw:
         """Return the certifier; raise `ConfigError` for an option out of range."""
-        _check_options(self.n0, self.n, self.alpha, self.tau)
-        from smoothseg_segcertify import certifiers, statistics
+        _check_options(self.n0, self.n, self.alpha, self.tau, least_n0=0)
+        from smoothseg_segcertify import certifiers, one_draw, same_samples, statistics
 
+        if self.n0 == 0:
+            if self.taus is not None:
+                raise smoothseg.ConfigError(
+                    "certifier option taus needs n0 of at least 1: with n0=0 only one tau is proven"
+                )
+            return one_draw.OneDraw(0, self.n, self.alpha, self.tau, same_samples.holm_threshold)
         if self.taus is None:
             return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, statistics.holm_threshold)
         for tau in self.taus:
@@ -64,21 +74,23 @@ class BonferroniRecipe:
 
     With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have
     the predicted class as the smoothed model's, under every perturbation of l2 norm at most sigma * PhiInv(tau).
-    Whatever this certifies, `holm` certifies too, under the same guarantee.
+    Whatever this certifies, `holm` certifies too, under the same guarantee. `n0=0` is as there.
 
     Source: Fischer, Baader and Vechev (ICML 2021), section 5.
     """
 
-    n0: int = smoothseg.option(10, "noise samples that select the class of each pixel")
+    n0: int = smoothseg.option(10, "noise samples that select the class of each pixel; 0: those that test it")
     n: int = smoothseg.option(100, "further noise samples that test the selected class")
     alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
     tau: float = smoothseg.option(0.75, "probability the class must exceed; sets the radius")
 
-    def load(self) -> FixedTau:
+    def load(self) -> FixedTau | OneDraw:
         """Return the certifier; raise `ConfigError` for an option out of range."""
-        _check_options(self.n0, self.n, self.alpha, self.tau)
-        from smoothseg_segcertify import certifiers, statistics
+        _check_options(self.n0, self.n, self.alpha, self.tau, least_n0=0)
+        from smoothseg_segcertify import certifiers, one_draw, same_samples, statistics
 
+        if self.n0 == 0:
+            return one_draw.OneDraw(0, self.n, self.alpha, self.tau, same_samples.bonferroni_threshold)
         return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, statistics.bonferroni_threshold)
 
 
@@ -255,10 +267,12 @@ def _ascending(tau: float, taus: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(taus))
 
 
-def _check_options(n0: int, n: int, alpha: float, tau: float = 0.5, *, n_name: str = "n") -> None:
-    for name, value in (("n0", n0), (n_name, n)):
-        if value < 1:
-            raise smoothseg.ConfigError(f"certifier option {name} must be at least 1, got {value}")
+def _check_options(
+    n0: int, n: int, alpha: float, tau: float = 0.5, *, least_n0: int = 1, n_name: str = "n"
+) -> None:
+    for name, value, least in (("n0", n0, least_n0), (n_name, n, 1)):
+        if value < least:
+            raise smoothseg.ConfigError(f"certifier option {name} must be at least {least}, got {value}")
     if not 0 < alpha < 1:
         raise smoothseg.ConfigError(f"certifier option alpha must be between 0 and 1, got {alpha}")
     if alpha < _LEAST_ALPHA:

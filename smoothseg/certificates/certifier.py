@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from smoothseg.certificates.certificate import Certificate, Verdict
     from smoothseg.certificates.stopping import Look
 
-__all__ = ["Certifier", "Draw", "Sequential", "Tally", "Votes"]
+__all__ = ["Certifier", "Draw", "Sequential", "Tally", "Votes", "selects_from_trials"]
 
 
 class Tally(Protocol):
@@ -75,6 +75,9 @@ class Certifier(Protocol):
 
     Where the promise allows some certified pixels of an image to be wrong, the recipe says how many: `tolerates`. The
     recipe's `alpha` is the probability with which the promise of an image may be broken; `smoothseg check` goes by it.
+
+    What selects a class must not test it, unless the proof of the promise allows for that. A certifier with such a
+    proof has the attribute `selects_from_trials`, which is true: all samples that it draws are trials.
     """
 
     @property
@@ -95,9 +98,9 @@ class Certifier(Protocol):
         """Return the certificate of one image.
 
         draw: `draw(n)` gives the votes of the next n fresh noise samples, never one seen before, so that
-            what one draw selects is tested on an independent one. `draw.sigma` is the noise's
-            standard deviation. The trials that the certificate states are the samples drawn last:
-            `smoothseg verify --resample` draws some of them again.
+            what one draw selects can be tested on an independent one. `draw.sigma` is the noise's
+            standard deviation. The trials that the certificate states are the samples drawn last, or all of them if
+            the certifier `selects_from_trials`: `smoothseg verify --resample` draws some of them again.
         """
 
     def decide(self, hits: npt.NDArray[np.int32], trials: int, *, sigma: float) -> Verdict:
@@ -126,3 +129,8 @@ class Sequential(Certifier, Protocol):
     @property
     def fewest(self) -> int:
         """How many noise samples an image takes at least, unless somebody asks to stop; used to estimate time."""
+
+
+def selects_from_trials(certifier: Certifier) -> bool:
+    """Tell whether `certifier` says that the samples that test a class select it; see `Certifier`."""
+    return getattr(certifier, "selects_from_trials", False) is True

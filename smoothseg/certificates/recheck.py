@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg.certificates.certificate import Certificate
-from smoothseg.certificates.certifier import Certifier
+from smoothseg.certificates.certifier import Certifier, selects_from_trials
 from smoothseg.errors import ConfigError, VerificationError
 
 __all__ = ["history", "recertify", "verify"]
@@ -29,6 +29,8 @@ def verify(certificate: Certificate, certifier: Certifier) -> None:
             f"its header is not one that smoothseg writes ({type(error).__name__}: {error})"
         ) from None
     _check_counted(certificate, certifier)
+    if (fault := _selected_otherwise(certificate, certifier)) is not None:
+        raise VerificationError(fault)
     again = certifier.decide(certificate.hits, certificate.trials, sigma=certificate.provenance["sigma"])
     differ = int((again.certified != certificate.certified).sum())
     if differ:
@@ -97,6 +99,16 @@ def _check_counted(certificate: Certificate, certifier: Certifier) -> None:
         )
 
 
+def _selected_otherwise(certificate: Certificate, certifier: Certifier) -> str | None:
+    """Return what is wrong if `certifier` takes the classes to be selected from other samples than they were."""
+    same = certificate.provenance.get("samples") == certificate.trials
+    if same == selects_from_trials(certifier):
+        return None
+    if same:
+        return "the trials are all samples, so that they select the classes; the certifier tests on other samples"
+    return "the classes were selected from other samples than the trials; the certifier selects from them"
+
+
 def history(certificate: Certificate) -> list[Mapping[str, Any]]:
     """Return the certifiers that decided the counts before the present one, the first one first; else nothing."""
     before = certificate.provenance.get("recertified_from", [])
@@ -121,6 +133,8 @@ def recertify(certificate: Certificate, certifier: Certifier, described: Mapping
                 f"the counts are of {name}={before[name]}, the certifier has {name}={described[name]}"
             )
     _check_counted(certificate, certifier)
+    if (fault := _selected_otherwise(certificate, certifier)) is not None:
+        raise ConfigError(fault)
     certifier.check(certificate.hits.size)
     verdict = certifier.decide(certificate.hits, certificate.trials, sigma=certificate.provenance["sigma"])
     provenance = {

@@ -124,7 +124,7 @@ def resample(
                 raise ConfigError(
                     f"--resample must be at most {certificate.trials}, the trials of {job.path}, got {count}"
                 )
-            # Trials are drawn last: a certifier selects the class first.
+            # Trials are drawn last: a certifier selects the class first, unless from the trials themselves.
             first = int(certificate.provenance["samples"]) - certificate.trials
             samples = sorted((first + chosen.choice(certificate.trials, count, replace=False)).tolist())
             pipeline = prepared.pipeline(job.method)

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from smoothseg.certificates.certificate import Certificate, Verdict
-from smoothseg.certificates.certifier import Certifier, Sequential, Tally
+from smoothseg.certificates.certifier import Certifier, Sequential, Tally, selects_from_trials
 from smoothseg.smoothing.votes import Votes
 from smoothseg.testing.familywise import assert_error_rate, promise
 from smoothseg.testing.moments import assert_goes_on, assert_right_at_every_moment
@@ -105,8 +105,26 @@ def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, .
             f"certify certified pixels whose labels were drawn uniformly: {wrong} of {height * width}, expected 0"
         )
 
+    def chosen_by_all(drawn: int) -> None:
+        """Where the trials select: all samples are trials, and the hits are the votes of the prediction in them."""
+        certificate = agreeing()[0]
+        assert certificate.trials == drawn, (
+            f"selects_from_trials is true, but {certificate.trials} of {drawn} samples are stated as trials: expected "
+            "all of them"
+        )
+        labels = _shares(certifier.samples, (height, width), classes)
+        made = certifier.certify(LabelDraw(labels, classes=classes))  # type: ignore[arg-type]
+        seen = (labels[: made.trials] == made.prediction).sum(axis=0)
+        assert (made.hits == seen).all(), (
+            "the hits are not the votes that the predicted class has in all samples: "
+            f"{int((made.hits != seen).sum())} of {height * width} pixels differ"
+        )
+
     def disjoint() -> None:
         certificate, drawn = agreeing()
+        if selects_from_trials(certifier):
+            chosen_by_all(drawn)
+            return
         assert certificate.trials < drawn, (
             f"all {drawn} samples that certify drew are stated as trials: expected others that select the class"
         )
@@ -213,9 +231,10 @@ def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, .
         ),
         Check(
             "disjoint",
-            "no sample that selected a class tests it",
+            "what selects a class does not test it, unless it says so",
             "A class that is selected for its votes has many of them by chance: tested on the same samples, it passes "
-            "more often than the certificate says.",
+            "more often than the certificate says. A certifier whose proof allows for that says `selects_from_trials`, "
+            "and its hits must then be the votes of the predicted class in all samples.",
             disjoint,
         ),
         Check(
@@ -242,6 +261,16 @@ def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, .
         ),
         *(sequential if isinstance(certifier, Sequential) else ()),
     )
+
+
+def _shares(samples: int, size: tuple[int, int], classes: int) -> npt.NDArray[np.int64]:
+    """Return label maps (samples, H, W) whose pixels show one class in a share of them, from a third to all."""
+    pixels = size[0] * size[1]
+    usual = np.arange(pixels) % classes
+    agreeing = np.arange(samples)[:, None] < np.linspace(samples / 3, samples, pixels)
+    other = (usual + 1 + np.arange(samples)[:, None] % (classes - 1)) % classes
+    labels: npt.NDArray[np.int64] = np.where(agreeing, usual, other).reshape(samples, *size)
+    return labels
 
 
 class _SingledOut(Stoppable):

@@ -10,6 +10,10 @@ ways to that share:
 - *by counts* that are drawn for many images, in which pixels depend on each other in several ways, and `decide`;
 - *by label maps* that are drawn for fewer images, and `certify`.
 
+A certifier that selects the class of a pixel from the samples that test it is given what such a selection finds: the
+votes of the class that has more of them. A pixel of two classes can then err either way, and pixels of three classes
+and pixels whose class is more probable than claimed, but whose votes may favour another, are tried too.
+
 What is drawn has a fixed seed, and an exact binomial test judges it.
 """
 
@@ -27,7 +31,7 @@ from scipy import special, stats
 
 from smoothseg.certificates.bounds import tolerated
 from smoothseg.certificates.certificate import Verdict
-from smoothseg.certificates.certifier import Certifier, Tally
+from smoothseg.certificates.certifier import Certifier, Tally, selects_from_trials
 from smoothseg.errors import SmoothsegError
 from smoothseg.smoothing.votes import Votes
 from smoothseg.testing.toys import Stoppable
@@ -98,7 +102,7 @@ class _Claims:
     """What a certifier claims of images of `pixels`: `doubtful` ones of equal hits, and others that have all hits.
 
     counts: the counts it was asked for, ascending. claimed: for each, the largest probability that more doubtful pixels
-    claim to exceed than may be wrong; -1 where so many claim nothing.
+    claim to exceed than may be wrong; -1 where so many claim nothing. selected: whether the trials select the class.
     """
 
     trials: int
@@ -106,6 +110,7 @@ class _Claims:
     doubtful: int
     counts: _Ints
     claimed: _Floats
+    selected: bool
 
     def levels(self) -> _Floats:
         """Return the probabilities that are claimed, ascending."""
@@ -114,9 +119,14 @@ class _Claims:
     def rate(self, level: float) -> float:
         """Return the share of images that fail where the class of the doubtful pixels has the probability `level`.
 
-        Only the counts that were asked for are added up: if that is not every count, the share is a lower bound.
+        Only the counts that were asked for are added up: if that is not every count, the share is a lower bound. Where
+        the trials select, all other samples show one other class, and the more frequent of the two is claimed.
         """
-        return float(stats.binom.pmf(self.counts[self.claimed >= level], self.trials, level).sum())
+        share = stats.binom.pmf(self.counts[self.claimed >= level], self.trials, level).sum()
+        if self.selected:
+            others = self.counts[(self.claimed >= 1 - level) & (2 * self.counts > self.trials)]
+            share += stats.binom.pmf(others, self.trials, 1 - level).sum()
+        return float(share)
 
     def least(self, level: float) -> int:
         """Return the least count at which the claim is false if the class has the probability `level`."""
@@ -143,7 +153,7 @@ def assert_error_rate(certifier: Certifier, trials: int, promise: Promise) -> No
     """
     alike, allowed = certifier.counted == "pattern", promise.tolerates
     drawn: list[tuple[_Setting, _Floats, _Ints]] = []
-    mapped: list[tuple[int, float]] = []
+    mapped: list[tuple[int, tuple[float, ...]]] = []
     for pixels in (allowed + 1, allowed + 2, allowed + 8, allowed + 32):
         try:
             certifier.check(pixels)
@@ -157,7 +167,7 @@ def assert_error_rate(certifier: Certifier, trials: int, promise: Promise) -> No
         if not levels.size or pixels == allowed + 1:
             continue
         if pixels != allowed + 8:
-            mapped.append((pixels, float(levels[0])))
+            mapped += [(pixels, shares) for shares in _shares(certifier, float(levels[0]))]
         for setting in () if alike else _settings(pixels, allowed, float(levels[0])):
             drawn += [(setting, *_spread(few, setting, levels[[at]])) for at in range(len(levels))]
             if len(levels) > 1:
@@ -166,10 +176,26 @@ def assert_error_rate(certifier: Certifier, trials: int, promise: Promise) -> No
     for seed, (setting, levels, least) in enumerate(drawn):
         failed, images = _fail_by_counts(certifier, trials, promise, setting, levels, least, seed)
         _judge(failed, images, promise, chance, f"{setting} whose class has the probability {_told(levels)}")
-    for seed, (pixels, level) in enumerate(mapped):
-        failed = _fail_by_maps(certifier, promise, pixels, level, seed)
-        what = f"{pixels} pixels, certified from samples, whose class has the probability {level:.4g}"
-        _judge(failed, _MAPPED, promise, chance, what)
+    for seed, (pixels, shares) in enumerate(mapped):
+        failed = _fail_by_maps(certifier, promise, pixels, shares, seed)
+        _judge(failed, _MAPPED, promise, chance, f"{pixels} pixels, certified from samples, {_whose(shares)}")
+
+
+def _shares(certifier: Certifier, level: float) -> tuple[tuple[float, ...], ...]:
+    """Return the probabilities of the classes of a pixel to draw label maps for; `level` is the smallest one claimed.
+
+    Where the trials select: two and three classes of which none is above it, and one that is, just and clearly.
+    """
+    if not selects_from_trials(certifier):
+        return ((1 - level, level),)
+    rest = 1 - level
+    return (
+        (rest, level),
+        (1 / 3, 1 / 3, 1 / 3),
+        (rest / 2, level, rest / 2),
+        (0.999 * rest, 1 - 0.999 * rest),
+        (rest / 2, 1 - rest / 2),
+    )
 
 
 def _settings(pixels: int, allowed: int, level: float) -> Iterator[_Setting]:
@@ -198,7 +224,7 @@ def _claims(certifier: Certifier, trials: int, pixels: int, doubtful: int, allow
         hits[0, :doubtful] = count
         claims = claims_of(certifier.decide(hits, trials, sigma=_SIGMA))[0, :doubtful]
         claimed.append(np.sort(claims)[-1 - allowed])
-    return _Claims(trials, pixels, doubtful, counts, np.array(claimed))
+    return _Claims(trials, pixels, doubtful, counts, np.array(claimed), selects_from_trials(certifier))
 
 
 def claims_of(verdict: Verdict) -> _Floats:
@@ -220,7 +246,9 @@ def _chosen(claims: _Claims) -> _Floats:
 
 def _spread(claims: _Claims, setting: _Setting, levels: _Floats) -> tuple[_Floats, _Ints]:
     """Return for each doubtful pixel the probability of its class, `levels` by turns, and its least count that errs."""
-    least = np.array([claims.least(level) for level in levels], dtype=np.int32)
+    # Where the trials select, the other class may be claimed falsely, too.
+    false = np.minimum(levels, 1 - levels) if claims.selected else levels
+    least = np.array([claims.least(level) for level in false], dtype=np.int32)
     return np.resize(levels, setting.doubtful), np.resize(least, setting.doubtful)
 
 
@@ -248,6 +276,12 @@ def _too_many(promise: Promise) -> str:
     )
 
 
+def _whose(shares: tuple[float, ...]) -> str:
+    if len(shares) == 2:
+        return f"whose class has the probability {shares[1]:.4g}"
+    return f"whose classes have the probabilities {', '.join(f'{share:.4g}' for share in shares)}"
+
+
 def _told(levels: _Floats) -> str:
     return " or ".join(f"{level:.4g}" for level in np.unique(levels))
 
@@ -268,13 +302,18 @@ def _fail_by_counts(
     images = min(_NUMBERS // setting.doubtful, math.ceil(_FAILURES / promise.alpha))
     generator = np.random.Generator(np.random.Philox(seed))
     drawn = _hits(generator, images, trials, setting.dependence, levels)
+    true = np.broadcast_to(levels, drawn.shape)
+    if selects_from_trials(certifier):  # all other samples show one other class
+        true = np.where(2 * drawn >= trials, levels, 1 - levels)
+        drawn = np.maximum(drawn, trials - drawn)
     failed = 0
     # An image with fewer counts that high is taken for right unseen: that can hide a failure, and makes none up.
-    for row in drawn[(drawn >= least).sum(axis=1) > promise.tolerates]:
+    suspect = (drawn >= least).sum(axis=1) > promise.tolerates
+    for row, limits in zip(drawn[suspect], true[suspect], strict=True):
         hits = np.full((1, setting.doubtful + setting.certain), trials, dtype=np.int32)
         hits[0, : setting.doubtful] = row
         claims = claims_of(certifier.decide(hits, trials, sigma=_SIGMA))[0, : setting.doubtful]
-        failed += int(np.count_nonzero(claims >= levels) > promise.tolerates)
+        failed += int(np.count_nonzero(claims >= limits) > promise.tolerates)
     return failed, images
 
 
@@ -301,46 +340,52 @@ def _hits(
     return hits
 
 
-def _fail_by_maps(certifier: Certifier, promise: Promise, pixels: int, level: float, seed: int) -> int:
+def _fail_by_maps(
+    certifier: Certifier, promise: Promise, pixels: int, shares: tuple[float, ...], seed: int
+) -> int:
     """Return how many of `_MAPPED` images fail that are certified from label maps.
 
-    level: the probability of class 1 at every pixel; otherwise it shows class 0.
+    shares: the probabilities of the classes, the same at every pixel.
     """
     generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
     failed = 0
     for _ in range(_MAPPED):
-        draw = _Coins(generator, pixels, level, alike=certifier.counted == "pattern")
+        draw = _Dice(generator, pixels, shares, alike=certifier.counted == "pattern")
         made = certifier.certify(draw)  # type: ignore[arg-type]
-        true = np.where(made.prediction == 1, level, 1 - level)
+        true = np.array(shares)[made.prediction]
         failed += int(np.count_nonzero(claims_of(made.verdict) >= true) > promise.tolerates)
     return failed
 
 
-class _Coins(Stoppable):
-    """A draw of 1 x `pixels` label maps: each pixel shows class 1 with the probability `level`, otherwise class 0.
+class _Dice(Stoppable):
+    """A draw of 1 x `pixels` label maps: each pixel shows each class with its probability in `shares`.
 
     Pixels are independent, or all `alike`. The rest is as in `smoothseg.smoothing.sampling.Draw`.
     """
 
     sigma = _SIGMA
 
-    def __init__(self, generator: np.random.Generator, pixels: int, level: float, *, alike: bool) -> None:
+    def __init__(
+        self, generator: np.random.Generator, pixels: int, shares: tuple[float, ...], *, alike: bool
+    ) -> None:
         super().__init__()
         self.size = (1, pixels)
         self.drawn = 0
         self._generator = generator
-        self._level = level
-        self._coins = 1 if alike else pixels
+        # The last class begins at 0: of two, it is shown below its own probability.
+        self._bounds = np.cumsum(shares[:0:-1])[::-1]
+        self._dice = 1 if alike else pixels
 
     def __call__(self, n: int, into: Tally | None = None) -> Tally:
-        bright = self._generator.random((n, 1, self._coins)) < self._level
-        labels = torch.from_numpy(np.broadcast_to(bright, (n, *self.size)).astype(np.int64))
+        rolled = self._generator.random((n, 1, self._dice))
+        shown = sum((rolled < bound).astype(np.int64) for bound in self._bounds)
+        labels = torch.from_numpy(np.broadcast_to(shown, (n, *self.size)).copy())
         self.drawn += n
         if into is not None:
             into.add(labels)
             return into
-        votes = Votes(2, self.size, capacity=n)
-        votes.counts[1] += labels.sum(0)
-        votes.counts[0] += n - labels.sum(0)
+        votes = Votes(len(self._bounds) + 1, self.size, capacity=n)
+        for label, count in enumerate(votes.counts):
+            count += (labels == label).sum(0)
         votes.n = n
         return votes

@@ -201,6 +201,49 @@ def test_recertify_refuses_other_samples_and_other_counts():
         recheck.recertify(example(), certifier("holm:tau=0.99"), {"name": "holm"})
 
 
+def of_one_draw(spec="holm:n0=0,n=100", **changes):
+    """Return a certificate whose 100 trials are all samples."""
+    verdict = certifier(spec).decide(HITS, 100, sigma=0.5)
+    header = {"certifier": {"name": "holm", "n0": 0, "n": 100}, "samples": 100, **changes}
+    return dataclasses.replace(example(), verdict=verdict, provenance={**example().provenance, **header})
+
+
+def test_all_samples_are_trials_where_they_select():
+    recheck.verify(of_one_draw(), certifier("holm:n0=0,n=100"))
+    again = recheck.recertify(
+        of_one_draw(), certifier("bonferroni:n0=0,n=100,tau=0.6"), {"name": "bonferroni", "n0": 0, "n": 100}
+    )
+    assert (
+        again.certified == certifier("bonferroni:n0=0,n=100,tau=0.6").decide(HITS, 100, sigma=0.5).certified
+    ).all()
+    bare = {"name": "mine"}
+    for made, spec, message in (
+        (
+            example(),
+            "holm:n0=0,n=100",
+            "selected from other samples than the trials; the certifier selects from them",
+        ),
+        (
+            of_one_draw(),
+            "holm",
+            "the trials are all samples, so that they select the classes; the certifier tests on",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=r"the counts are of n0=(10|0), the certifier has n0=(0|10)"):
+            recheck.recertify(made, certifier(spec), {"name": "holm", "n0": certifier(spec).n0, "n": 100})
+        # A certifier need not have an option n0.
+        with pytest.raises(ConfigError, match=message):
+            recheck.recertify(made, certifier(spec), bare)
+    # Nor has it to be that of the header.
+    forged = of_one_draw(certifier=bare)
+    with pytest.raises(VerificationError, match="the trials are all samples"):
+        recheck.verify(forged, certifier("holm"))
+    with pytest.raises(VerificationError, match="100 samples were drawn for 100 trials, with n0=10"):
+        recheck.verify(of_one_draw(certifier={"name": "holm", "n0": 10, "n": 100}), certifier("holm"))
+    with pytest.raises(VerificationError, match="110 samples were drawn for 100 trials, with n0=0"):
+        recheck.verify(of_one_draw(samples=110), certifier("holm:n0=0,n=100"))
+
+
 @pytest.mark.parametrize("step", [3, 17])
 def test_no_flipped_bit_escapes_as_a_traceback_or_changes_what_is_read(tmp_path, step):
     file.save(example(), tmp_path / "x.npz")

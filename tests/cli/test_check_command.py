@@ -314,6 +314,25 @@ class Pooled(OneDraw):
         return self.made(prediction, hits, 100, draw.sigma)
 
 
+class Pretends(Decoy):
+    """Says that the trials select, and draws others beside them."""
+
+    selects_from_trials = True
+
+
+class Miscounted(OneDraw):
+    """Says that the trials select, and tests the votes of the second class."""
+
+    selects_from_trials = True
+
+    def certify(self, draw):
+        votes = draw(100)
+        others = np.minimum(votes.mode() + 1, 3)
+        unanimous = votes.hits(votes.mode()) == 100
+        hits = np.where(unanimous, 100, votes.hits(others)).astype(np.int32)
+        return self.made(votes.mode(), hits, 100, draw.sigma)
+
+
 class Disjoint(OneDraw):
     """Selects on two draws of another size, and tests on two others: honest."""
 
@@ -410,6 +429,12 @@ class Unlimited(Disjoint):
         (OneDraw, "disjoint", "all 100 samples that certify drew are stated as trials"),
         (Decoy, "disjoint", "a class seen in draw 2 alone was selected and has 100 hits, expected 0"),
         (Pooled, "disjoint", "a class seen in draw 2 alone was selected and has 10 hits, expected 0"),
+        (Pretends, "disjoint", "selects_from_trials is true, but 100 of 110 samples are stated as trials"),
+        (
+            Miscounted,
+            "disjoint",
+            "the hits are not the votes that the predicted class has .*: 1\\d of 15 pixels",
+        ),
         (
             Majority,
             "radius",

@@ -44,6 +44,29 @@ def test_the_networks_vote_again_as_they_did(toys, photos, tmp_path, certifier):
     assert all(each.impossible == 0 for each in resampling.resample(run, 3))
 
 
+def test_where_all_samples_are_trials_all_are_labelled_again(toys, photos, invoke, tmp_path):
+    run = make(photos, tmp_path / "run", certifier="holm:n0=0,n=40,alpha=0.05")
+    for each in resampling.resample(run, 40):
+        assert each.samples == tuple(range(40))
+        assert (each.impossible, each.hits) == (0, each.expected)
+    assert invoke("verify", run, "--resample", 3).exit_code == 0
+    # The counts of a run are those of its n0, and no other certifier decides them.
+    stricter = invoke(
+        "recertify", run, "--certifier", "bonferroni:alpha=0.01", "--output", tmp_path / "again"
+    )
+    assert stricter.exit_code == 0
+    assert invoke("verify", tmp_path / "again").exit_code == 0
+    for spec, message in (
+        ("holm:n0=10", "the counts are of n0=0, the certifier has n0=10"),
+        ("kfwer", "n0 must be at least 1, got 0"),
+    ):
+        refused = invoke("recertify", run, "--certifier", spec, "--output", tmp_path / "other")
+        assert message in str(refused.exception)
+    usual = make(photos, tmp_path / "usual")
+    refused = invoke("recertify", usual, "--certifier", "holm:n0=0", "--output", tmp_path / "other")
+    assert "the counts are of n0=4, the certifier has n0=0" in str(refused.exception)
+
+
 def test_a_lie_about_the_counts_is_found(toys, photos, invoke, tmp_path):
     """Every pixel is stated to have all hits: a sample that votes otherwise shows it."""
     run = make(photos, tmp_path / "run", sigma=[0.6])

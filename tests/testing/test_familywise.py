@@ -52,6 +52,7 @@ def failure(certifier, recipe=None):
         *("holm:taus=0.5,0.75,0.99,alpha=0.1", "naive-pixel:radius=common,alpha=0.1"),
         *("naive-pixel:radius=fixed,tau=0.6,alpha=0.3", "kfwer:k=2,alpha=0.3,tau=0.5", "holm:n=1,alpha=0.9"),
         *("holm:n0=1,n=20,alpha=0.9,tau=0.5", "holm:alpha=1e-30,n=300", "bonferroni:n=7,alpha=0.5,tau=0.6"),
+        *("holm:n0=0,n=110", "holm:n0=0,n=30,alpha=0.3,tau=0.5", "bonferroni:n0=0,n=12,alpha=0.9,tau=0.55"),
     ],
 )
 def test_every_registered_certifier_keeps_to_alpha(spec):
@@ -184,6 +185,38 @@ class SameSamples(Own):
         return Certificate(votes.mode().astype(np.uint8), hits, self.n, verdict)
 
 
+class SelectsFromTrials(Plain):
+    """Selects on the samples that it tests, says so, and does not allow for it."""
+
+    n0 = 0
+    selects_from_trials = True
+
+    def certify(self, draw):
+        votes = draw(self.n)
+        prediction = votes.mode()
+        hits = votes.hits(prediction)
+        verdict = self.decide(hits, self.n, sigma=draw.sigma)
+        return Certificate(prediction.astype(np.uint8), hits, self.n, verdict)
+
+
+class Allows(SelectsFromTrials):
+    """Adds the chance that another class has the votes, and corrects as Bonferroni."""
+
+    def p(self, hits, trials):
+        both = super().p(hits, trials) + stats.binom.sf(hits - 1, trials, 1 - self.tau)
+        return np.where(2 * hits > trials, both, 1)
+
+    def allowed(self, pixels):
+        return np.full(pixels, self.alpha / pixels)
+
+
+class Thirds(SelectsFromTrials):
+    """Takes the other classes to be many, and so its p-value for that of a class that has a third."""
+
+    def p(self, hits, trials):
+        return stats.binom.sf(hits - 1, trials, 1 / 3)
+
+
 class WrongSide(Own):
     """Adds what Hoeffding's inequality subtracts."""
 
@@ -215,7 +248,10 @@ class Longer(Own):
 
 @pytest.mark.parametrize(
     "certifier",
-    [Plain(), Plain(alpha=0.1, n0=1), Own(alpha=0.1), Hoeffding(), Plain(tau=0.5, n=40, alpha=0.2)],
+    [
+        *(Plain(), Plain(alpha=0.1, n0=1), Own(alpha=0.1), Hoeffding(), Plain(tau=0.5, n=40, alpha=0.2)),
+        *(Allows(tau=0.5, n=20, alpha=0.1), Allows(n=110)),
+    ],
     ids=repr,
 )
 def test_a_plain_certifier_that_is_right_is_not_suspected(certifier):
@@ -248,6 +284,12 @@ def test_a_plain_certifier_that_is_right_is_not_suspected(certifier):
             SameSamples(alpha=0.1),
             r"of 600 images of 2 pixels, certified from samples, whose class has the prob",
         ),
+        (
+            SelectsFromTrials(tau=0.5, n=20, alpha=0.1),
+            r"in 0\.115\d* of all images with 1 of 1 pixels alike, .* 0\.5, expected at most alpha = 0\.1$",
+        ),
+        (SelectsFromTrials(tau=0.5, n=11, alpha=0.1), r"of 2 independent pixels whose class"),
+        (Thirds(tau=0.5, n=12, alpha=0.09), r"of all images with 1 of 1 pixels alike"),
         (WrongSide(), r"of all images with 1 of 1 pixels alike"),
         (WrongSide(alpha=0.1), r"of all images with 1 of 1 pixels alike"),
         (TwoSided(), r"in 0\.002 of all images with 1 of 1 pixels alike"),
@@ -363,6 +405,7 @@ LEVEL, SIGMA = 143, 0.25
     [
         ("holm:n0=1,n=20,alpha=0.1,tau={tau}", 0),
         ("bonferroni:n0=1,n=20,alpha=0.1,tau={tau}", 0),
+        ("holm:n0=0,n=20,alpha=0.1,tau={tau}", 0),
         ("kfwer:n0=1,n=20,alpha=0.1,tau={tau},k=2", 1),
         ("holm:n0=1,n=20,alpha=0.1,taus=0.5,{tau}", 0),
         ("naive-pixel:n0=1,n=20,alpha=0.1", 0),
@@ -390,7 +433,10 @@ def test_images_certified_from_real_noise_fail_in_a_share_of_at_most_alpha(spec,
         failed += int(np.count_nonzero(false) > tolerates)
         certified += int(made.certified.any())
         selected += int((made.prediction == 1).sum())
-    assert stats.binomtest(selected, 4 * images, probability).pvalue > 1e-6
+    share = (
+        probability if recipe.n0 else stats.binom.sf(10, 20, probability)
+    )  # of ten votes each, the lower class
+    assert stats.binomtest(selected, 4 * images, share).pvalue > 1e-6
     assert stats.binom.sf(failed - 1, images, 0.1) > 1e-6
     if tolerates == 0 and certifier.counted == "pixel":
         assert failed > 0.1 * 0.1 * images  # the images are hard enough to fail

@@ -79,7 +79,7 @@ def test_defaults_are_the_papers():
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("n0", 0),
+        ("n0", -1),
         ("n", 0),
         ("n", -3),
         ("alpha", 0.0),
