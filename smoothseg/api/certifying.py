@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from smoothseg.certificates.certificate import Certificate
+    from smoothseg.certificates.stopping import Look
     from smoothseg.protocols import Dataset, Denoiser, Sample, Segmenter
     from smoothseg.runs.plan import Plan
     from smoothseg.smoothing.pipeline import Pipeline
@@ -47,6 +49,8 @@ class Options(TypedDict, total=False):
     batch_size: int
     ignore: int
     progress: bool | Progress
+    looked: Callable[[Look], object] | None
+    extend: Result | Sequence[Result] | None
 
 
 @overload
@@ -73,6 +77,8 @@ def certify(
     batch_size: int = 1,
     ignore: int = 255,
     progress: bool | Progress = False,
+    looked: Callable[[Look], object] | None = None,
+    extend: Result | Sequence[Result] | None = None,
 ) -> Result | list[Result]:
     """Return the certified segmentation of an image, or a list of them for a list or a dataset.
 
@@ -89,6 +95,10 @@ def certify(
     batch_size: noise samples labelled at once; it changes the speed, never a count.
     ignore: the label of pixels without a class, in samples that are not part of a dataset.
     progress: True for a bar, or a function of the number of noise samples done and the total number.
+    looked: receives a `smoothseg.Look` after each block of samples of a certifier that may stop at any time, such as
+        `"anytime"`, and stops the image by returning True.
+    extend: results of such a certifier, one for each image, which go on where they stopped: with the same call but for
+        the options that say when to stop. The result is that of a call that never stopped.
 
     The noise of an image is a function of the seed and the image's key. A sample has its own key, a file the key that
     dataset `folder` makes of its name, and an array a digest of its pixels. Different images with the same key raise an
@@ -110,6 +120,7 @@ def certify(
     plan = _plan(dataset, {**components, "certifier": certifier}, options)
     for remark in plan.remarks():
         warnings.warn(remark, stacklevel=2)
+    earlier = _earlier(extend, len(dataset), single=single)
     sizes = check(dataset)
     pipeline = _pipeline(plan, dataset, components, sizes)
     digests = {kind: _digests(pipeline, kind) for kind in components}
@@ -118,7 +129,11 @@ def certify(
     with _listener(progress) as told:
         for index in range(len(dataset)):
             told(samples * index, total)
-            results.append(_certified(pipeline, dataset, index, plan.sigma[0], batch_size, told, total))
+            results.append(
+                _certified(
+                    pipeline, dataset, index, plan.sigma[0], batch_size, told, total, looked, earlier[index]
+                )
+            )
         told(total, total)
     for kind, before in digests.items():
         if _digests(pipeline, kind) != before:
@@ -126,6 +141,20 @@ def certify(
                 f"the weights of the {kind} changed while it was certified: nothing is guaranteed"
             )
     return results[0] if single else results
+
+
+def _earlier(
+    extend: Result | Sequence[Result] | None, images: int, *, single: bool
+) -> list[Certificate | None]:
+    """Return the certificate that goes on for each image, None for one that begins."""
+    if extend is None:
+        return [None] * images
+    given = [extend] if isinstance(extend, Result) else list(extend)
+    if len(given) != images or isinstance(extend, Result) != single:
+        raise ConfigError(
+            f"extend must be {'the result of the image' if single else f'a list of {images} results, one an image'}"
+        )
+    return [each.certificate for each in given]
 
 
 def _is_named(component: Any) -> bool:
@@ -217,6 +246,8 @@ def _certified(
     batch_size: int,
     told: Progress,
     total: int,
+    looked: Callable[[Look], object] | None,
+    before: Certificate | None,
 ) -> Result:
     from smoothseg.data.palettes import palette
 
@@ -228,7 +259,9 @@ def _certified(
         drawn += samples
         told(drawn, total)
 
-    certificate = pipeline.certify(sample, sigma=sigma, batch_size=batch_size, progress=count)
+    certificate = pipeline.certify(
+        sample, sigma=sigma, batch_size=batch_size, progress=count, looked=looked, before=before
+    )
     noisy, denoised = pipeline.first(sample, sigma=sigma)
     known = bool(dataset.palette)
     return Result(

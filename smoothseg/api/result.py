@@ -62,6 +62,22 @@ class Result:
         return self.certificate.abstained
 
     @property
+    def curve(self) -> tuple[tuple[int, float], ...]:
+        """(samples that test, certified share 0..1) after each block of samples, and of the certificate at the end.
+
+        With a certifier that may stop at any time every point is guaranteed like the last; others have only that.
+        """
+        stopping, own = self.certificate.stopping, (self.certificate.trials, 1 - self.abstained)
+        looks = () if stopping is None else stopping.looks
+        return (*((look.trials, look.share) for look in looks if look.trials < own[0]), own)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why a certifier that may stop at any time stopped, in a word such as `max_n`; None for others."""
+        stopping = self.certificate.stopping
+        return None if stopping is None else stopping.reason
+
+    @property
     def sigma(self) -> float:
         """Standard deviation of the noise, for pixels in [0, 1]."""
         return float(self.certificate.provenance["sigma"])

@@ -187,9 +187,15 @@ class Pipeline:
         """
         told = self.description
         check_sequential(told.certifier["name"], self.certifier, told.stops)
+        drawn = before.provenance.get("samples", 0)
+        if drawn > self.certifier.samples:
+            raise ConfigError(
+                f"the certificate of {sample.key} has {drawn} samples already, more than the {self.certifier.samples} "
+                "of these rules"
+            )
         there = _comparable(before.provenance, told.stops)
         here = _comparable(self._provenance(sample, sigma, 0), told.stops)
-        for name in (*there, *(name for name in here if name not in there)):
+        for name in dict.fromkeys(("image", "sigma", "seed", *there, *here)):
             if there.get(name) != here.get(name):
                 raise ConfigError(
                     f"the certificate of {sample.key} cannot go on: {name} is {there.get(name)!r} there and "

@@ -464,3 +464,61 @@ def test_a_result_without_a_guarantee_says_so(image):
     nothing = Verdict(certified=np.zeros_like(result.certified), radius=float("nan"))
     certificate = dataclasses.replace(result.certificate, verdict=nothing)
     assert "nothing certified" in str(dataclasses.replace(result, certificate=certificate))
+
+
+ANYTIME = "anytime:n0=4,max_n=60,block=10,alpha=0.01"
+
+
+def anytime(images, certifier=ANYTIME, **options):
+    return smoothseg.certify(
+        images, segmenter=ThresholdSegmenter(0.5), **{**QUICK, "certifier": certifier}, **options
+    )
+
+
+def test_a_certifier_that_may_stop_gives_a_curve_and_its_reason(image):
+    result = anytime(image)
+    assert result.stopped == "max_n"
+    assert [trials for trials, _ in result.curve] == [10, 20, 30, 40, 50, 60]
+    assert result.curve[-1] == (60, pytest.approx(0.9, abs=0.02))
+    assert result.curve[0][1] == 0.0
+    holm = smoothseg.certify(image, segmenter=ThresholdSegmenter(0.5), **QUICK)
+    assert holm.stopped is None
+    assert holm.curve == ((60, pytest.approx(0.9)),)
+
+
+def test_who_looks_on_may_stop_an_image_and_go_on_later(image):
+    looks = []
+
+    def looked(look):
+        looks.append(look)
+        return look.share > 0.5
+
+    part = anytime([image, np.ascontiguousarray(image[:, ::-1])], looked=looked, batch_size=3)
+    assert [each.stopped for each in part] == ["asked", "asked"]
+    assert all(isinstance(look, smoothseg.Look) for look in looks)
+    assert [each.certificate.trials for each in part] == [
+        40,
+        40,
+    ]  # the first look with enough hits for one pixel
+    whole = anytime([image, np.ascontiguousarray(image[:, ::-1])])
+    again = anytime([image, np.ascontiguousarray(image[:, ::-1])], extend=part)
+    for one, other in zip(again, whole, strict=True):
+        assert one.certificate.stopping == other.certificate.stopping
+        assert one.certificate.provenance == other.certificate.provenance
+        assert (one.certificate.hits == other.certificate.hits).all()
+
+
+def test_what_cannot_go_on_is_refused(image):
+    part = anytime(image)
+    with pytest.raises(ConfigError, match=r"cannot go on: sigma is 0.25 there and 0.5 here"):
+        anytime(image, sigma=0.5, extend=part)
+    with pytest.raises(ConfigError, match="has 64 samples already, more than the 34 of these rules"):
+        anytime(image, "anytime:n0=4,max_n=30,block=10,alpha=0.01", extend=part)
+    with pytest.raises(ConfigError, match="holm decides once"):
+        anytime(image, CERTIFIER, extend=part)
+    with pytest.raises(ConfigError, match="a list of 1 results"):
+        anytime([image], extend=part)
+    with pytest.raises(ConfigError, match="the result of the image"):
+        anytime(image, extend=[part])
+    with pytest.raises(ConfigError, match=r"cannot go on: image is"):
+        anytime(image // 2, extend=part)
