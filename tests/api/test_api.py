@@ -512,8 +512,8 @@ def test_what_cannot_go_on_is_refused(image):
     part = anytime(image)
     with pytest.raises(ConfigError, match=r"cannot go on: sigma is 0.25 there and 0.5 here"):
         anytime(image, sigma=0.5, extend=part)
-    with pytest.raises(ConfigError, match="has 64 samples already, more than the 34 of these rules"):
-        anytime(image, "anytime:n0=4,max_n=30,block=10,alpha=0.01", extend=part)
+    with pytest.raises(ConfigError, match="has 64 samples already, more than the 44 of these rules"):
+        anytime(image, "anytime:n0=4,max_n=40,block=10,alpha=0.01", extend=part)
     with pytest.raises(ConfigError, match="holm decides once"):
         anytime(image, CERTIFIER, extend=part)
     with pytest.raises(ConfigError, match="a list of 1 results"):
