@@ -36,6 +36,7 @@ from smoothseg.protocols import (
 
 if TYPE_CHECKING:
     from smoothseg.certificates.certificate import Certificate, Verdict
+    from smoothseg.certificates.hierarchy import Hierarchy
     from smoothseg.weights import Convertible
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ __all__ = [
     "Dataset",
     "Denoiser",
     "Draw",
+    "Hierarchy",
     "IncompleteError",
     "NothingCertifiableError",
     "PluginError",
@@ -83,6 +85,10 @@ def __getattr__(name: str) -> Any:
         from smoothseg.certificates import certificate
 
         return getattr(certificate, name)
+    if name == "Hierarchy":
+        from smoothseg.certificates.hierarchy import Hierarchy
+
+        return Hierarchy
     if name == "Convertible":
         from smoothseg.weights import Convertible
 

@@ -1,4 +1,7 @@
-"""Certifiers of SegCertify (Fischer et al., ICML 2021): three corrections for many pixels and two naive baselines."""
+"""Certifiers of SegCertify (Fischer et al., ICML 2021): three corrections for many pixels and two naive baselines.
+
+And that of AdaptiveCertify (Anani et al., ICML 2024), which certifies groups of classes where single ones are unsure.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,14 @@ import smoothseg
 if TYPE_CHECKING:
     from smoothseg_segcertify.certifiers import FixedTau, NaivePattern, NaivePixel, SeveralTau
 
-__all__ = ["BonferroniRecipe", "HolmRecipe", "KFWERRecipe", "NaivePatternRecipe", "NaivePixelRecipe"]
+__all__ = [
+    "BonferroniRecipe",
+    "HierarchicalRecipe",
+    "HolmRecipe",
+    "KFWERRecipe",
+    "NaivePatternRecipe",
+    "NaivePixelRecipe",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +125,48 @@ class KFWERRecipe:
 
 
 @dataclasses.dataclass(frozen=True)
+class HierarchicalRecipe:
+    """AdaptiveCertify: unsure pixels tested as a group of classes, such as `vehicle`, all others as a class.
+
+    With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have the
+    class or the group that is shown as the smoothed model's at their level of the hierarchy, under every perturbation
+    of l2 norm at most sigma * PhiInv(tau). A pixel's level depends on the n0 selecting samples alone: it is the number
+    of `thresholds` that the difference of the two largest class probabilities does not exceed.
+
+    The thresholds and the temperature are those published for Cityscapes; the published test is `bonferroni`.
+
+    Source: Anani, Lorenz, Schiele and Fritz, "Adaptive Hierarchical Certification for Segmentation using Randomized
+    Smoothing" (ICML 2024), algorithm 1. The published code looks up the hits in n samples in the distribution of
+    n - n0, which certifies pixels that the test refuses.
+    """
+
+    hierarchy: str = smoothseg.option("cityscapes", "cityscapes, camvid, pascal-context, or a YAML file")
+    thresholds: tuple[float, ...] = smoothseg.option(
+        (0.0, 0.0, 0.25), "one for each level above the classes, ascending; the coarsest first"
+    )
+    temperature: float = smoothseg.option(1.335, "what scores are divided by before the softmax")
+    unsure: Literal["posterior", "votes"] = smoothseg.option(
+        "posterior", "what the difference is of: mean softmax of the scores, or shares of the votes"
+    )
+    n0: int = smoothseg.option(10, "noise samples that select level and class of each pixel")
+    n: int = smoothseg.option(100, "further noise samples that test the selected class or group")
+    alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
+    tau: float = smoothseg.option(0.75, "probability the class or group must exceed; sets the radius")
+    test: Literal["holm", "bonferroni"] = smoothseg.option("holm", "correction for many pixels")
+
+    def load(self) -> FixedTau:
+        """Return the certifier, which reads its hierarchy when it is fitted; raise `ConfigError` for an option."""
+        _check_options(self.n0, self.n, self.alpha, self.tau)
+        from smoothseg_segcertify import certifiers, hierarchies, statistics
+
+        selection = hierarchies.HierarchicalSelection(
+            self.hierarchy, self.thresholds, temperature=self.temperature, unsure=self.unsure
+        )
+        threshold = statistics.holm_threshold if self.test == "holm" else statistics.bonferroni_threshold
+        return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, threshold, selection=selection)
+
+
+@dataclasses.dataclass(frozen=True)
 class NaivePixelRecipe:
     """Baseline: a lower confidence bound a pixel at level alpha / pixels, and a radius from it.
 
@@ -190,5 +242,6 @@ def register_certifiers(register: smoothseg.Register) -> None:
     register("holm", HolmRecipe)
     register("bonferroni", BonferroniRecipe)
     register("kfwer", KFWERRecipe)
+    register("hierarchical", HierarchicalRecipe)
     register("naive-pixel", NaivePixelRecipe)
     register("naive-pattern", NaivePatternRecipe)

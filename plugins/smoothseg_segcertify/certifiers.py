@@ -5,19 +5,20 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
 from smoothseg import Certificate, ConfigError, DataError, NothingCertifiableError, Verdict
 from smoothseg_segcertify import statistics
+from smoothseg_segcertify.hierarchies import HierarchicalSelection
 from smoothseg_segcertify.patterns import Matches, Patterns
 from smoothseg_segcertify.selecting import Selection, most_frequent
 
 if TYPE_CHECKING:
-    from smoothseg import Draw
+    from smoothseg import Draw, Hierarchy
 
 __all__ = ["FixedTau", "NaivePattern", "NaivePixel", "SeveralTau", "TwoDraws"]
 
@@ -41,8 +42,19 @@ class TwoDraws(abc.ABC):
 
     @property
     def counted(self) -> str:
-        """What a hit is, here the class of a `pixel`; see `smoothseg.Certifier`."""
-        return "pixel"
+        """What a hit is, the class of a `pixel` or its `node`; see `smoothseg.Certifier`."""
+        return "node" if isinstance(self.selection, HierarchicalSelection) else "pixel"
+
+    def fitted(self, classes: Sequence[str] | None) -> Self:
+        """Return the certifier for a segmenter of these `classes`; see `smoothseg.Certifier`."""
+        if not isinstance(self.selection, HierarchicalSelection):
+            return self
+        return dataclasses.replace(self, selection=self.selection.fitted(classes))
+
+    @property
+    def hierarchy(self) -> Hierarchy | None:
+        """What nodes a prediction has; None where it has classes, and before the certifier is fitted."""
+        return self.selection.hierarchy if isinstance(self.selection, HierarchicalSelection) else None
 
     @property
     def samples(self) -> int:

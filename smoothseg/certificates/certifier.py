@@ -15,7 +15,12 @@ __all__ = ["Certifier", "Draw", "Tally", "Votes"]
 
 
 class Tally(Protocol):
-    """Anything that label maps can be added to. A certifier may ask a draw to fill one instead of `Votes`."""
+    """Anything that label maps can be added to. A certifier may ask a draw to fill one instead of `Votes`.
+
+    A tally that has a method `add_scores(scores)`, too, is also given the scores that the labels come from, before the
+    labels: (B, C, H, W), floating point, at the image's size. They are handed over in the order of the samples, in
+    parts of any B, so that what a tally makes of them should not depend on B.
+    """
 
     def add(self, labels: torch.Tensor) -> None:
         """Count label maps (B, H, W), each of a different noise sample."""
@@ -64,6 +69,11 @@ class Certifier(Protocol):
 
     Where the promise allows some certified pixels of an image to be wrong, the recipe says how many: `tolerates`. The
     recipe's `alpha` is the probability with which the promise of an image may be broken; `smoothseg check` goes by it.
+
+    A certifier that may certify a pixel as a group of classes has two more members. `fitted(classes)` returns it for a
+    segmenter of these classes, or raises `ConfigError` if it has no groups for them; it is called before any network
+    runs, and what it returns is what certifies. None stands for the classes that the certifier itself names, in its own
+    order. `hierarchy` of what was returned is a `smoothseg.Hierarchy`; predictions then hold its nodes.
     """
 
     @property
@@ -72,7 +82,8 @@ class Certifier(Protocol):
 
     @property
     def counted(self) -> str:
-        """What a hit is: `pixel`, the pixel's class was seen, or `pattern`, the whole label map was seen.
+        """What a hit is: `pixel`, the pixel's class was seen, `node`, a class of the pixel's node was seen, or
+        `pattern`, the whole label map was seen.
 
         Counts of one kind say nothing about the other: `verify` and `recertify` refuse to mix them.
         """

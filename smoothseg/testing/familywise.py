@@ -28,8 +28,10 @@ from scipy import special, stats
 from smoothseg.certificates.bounds import tolerated
 from smoothseg.certificates.certificate import Verdict
 from smoothseg.certificates.certifier import Certifier, Tally
+from smoothseg.certificates.hierarchy import contains, hierarchy_of
 from smoothseg.errors import SmoothsegError
 from smoothseg.smoothing.votes import Votes
+from smoothseg.testing.toys import tell
 
 __all__ = ["Promise", "assert_error_rate", "promise"]
 
@@ -303,14 +305,18 @@ def _hits(
 def _fail_by_maps(certifier: Certifier, promise: Promise, pixels: int, level: float, seed: int) -> int:
     """Return how many of `_MAPPED` images fail that are certified from label maps.
 
-    level: the probability of class 1 at every pixel; otherwise it shows class 0.
+    level: the probability of class 1 at every pixel; otherwise it shows class 0. A certified node makes its claim about
+    the classes in it.
     """
     generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    hierarchy = hierarchy_of(certifier)
+    classes = 2 if hierarchy is None else len(hierarchy.classes)
     failed = 0
     for _ in range(_MAPPED):
-        draw = _Coins(generator, pixels, level, alike=certifier.counted == "pattern")
+        draw = _Coins(generator, pixels, level, alike=certifier.counted == "pattern", classes=classes)
         made = certifier.certify(draw)  # type: ignore[arg-type]
-        true = np.where(made.prediction == 1, level, 1 - level)
+        shown = [contains(made.prediction, np.full(made.prediction.shape, c), hierarchy) for c in (0, 1)]
+        true = (1 - level) * shown[0] + level * shown[1]
         failed += int(np.count_nonzero(_claimed(made.verdict) >= true) > promise.tolerates)
     return failed
 
@@ -323,21 +329,24 @@ class _Coins:
 
     sigma = _SIGMA
 
-    def __init__(self, generator: np.random.Generator, pixels: int, level: float, *, alike: bool) -> None:
+    def __init__(
+        self, generator: np.random.Generator, pixels: int, level: float, *, alike: bool, classes: int
+    ) -> None:
         self.size = (1, pixels)
         self.drawn = 0
         self._generator = generator
         self._level = level
         self._coins = 1 if alike else pixels
+        self._classes = classes
 
     def __call__(self, n: int, into: Tally | None = None) -> Tally:
         bright = self._generator.random((n, 1, self._coins)) < self._level
         labels = torch.from_numpy(np.broadcast_to(bright, (n, *self.size)).astype(np.int64))
         self.drawn += n
         if into is not None:
-            into.add(labels)
+            tell(into, labels, classes=self._classes)
             return into
-        votes = Votes(2, self.size, capacity=n)
+        votes = Votes(self._classes, self.size, capacity=n)
         votes.counts[1] += labels.sum(0)
         votes.counts[0] += n - labels.sum(0)
         votes.n = n
