@@ -142,7 +142,7 @@ class HierarchicalRecipe:
 
     hierarchy: str = smoothseg.option("cityscapes", "cityscapes, camvid, pascal-context, or a YAML file")
     thresholds: tuple[float, ...] = smoothseg.option(
-        (0.0, 0.0, 0.25), "one for each level above the classes, ascending; the coarsest first"
+        (0.0, 0.0, 0.25), "ascending, one for each level above the classes, that of the coarsest first"
     )
     temperature: float = smoothseg.option(1.335, "what scores are divided by before the softmax")
     unsure: Literal["posterior", "votes"] = smoothseg.option(

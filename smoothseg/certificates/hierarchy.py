@@ -176,10 +176,9 @@ def contains(
     Without a hierarchy the two must be equal.
     """
     if hierarchy is None:
-        return prediction == labels
+        equal: npt.NDArray[np.bool_] = prediction == labels
+        return equal
     members = hierarchy.members
     known = (labels >= 0) & (labels < members.shape[1])
-    inside: npt.NDArray[np.bool_] = members[
-        prediction.astype(np.int64), np.where(known, labels, 0).astype(np.int64)
-    ]
-    return inside & known
+    inside: npt.NDArray[np.bool_] = known & members[prediction.astype(np.int64), np.where(known, labels, 0)]
+    return inside
