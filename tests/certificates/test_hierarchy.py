@@ -125,7 +125,7 @@ def test_a_group_of_all_classes_tells_nothing():
 
 
 def test_labels_that_are_groups_are_refused():
-    with pytest.raises(DataError, match="expected classes 0..3 or ignore"):
+    with pytest.raises(DataError, match=r"expected classes 0\.\.3 or ignore"):
         count([0], [1], [5])
     with pytest.raises(DataError, match="expected labels below 4"):
         metrics.compute([counts.Counts(6, 1, 1, ((4, 0, 1),))], HIERARCHY.names, HIERARCHY)
