@@ -136,7 +136,7 @@ class HierarchicalRecipe:
     The thresholds and the temperature are those published for Cityscapes; the published test is `bonferroni`.
 
     Source: Anani, Lorenz, Schiele and Fritz, "Adaptive Hierarchical Certification for Segmentation using Randomized
-    Smoothing" (ICML 2024), algorithm 1. The published code looks up the hits in n samples in the distribution of
+    Smoothing" (ICML 2024). The published code looks up the hits in n samples in the distribution of
     n - n0, which certifies pixels that the test refuses.
     """
 

@@ -9,7 +9,7 @@ before has. What a level does not name stays as it is there.
         vegetation: [tree, bush]
       - everything: [road, vehicle, vegetation]
 
-Source: Anani, Lorenz, Schiele and Fritz (ICML 2024), algorithm 1. Labels are mapped with the table of their own level,
+Source: Anani, Lorenz, Schiele and Fritz (ICML 2024). Labels are mapped with the table of their own level,
 whichever levels occur in the image.
 """
 

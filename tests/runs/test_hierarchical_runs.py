@@ -114,7 +114,7 @@ def test_samples_labelled_again_count_for_the_node(run, invoke, tmp_path):
     assert run().exit_code == 0
     result = invoke("verify", tmp_path / "run", "--resample", 60)
     assert result.exit_code == 0, result.output
-    numbers = [line for line in result.output.splitlines() if "of every certificate again" in line][0]
+    numbers = next(line for line in result.output.splitlines() if "of every certificate again" in line)
     assert "note" not in numbers
     hits = numbers.split("again: ")[1].split(" ")[0]
     assert numbers.endswith(f"the stored hits let expect {hits}")  # all samples were labelled again
