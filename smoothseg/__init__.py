@@ -36,6 +36,7 @@ from smoothseg.protocols import (
 
 if TYPE_CHECKING:
     from smoothseg.certificates.certificate import Certificate, Verdict
+    from smoothseg.certificates.hierarchy import Hierarchy
     from smoothseg.certificates.stopping import Look, Stopping
     from smoothseg.weights import Convertible
 
@@ -51,6 +52,7 @@ __all__ = [
     "Dataset",
     "Denoiser",
     "Draw",
+    "Hierarchy",
     "IncompleteError",
     "Look",
     "NothingCertifiableError",
@@ -91,6 +93,10 @@ def __getattr__(name: str) -> Any:
         from smoothseg.certificates import stopping
 
         return getattr(stopping, name)
+    if name == "Hierarchy":
+        from smoothseg.certificates.hierarchy import Hierarchy
+
+        return Hierarchy
     if name == "Convertible":
         from smoothseg.weights import Convertible
 

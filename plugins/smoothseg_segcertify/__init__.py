@@ -1,4 +1,7 @@
-"""Certifiers of SegCertify (Fischer et al., ICML 2021): three corrections for many pixels and two naive baselines."""
+"""Certifiers of SegCertify (Fischer et al., ICML 2021): three corrections for many pixels and two naive baselines.
+
+And that of AdaptiveCertify (Anani et al., ICML 2024), which certifies groups of classes where single ones are unsure.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AnytimeRecipe",
     "BonferroniRecipe",
+    "HierarchicalAnytimeRecipe",
+    "HierarchicalRecipe",
     "HolmRecipe",
     "KFWERRecipe",
     "NaivePatternRecipe",
@@ -129,6 +134,48 @@ class KFWERRecipe:
 
         threshold = functools.partial(statistics.kfwer_threshold, k=self.k)
         return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, threshold, k=self.k)
+
+
+@dataclasses.dataclass(frozen=True)
+class HierarchicalRecipe:
+    """AdaptiveCertify: unsure pixels tested as a group of classes, such as `vehicle`, all others as a class.
+
+    With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have the
+    class or the group that is shown as the smoothed model's at their level of the hierarchy, under every perturbation
+    of l2 norm at most sigma * PhiInv(tau). A pixel's level depends on the n0 selecting samples alone: it is the number
+    of `thresholds` that the difference of the two largest class probabilities does not exceed.
+
+    The thresholds and the temperature are those published for Cityscapes; the published test is `bonferroni`.
+
+    Source: Anani, Lorenz, Schiele and Fritz, "Adaptive Hierarchical Certification for Segmentation using Randomized
+    Smoothing" (ICML 2024). The published code looks up the hits in n samples in the distribution of
+    n - n0, which certifies pixels that the test refuses.
+    """
+
+    hierarchy: str = smoothseg.option("cityscapes", "cityscapes, camvid, pascal-context, or a YAML file")
+    thresholds: tuple[float, ...] = smoothseg.option(
+        (0.0, 0.0, 0.25), "ascending, one for each level above the classes, that of the coarsest first"
+    )
+    temperature: float = smoothseg.option(1.335, "what scores are divided by before the softmax")
+    unsure: Literal["posterior", "votes"] = smoothseg.option(
+        "posterior", "what the difference is of: mean softmax of the scores, or shares of the votes"
+    )
+    n0: int = smoothseg.option(10, "noise samples that select level and class of each pixel")
+    n: int = smoothseg.option(100, "further noise samples that test the selected class or group")
+    alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
+    tau: float = smoothseg.option(0.75, "probability the class or group must exceed; sets the radius")
+    test: Literal["holm", "bonferroni"] = smoothseg.option("holm", "correction for many pixels")
+
+    def load(self) -> FixedTau:
+        """Return the certifier, which reads its hierarchy when it is fitted; raise `ConfigError` for an option."""
+        _check_options(self.n0, self.n, self.alpha, self.tau)
+        from smoothseg_segcertify import certifiers, hierarchies, statistics
+
+        selection = hierarchies.HierarchicalSelection(
+            self.hierarchy, self.thresholds, temperature=self.temperature, unsure=self.unsure
+        )
+        threshold = statistics.holm_threshold if self.test == "holm" else statistics.bonferroni_threshold
+        return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, threshold, selection=selection)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,6 +301,38 @@ class AnytimeRecipe:
         return Anytime(self.n0, self.alpha, taus, rules, self.k)
 
 
+@dataclasses.dataclass(frozen=True)
+class HierarchicalAnytimeRecipe(AnytimeRecipe):
+    """`hierarchical` with the test of `anytime`: unsure pixels as groups of classes, valid at every moment.
+
+    With probability at least 1 - alpha over the noise samples, at every moment at once, at most k - 1 of the certified
+    pixels of the image are wrong (with k = 1: none): the others have the class or the group that is shown as the
+    smoothed model's at their level of the hierarchy, under every perturbation of l2 norm at most sigma * PhiInv(tau).
+
+    The rules for stopping are those of `anytime`, the levels are those of `hierarchical`.
+
+    Source: Anani, Lorenz, Schiele and Fritz (ICML 2024) for the levels; Ville (1939) and Holm (1979) for the test.
+    """
+
+    hierarchy: str = smoothseg.option("cityscapes", "cityscapes, camvid, pascal-context, or a YAML file")
+    thresholds: tuple[float, ...] = smoothseg.option(
+        (0.0, 0.0, 0.25), "ascending, one for each level above the classes, that of the coarsest first"
+    )
+    temperature: float = smoothseg.option(1.335, "what scores are divided by before the softmax")
+    unsure: Literal["posterior", "votes"] = smoothseg.option(
+        "posterior", "what the difference is of: mean softmax of the scores, or shares of the votes"
+    )
+
+    def load(self) -> Anytime:
+        """Return the certifier, which reads its hierarchy when it is fitted; raise `ConfigError` for an option."""
+        from smoothseg_segcertify import hierarchies
+
+        selection = hierarchies.HierarchicalSelection(
+            self.hierarchy, self.thresholds, temperature=self.temperature, unsure=self.unsure
+        )
+        return dataclasses.replace(super().load(), selection=selection)
+
+
 _LEAST_ALPHA = 1e-30
 """Far below it, over the pixels of an image, scipy's distributions fail."""
 
@@ -289,5 +368,7 @@ def register_certifiers(register: smoothseg.Register) -> None:
     register("bonferroni", BonferroniRecipe)
     register("kfwer", KFWERRecipe)
     register("anytime", AnytimeRecipe)
+    register("hierarchical", HierarchicalRecipe)
+    register("hierarchical-anytime", HierarchicalAnytimeRecipe)
     register("naive-pixel", NaivePixelRecipe)
     register("naive-pattern", NaivePatternRecipe)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from smoothseg import Certificate, ConfigError, Look, NothingCertifiableError, Stopping, Verdict
 from smoothseg_segcertify import eprocesses, statistics
 from smoothseg_segcertify.certifiers import compact, verdict_of
-from smoothseg_segcertify.selecting import Hits, MostFrequent, Selection
+from smoothseg_segcertify.selecting import Hits, Selecting
 
 if TYPE_CHECKING:
     from smoothseg import Draw
@@ -42,7 +42,7 @@ class Rules:
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Anytime:
+class Anytime(Selecting):
     """Tests every pixel's class against `taus`, ascending, with p-values that hold at every moment.
 
     With probability at least 1 - alpha over the noise samples, at every moment at once, fewer than k certified pixels
@@ -63,12 +63,6 @@ class Anytime:
     taus: tuple[float, ...]
     rules: Rules
     k: int = 1
-    selection: Selection = dataclasses.field(default=MostFrequent(), kw_only=True)
-
-    @property
-    def counted(self) -> str:
-        """What a hit is, here the class of a `pixel`; see `smoothseg.Certifier`."""
-        return "pixel"
 
     @property
     def tolerates(self) -> int:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from smoothseg import Certificate, ConfigError, DataError, NothingCertifiableError, Verdict
 from smoothseg_segcertify import statistics
 from smoothseg_segcertify.patterns import Matches, Patterns
-from smoothseg_segcertify.selecting import MostFrequent, Selection
+from smoothseg_segcertify.selecting import Selecting
 
 if TYPE_CHECKING:
     from smoothseg import Draw
@@ -26,7 +26,7 @@ Threshold = Callable[[statistics.Counts, statistics.Table, float], int]
 
 
 @dataclasses.dataclass(frozen=True)
-class TwoDraws(abc.ABC):
+class TwoDraws(Selecting, abc.ABC):
     """Selects on n0 noise samples, counts on n further ones, decides from the counts: as every certifier does.
 
     The second draw took no part in the selection. The hits of whatever was selected are therefore Binomial(n, its
@@ -37,12 +37,6 @@ class TwoDraws(abc.ABC):
     n0: int
     n: int
     alpha: float
-    selection: Selection = dataclasses.field(default=MostFrequent(), kw_only=True)
-
-    @property
-    def counted(self) -> str:
-        """What a hit is, here the class of a `pixel`; see `smoothseg.Certifier`."""
-        return "pixel"
 
     @property
     def samples(self) -> int:

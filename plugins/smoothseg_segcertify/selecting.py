@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,9 @@ import numpy.typing as npt
 if TYPE_CHECKING:  # rechecking a certificate imports this module, and must not need torch
     import torch
 
-    from smoothseg import Draw
+    from smoothseg import Draw, Hierarchy
 
-__all__ = ["Hits", "MostFrequent", "Selection"]
+__all__ = ["Hits", "MostFrequent", "Selecting", "Selection"]
 
 
 class Hits:
@@ -58,6 +59,17 @@ class Hits:
 class Selection(Protocol):
     """Selects what the further samples of a certifier test."""
 
+    @property
+    def counted(self) -> str:
+        """What a hit is; see `smoothseg.Certifier`."""
+
+    @property
+    def hierarchy(self) -> Hierarchy | None:
+        """What nodes a prediction has; None where it has classes, and before the selection is fitted."""
+
+    def fitted(self, classes: Sequence[str] | None) -> Self:
+        """Return the selection for a segmenter of these `classes`; see `smoothseg.Certifier`."""
+
     def select(self, draw: Draw, n0: int) -> npt.NDArray[np.integer]:
         """Return the prediction (H, W) from the next `n0` samples."""
 
@@ -69,6 +81,20 @@ class Selection(Protocol):
 class MostFrequent:
     """Selects the most frequent class of each pixel; a tie goes to the lowest class. A hit shows that class."""
 
+    @property
+    def counted(self) -> str:
+        """What a hit is: the class of a `pixel` was seen."""
+        return "pixel"
+
+    @property
+    def hierarchy(self) -> None:
+        """There are no nodes: a prediction has classes."""
+        return None
+
+    def fitted(self, classes: Sequence[str] | None) -> Self:
+        """Return the selection: it fits all classes."""
+        return self
+
     def select(self, draw: Draw, n0: int) -> npt.NDArray[np.integer]:
         """Return the prediction (H, W) from the next `n0` samples."""
         return draw(n0).mode()
@@ -76,3 +102,25 @@ class MostFrequent:
     def tally(self, prediction: npt.NDArray[np.integer]) -> Hits:
         """Return an empty tally of the hits of a `prediction`."""
         return Hits(prediction)
+
+
+@dataclasses.dataclass(frozen=True)
+class Selecting:
+    """What certifiers share that select something before they test it."""
+
+    selection: Selection = dataclasses.field(default=MostFrequent(), kw_only=True)
+
+    @property
+    def counted(self) -> str:
+        """What a hit is, the class of a `pixel` or its `node`; see `smoothseg.Certifier`."""
+        return self.selection.counted
+
+    @property
+    def hierarchy(self) -> Hierarchy | None:
+        """What nodes a prediction has; None where it has classes, and before the certifier is fitted."""
+        return self.selection.hierarchy
+
+    def fitted(self, classes: Sequence[str] | None) -> Self:
+        """Return the certifier for a segmenter of these `classes`; see `smoothseg.Certifier`."""
+        selection = self.selection.fitted(classes)
+        return self if selection is self.selection else dataclasses.replace(self, selection=selection)

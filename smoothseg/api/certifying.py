@@ -183,8 +183,10 @@ def _pipeline(
     plan: Plan, dataset: Dataset, components: Mapping[str, Any], sizes: Sequence[tuple[int, int]]
 ) -> Pipeline:
     """Return the pipeline, with components loaded and checked against each other."""
+    from smoothseg.certificates.hierarchy import fitted, names_of
     from smoothseg.components import loading
-    from smoothseg.data.checks import check_classes
+    from smoothseg.components.blaming import blamed
+    from smoothseg.data.checks import check_classes, check_names
     from smoothseg.machine import devices, versions
     from smoothseg.smoothing.base_model import BaseModel
     from smoothseg.smoothing.geometry import Geometry
@@ -215,6 +217,9 @@ def _pipeline(
     if isinstance(dataset, Images):
         dataset.check_labels(tuple(loaded["segmenter"].classes))
     check_classes(loaded["segmenter"].classes, dataset, "the segmenter")
+    with blamed("certifier", str(description.certifier["name"])):
+        certifier = fitted(certifier, tuple(loaded["segmenter"].classes))
+    check_names(names_of(certifier, loaded["segmenter"].classes), "the certifier")
     method_name = description.denoiser["name"]  # the name that a run of this one method has
     return Pipeline(
         BaseModel(
@@ -249,7 +254,8 @@ def _certified(
     looked: Callable[[Look], object] | None,
     before: Certificate | None,
 ) -> Result:
-    from smoothseg.data.palettes import palette
+    from smoothseg.certificates.hierarchy import hierarchy_of
+    from smoothseg.report.colours import colours_of
 
     sample = dataset[index]
     drawn = pipeline.certifier.samples * index
@@ -263,11 +269,11 @@ def _certified(
         sample, sigma=sigma, batch_size=batch_size, progress=count, looked=looked, before=before
     )
     noisy, denoised = pipeline.first(sample, sigma=sigma)
-    known = bool(dataset.palette)
+    hierarchy = hierarchy_of(pipeline.certifier)
     return Result(
         certificate,
         image=sample.image,
-        palette=tuple(dataset.palette) if known else palette(len(pipeline.model.segmenter.classes)),
+        palette=tuple(colours_of(pipeline.names, hierarchy, tuple(dataset.palette) or None)),
         labels=sample.labels,
         ignore=dataset.ignore,
         noisy=noisy,

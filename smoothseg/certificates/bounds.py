@@ -21,6 +21,14 @@ and each of these is attained by some labelling of the abstained pixels. One pix
 once, which makes the bound of the *mean* IoU larger than the mean of the bounds; `mean_iou` says how it is found.
 Without labels two segmentations within the radius are compared with each other: the class has between C and C + A
 pixels, C certified as it and A abstained, and the two agree at an IoU of at least C / (C + A).
+
+Where pixels are certified as groups of classes, what is bounded is every segmentation that gives each certified pixel a
+class of its node. A pixel certified as a group then counts for each class in it as one that abstains: the adversary may
+give it that class, or another one. A group has the pixels that are certified as it or as a node within it; pixels of
+groups that share classes with it may belong to it. So T and F are of the pixels that cannot but have the class, and D
+and A of those that may or may not. The adversary's choice for one pixel never restricts that for another, so the
+bounds of a class are attained as before. Nothing is said of the classes that a model would choose that is not asked for
+groups: where a group has most of the votes, a single class outside of it may have more than each in it.
 """
 
 from __future__ import annotations
@@ -33,6 +41,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from smoothseg.certificates.hierarchy import Hierarchy
 from smoothseg.errors import ConfigError, DataError
 
 __all__ = ["Bounds", "ClassBounds", "LabelMap", "Mask", "bounds", "check_certifier", "mean_iou", "tolerated"]
@@ -54,7 +63,7 @@ class ClassBounds:
     """Pixels that have the class whatever happens: those certified as it."""
 
     pixels_at_most: int
-    """Pixels that can have the class: those, and all that abstain."""
+    """Pixels that can have the class: those, all that abstain, and all that are certified as a group with it."""
 
     stable_iou: float | None
     """Least IoU of the class between two segmentations within the radius; None where it cannot occur."""
@@ -89,13 +98,13 @@ class Bounds:
     """Those among them to which the adversary may give any class."""
 
     accuracy: float | None
-    """Least share of the labelled pixels with the right class; None without any."""
+    """Least share of the labelled pixels with the right class, or a group that has it; None without any."""
 
     mean_iou: float | None
     """Least mean IoU with the labels, over the classes that are labelled in the region; None without any."""
 
     classes: tuple[ClassBounds, ...]
-    """One entry for each class, in the order of the label indices."""
+    """One entry for each class, in the order of the label indices, then for each group of a hierarchy."""
 
 
 def bounds(
@@ -107,15 +116,19 @@ def bounds(
     labels: LabelMap | None = None,
     ignore: int | None = None,
     region: Mask | None = None,
+    hierarchy: Hierarchy | None = None,
 ) -> Bounds:
     """Return the bounds of an image, or of the `region` (bool, (H, W)) in it.
 
     prediction: (H, W) class indices. certified: bool (H, W). radius: of the certificate. labels: (H, W) class indices
-    or `ignore`, or None; pixels labelled `ignore` are left out of everything.
+    or `ignore`, or None; pixels labelled `ignore` are left out of everything. hierarchy: of the prediction, whose nodes
+    `classes` then names; None for classes.
 
     Raises `DataError` for shapes that differ, an empty region, and labels or predictions that are no class.
     """
     count = len(classes)
+    members = np.eye(count, dtype=bool) if hierarchy is None else hierarchy.members
+    within, meets = (members, members) if hierarchy is None else (hierarchy.within, hierarchy.meets)
     shape = prediction.shape
     for name, array in (("certified", certified), ("labels", labels), ("region", region)):
         if array is not None and array.shape != shape:
@@ -127,35 +140,48 @@ def bounds(
         raise DataError("the region has no pixels that count")
     found, sure = prediction[kept].astype(np.int64), certified[kept]
     _check_classes("prediction", found, count)
-    held = np.bincount(found[sure], minlength=count)
-    abstained = int(np.count_nonzero(~sure))
+    leaves = members.shape[1]
+    truth = np.zeros(found.shape, np.int64) if labels is None else labels[kept].astype(np.int64)
+    _check_classes("labels", truth, leaves)
+    # Pixels by label and by what they are certified as; without labels all in one row, of which only sums are used.
+    decided = np.bincount(truth[sure] * count + found[sure], minlength=leaves * count).reshape(leaves, count)
+    free = np.bincount(truth[~sure], minlength=leaves)
+    abstained = int(free.sum())
+    # By node, and by label: pixels that cannot but have the node, and those that may or may not.
+    must = (decided @ within.T.astype(np.int64)).T
+    may = (decided @ (meets & ~within).T.astype(np.int64)).T + free
+    held, possible_at_all = must.sum(axis=1), may.sum(axis=1)
+    unlabelled = tuple(
+        _unlabelled(name, int(held[c]), int(possible_at_all[c])) for c, name in enumerate(classes)
+    )
     if labels is None:
-        return Bounds(
-            radius, found.size, abstained, None, None,
-            tuple(_unlabelled(name, int(held[c]), abstained) for c, name in enumerate(classes)),
-        )  # fmt: skip
-    truth = labels[kept].astype(np.int64)
-    _check_classes("labels", truth, count)
-    right = np.bincount(truth[sure & (truth == found)], minlength=count)
-    labelled = np.bincount(truth, minlength=count)
-    open_ = np.bincount(truth[~sure], minlength=count)
-    wrong, possible = held - right, abstained - open_
+        return Bounds(radius, found.size, abstained, None, None, unlabelled)
+    labelled = members @ np.bincount(truth, minlength=leaves)
+    right = (must * members).sum(axis=1)
+    wrong, possible = held - right, (may * ~members).sum(axis=1)
+    undecided = abstained + int(decided[:, members.sum(axis=1) > 1].sum())
     return Bounds(
         radius=radius,
         pixels=found.size,
         abstained=abstained,
-        accuracy=_share(right.sum(), truth.size),
-        mean_iou=mean_iou(right, labelled + wrong, possible, abstained, counted=labelled > 0),
+        accuracy=_share((decided * members.T).sum(), truth.size),
+        mean_iou=mean_iou(
+            right[:leaves],
+            (labelled + wrong)[:leaves],
+            possible[:leaves],
+            undecided,
+            counted=labelled[:leaves] > 0,
+        ),
         classes=tuple(
             dataclasses.replace(
-                _unlabelled(name, int(held[c]), abstained),
+                unlabelled[c],
                 labelled=int(labelled[c]),
                 iou=_share(right[c], labelled[c] + wrong[c] + possible[c]),
                 dice=_share(2 * right[c], labelled[c] + held[c] + possible[c]),
                 recall=_share(right[c], labelled[c]),
                 precision=_share(right[c], held[c] + possible[c]),
             )
-            for c, name in enumerate(classes)
+            for c in range(count)
         ),
     )
 
@@ -171,7 +197,7 @@ def mean_iou(
     """Return a lower bound of the mean IoU over the `counted` classes; None if there are none.
 
     right: pixels certified and right, by class. union: pixels labelled or certified as the class. possible: abstained
-    pixels of another label, by class. abstained: all of them, in the region.
+    pixels of another label, by class, those of groups with the class included. abstained: all of them, in the region.
 
     The adversary spends `abstained` pixels, at most `possible` of them on a class, to minimise the sum of
     right / (union + spent). The sum is convex in what is spent, so its minimum is the maximum of the Lagrangian dual,
@@ -217,8 +243,8 @@ def tolerated(recipe: Any) -> int:
     return int(getattr(recipe, "tolerates", 0))
 
 
-def _unlabelled(name: str, held: int, abstained: int) -> ClassBounds:
-    return ClassBounds(name, held, held + abstained, _share(held, held + abstained))
+def _unlabelled(name: str, held: int, possible: int) -> ClassBounds:
+    return ClassBounds(name, held, held + possible, _share(held, held + possible))
 
 
 def _check_classes(name: str, values: npt.NDArray[np.int64], count: int) -> None:

@@ -16,7 +16,12 @@ __all__ = ["Certifier", "Draw", "Sequential", "Tally", "Votes", "selects_from_tr
 
 
 class Tally(Protocol):
-    """Anything that label maps can be added to. A certifier may ask a draw to fill one instead of `Votes`."""
+    """Anything that label maps can be added to. A certifier may ask a draw to fill one instead of `Votes`.
+
+    A tally that has a method `add_scores(scores)`, too, is also given the scores that the labels come from, before the
+    labels: (B, C, H, W), floating point, at the image's size. They are handed over in the order of the samples, in
+    parts of any B, so that what a tally makes of them should not depend on B.
+    """
 
     def add(self, labels: torch.Tensor) -> None:
         """Count label maps (B, H, W), each of a different noise sample."""
@@ -78,6 +83,11 @@ class Certifier(Protocol):
 
     What selects a class must not test it, unless the proof of the promise allows for that. A certifier with such a
     proof has the attribute `selects_from_trials`, which is true: all samples that it draws are trials.
+
+    A certifier that may certify a pixel as a group of classes has two more members. `fitted(classes)` returns it for a
+    segmenter of these classes, or raises `ConfigError` if it has no groups for them; it is called before any network
+    runs, and what it returns is what certifies. None stands for the classes that the certifier itself names, in its own
+    order. `hierarchy` of what was returned is a `smoothseg.Hierarchy`; predictions then hold its nodes.
     """
 
     @property
@@ -86,7 +96,8 @@ class Certifier(Protocol):
 
     @property
     def counted(self) -> str:
-        """What a hit is: `pixel`, the pixel's class was seen, or `pattern`, the whole label map was seen.
+        """What a hit is: `pixel`, the pixel's class was seen, `node`, a class of the pixel's node was seen, or
+        `pattern`, the whole label map was seen.
 
         Counts of one kind say nothing about the other: `verify` and `recertify` refuse to mix them.
         """

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from smoothseg.certificates.hierarchy import Hierarchy, contains
 from smoothseg.errors import DataError
 
 __all__ = ["Counts", "by_radius", "update", "validate"]
@@ -26,7 +27,7 @@ class Counts:
     """The pixel counts of one image, from which every score is computed."""
 
     classes: int
-    """C, the number of classes."""
+    """C, the number of classes; with a hierarchy that of all its nodes, of which labels have the first ones only."""
 
     pixels: int
     """All pixels of the image, ignored ones included."""
@@ -53,6 +54,19 @@ class Counts:
                     f"counts: ({label}, {column}, {count}) is no entry of a confusion matrix "
                     f"of {self.classes} classes"
                 )
+
+    def correct(self, hierarchy: Hierarchy | None = None) -> int:
+        """Return the labelled pixels that are certified as their class, or as a node of `hierarchy` that has it."""
+        entries = self.confusion or ()
+        if hierarchy is None:
+            return sum(count for label, column, count in entries if label == column)
+        members = hierarchy.members
+        nodes, leaves = members.shape
+        return sum(
+            count
+            for label, column, count in entries
+            if label < leaves and column < min(nodes, self.classes) and members[column, label]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON values."""
@@ -82,6 +96,7 @@ def validate(
     *,
     classes: int,
     ignore: int,
+    leaves: int | None = None,
 ) -> None:
     """Raise `DataError` unless `update` can count this image; the arguments are those of `update`."""
     for name, array in (("prediction", prediction), ("labels", labels)):
@@ -94,18 +109,19 @@ def validate(
     for name, other in (("certified", certified), ("labels", labels)):
         if other is not None and other.shape != prediction.shape:
             raise DataError(f"{name}: expected the prediction's shape {prediction.shape}, got {other.shape}")
-    if 0 <= ignore < classes:
-        raise DataError(f"ignore: {ignore} is the index of a class; expected {classes} or above")
+    known = classes if leaves is None else leaves
+    if 0 <= ignore < known:
+        raise DataError(f"ignore: {ignore} is the index of a class; expected {known} or above")
     lowest, highest = int(prediction.min()), int(prediction.max())
     if lowest < 0 or highest >= classes:
         raise DataError(
             f"prediction: expected classes 0..{classes - 1}, got {lowest if lowest < 0 else highest}"
         )
     if labels is not None:
-        wrong = ((labels < 0) | (labels >= classes)) & (labels != ignore)
+        wrong = ((labels < 0) | (labels >= known)) & (labels != ignore)
         if wrong.any():
             raise DataError(
-                f"labels: expected classes 0..{classes - 1} or ignore {ignore}, got {labels[wrong].flat[0]}"
+                f"labels: expected classes 0..{known - 1} or ignore {ignore}, got {labels[wrong].flat[0]}"
             )
 
 
@@ -116,17 +132,19 @@ def update(
     *,
     classes: int,
     ignore: int,
+    leaves: int | None = None,
 ) -> Counts:
     """Return the counts of one image.
 
     prediction: (H, W) class indices, uint8 or uint16; also where the pixel abstains.
     certified: (H, W), False where the pixel abstains; None for a plain prediction, which abstains nowhere.
     labels: (H, W) class indices or `ignore`; None without ground truth.
-    classes: C. ignore: the label of pixels that are left out, not a class index.
+    classes: C. ignore: the label of pixels that are left out, not a class index. leaves: how many of the classes labels
+        can have, None for all; the others are nodes of a hierarchy, which only predictions have.
 
     Raises `DataError` for shapes that differ and for values that are no class.
     """
-    validate(prediction, certified, labels, classes=classes, ignore=ignore)
+    validate(prediction, certified, labels, classes=classes, ignore=ignore, leaves=leaves)
     sure = prediction.size if certified is None else int(np.count_nonzero(certified))
     if labels is None:
         return Counts(classes, prediction.size, sure, None)
@@ -148,10 +166,12 @@ def by_radius(
     labels: LabelMap | None,
     *,
     levels: int = 1000,
+    hierarchy: Hierarchy | None = None,
 ) -> tuple[tuple[float, int, int], ...]:
     """Return (radius, certified pixels, certified and correct pixels) for each radius of an image, ascending.
 
-    All arrays are (H, W), `radii` in [0, 1] pixel units; without labels no pixel is correct. More than `levels`
+    All arrays are (H, W), `radii` in [0, 1] pixel units; without labels no pixel is correct. hierarchy: of the
+    prediction, whose nodes are correct where they have the label; None for classes. More than `levels`
     different radii are rounded down to that many equal steps: no pixel gets a larger radius than it has.
     """
     own = radii[certified].astype(np.float64)
@@ -163,7 +183,11 @@ def by_radius(
         whole = np.floor(own / step)
         own = (whole - (whole * step > own)) * step  # the quotient may have been rounded up to the next step
         values = np.unique(own)
-    correct = np.zeros(own.shape, dtype=bool) if labels is None else (prediction == labels)[certified]
+    correct = (
+        np.zeros(own.shape, dtype=bool)
+        if labels is None
+        else contains(prediction, labels, hierarchy)[certified]
+    )
     at = np.searchsorted(values, own)
     sure, right = (np.bincount(at[which], minlength=len(values)) for which in (slice(None), correct))
     return tuple((float(r), int(s), int(c)) for r, s, c in zip(values, sure, right, strict=True))

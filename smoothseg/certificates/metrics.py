@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg.certificates.counts import Counts
+from smoothseg.certificates.hierarchy import Hierarchy
 from smoothseg.errors import DataError
 
-__all__ = ["DEFINITIONS", "ClassScores", "Scores", "compute", "confusion"]
+__all__ = ["DEFINITIONS", "INFORMATION", "ClassScores", "Scores", "compute", "confusion"]
 
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -33,12 +34,18 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "certified_correct": "pixels of the class certified as it / pixels of the class",
         "certified_wrong": "pixels of the class certified as another class / pixels of the class",
         "class_abstained": "abstained pixels of the class / pixels of the class",
+        "information_gain": "sum over the labelled pixels certified as a group with their class, or as it, of "
+        "1 - log(classes in the group) / log C, / labelled pixels of all images",
+        "class_information_gain": "mean of the information gain over the classes that are labelled somewhere",
     }
 )
 """Metric name to its definition in one line, with the denominator: the footnotes of every report.
 
 `class_abstained` is `ClassScores.abstained`; the others carry the name of their field.
 """
+
+INFORMATION = ("information_gain", "class_information_gain")
+"""The scores that say something only where pixels may be certified as groups of classes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,14 +60,15 @@ class ClassScores:
     iou: float
     """Certified and correct pixels / pixels labelled or certified as the class; 0 if there are none.
 
-    An abstained pixel remains in the denominator.
+    An abstained pixel remains in the denominator, and so does one that is certified as a group of more classes. To be
+    certified as a group is to be certified as it or as a node within it.
     """
 
     certified_correct: float | None
-    """Pixels of the class certified as it / pixels of the class."""
+    """Pixels of the class certified as it, or as a group that has it / pixels of the class."""
 
     certified_wrong: float | None
-    """Pixels of the class certified as another class / pixels of the class."""
+    """Pixels of the class certified as another class, or a group without it / pixels of the class."""
 
     abstained: float | None
     """Abstained pixels of the class / pixels of the class."""
@@ -101,7 +109,20 @@ class Scores:
     """The sum of the classes' IoU / number of classes labelled or certified somewhere. Not in the published tables."""
 
     per_class: tuple[ClassScores, ...]
-    """One entry for each class, in the order of the label indices; empty without labelled pixels."""
+    """One entry for each class, in the order of the label indices, and then for each group of a hierarchy.
+
+    Empty without labelled pixels.
+    """
+
+    information_gain: float | None = None
+    """Certified information gain (Anani et al., ICML 2024): a labelled pixel certified as a node that has its class
+    scores 1 - log(classes in the node) / log C, any other 0; the mean over the labelled pixels of all images.
+
+    Where only classes are certified it is the accuracy.
+    """
+
+    class_information_gain: float | None = None
+    """The mean of the information gain over the classes that are labelled somewhere, each class by itself."""
 
 
 def confusion(counts: Iterable[Counts], *, classes: int) -> npt.NDArray[np.int64]:
@@ -119,33 +140,47 @@ def confusion(counts: Iterable[Counts], *, classes: int) -> npt.NDArray[np.int64
     return matrix
 
 
-def compute(counts: Iterable[Counts], classes: Sequence[str]) -> Scores:
+def compute(counts: Iterable[Counts], classes: Sequence[str], hierarchy: Hierarchy | None = None) -> Scores:
     """Return the scores of the images with these `counts`; `classes` are the C class names.
+
+    hierarchy: of what is certified; `classes` are then the names of all its nodes, the C classes first. A pixel is
+    correct if its node has its label. IoU and mean IoU of classes count what is certified as a class.
 
     The order of the images does not change the result, not even in its last bit.
     """
     counts = tuple(counts)
     matrix = confusion(counts, classes=len(classes))
-    correct = np.diagonal(matrix)[:-1]
-    pixels = matrix[:-1].sum(axis=1)
-    abstained = matrix[:-1, -1]
-    union = pixels + matrix[:, :-1].sum(axis=0) - correct
-    iou = correct / np.maximum(union, 1)
+    members = np.eye(len(classes), dtype=bool) if hierarchy is None else hierarchy.members
+    leaves = members.shape[1]
+    if matrix[leaves:].any():
+        raise DataError(f"expected labels below {leaves}, the number of classes")
+    labels, sure = matrix[:leaves].sum(axis=1), matrix[:leaves, :-1]
+    # By node: how many pixels are labelled as one of its classes, certified as it or within it, both, or abstained;
+    # and how many of the labelled ones are certified as a node that has their own class.
+    pixels = members @ labels
+    within = (members if hierarchy is None else hierarchy.within).astype(np.int64)
+    certified = within @ sure.sum(axis=0)
+    both = (members @ sure * within).sum(axis=1)
+    abstained = members @ matrix[:leaves, -1]
+    right = (sure * members.T).sum(axis=1)
+    correct = members @ right
+    union = pixels + certified - both
+    iou = both / np.maximum(union, 1)
 
-    labelled = int(pixels.sum())
-    right = int(correct.sum())
-    held_back = int(abstained.sum())
-    occurring = int(np.count_nonzero(union))
-    total_iou = math.fsum(iou)
+    labelled, held_back = int(labels.sum()), int(matrix[:leaves, -1].sum())
+    occurring = int(np.count_nonzero(union[:leaves]))
+    total_iou = math.fsum(iou[:leaves])
     shares = [(image.pixels - image.certified) / image.pixels for image in counts]
+    gains = _gains(sure * members.T, members.sum(axis=1))
+    own = [float(gains[c] / labels[c]) for c in np.flatnonzero(labels)]
     return Scores(
         images=len(counts),
         labelled_pixels=labelled,
-        accuracy=_share(right, labelled),
-        mean_iou=total_iou / len(classes) if labelled else None,
+        accuracy=_share(int(right.sum()), labelled),
+        mean_iou=total_iou / leaves if labelled else None,
         abstained=math.fsum(shares) / len(shares) if shares else None,
         abstained_of_labelled=_share(held_back, labelled),
-        accuracy_of_certified=_share(right, labelled - held_back),
+        accuracy_of_certified=_share(int(right.sum()), labelled - held_back),
         mean_iou_of_occurring=total_iou / occurring if labelled else None,
         per_class=tuple(
             ClassScores(
@@ -160,7 +195,22 @@ def compute(counts: Iterable[Counts], classes: Sequence[str]) -> Scores:
         )
         if labelled
         else (),
+        information_gain=math.fsum(gains) / labelled if labelled else None,
+        class_information_gain=math.fsum(own) / len(own) if own else None,
     )
+
+
+def _gains(right: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the information gain by label, (C), summed over its pixels.
+
+    right: pixels certified as a node that has their label, (C, nodes). sizes: classes in each node. One class alone is
+    no information, and counts as 1 where it is certified, so that the gain is the accuracy wherever only classes are
+    certified.
+    """
+    most = len(right)
+    each = np.ones(len(sizes)) if most == 1 else 1 - np.log(sizes) / math.log(most)
+    gains: npt.NDArray[np.float64] = right @ each
+    return gains
 
 
 def _share(part: int, whole: int) -> float | None:

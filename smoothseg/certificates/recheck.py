@@ -12,9 +12,13 @@ import numpy.typing as npt
 
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.certifier import Certifier, selects_from_trials
-from smoothseg.errors import ConfigError, VerificationError
+from smoothseg.certificates.hierarchy import from_header
+from smoothseg.errors import ConfigError, DataError, VerificationError
 
-__all__ = ["history", "recertify", "verify"]
+__all__ = ["SELECTING", "history", "recertify", "verify"]
+
+SELECTING = ("n0", "n", "hierarchy", "thresholds", "temperature", "unsure")
+"""Options of a certifier that decide what is counted: other ones need other samples, or another selection."""
 
 
 def verify(certificate: Certificate, certifier: Certifier) -> None:
@@ -89,6 +93,17 @@ def _check_header(certificate: Certificate, certifier: Certifier) -> None:
         )
     if int(certificate.prediction.max(initial=0)) >= len(header["classes"]):
         raise VerificationError(f"the prediction has a class above the {len(header['classes'])} it names")
+    try:
+        hierarchy = from_header(header["classes"], header.get("levels"))
+    except DataError as error:
+        raise VerificationError(f"its header: {error}") from None
+    if (hierarchy is None) == (header.get("counted") == "node"):
+        raise VerificationError("the header has levels and counts no nodes, or has none and counts some")
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON makes of an option."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_counted(certificate: Certificate, certifier: Certifier) -> None:
@@ -127,8 +142,8 @@ def recertify(certificate: Certificate, certifier: Certifier, described: Mapping
     than those drawn, or counts something else, and `NothingCertifiableError` if it could never certify anything.
     """
     before = certificate.provenance["certifier"]
-    for name in ("n0", "n"):
-        if name in described and name in before and described[name] != before[name]:
+    for name in SELECTING:
+        if name in described and name in before and _plain(described[name]) != _plain(before[name]):
             raise ConfigError(
                 f"the counts are of {name}={before[name]}, the certifier has {name}={described[name]}"
             )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from smoothseg.certificates.bounds import ClassBounds, LabelMap, Mask, bounds
+from smoothseg.certificates.hierarchy import Hierarchy
 
 __all__ = ["Region", "regions"]
 
@@ -48,12 +49,14 @@ def regions(
     least: int = 1,
     labels: LabelMap | None = None,
     ignore: int | None = None,
+    hierarchy: Hierarchy | None = None,
 ) -> tuple[Region, ...]:
     """Return the connected regions of the predicted classes with at least `least` pixels, the largest first.
 
     Pixels are connected along their sides. The prediction names a region's pixels, certified or not; the certified
     ones keep its class. With labels (and `ignore`, as in `bounds`) a region also has the bounds of its class among its
-    pixels.
+    pixels. hierarchy: of the prediction, whose nodes `classes` then names; a group's region has the pixels predicted as
+    it, not those of nodes within it.
     """
     from scipy import ndimage
 
@@ -77,6 +80,7 @@ def regions(
                     labels=truth,
                     ignore=ignore,
                     region=inside,
+                    hierarchy=hierarchy,
                 )
                 within = part.classes[index]
             rows, columns = place

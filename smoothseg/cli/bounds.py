@@ -88,6 +88,13 @@ def bounds(
         "radii, R is the smallest; --radius takes a larger one.",
         style="dim",
     )
+    if any(one.grouped for one in found):
+        console.print(
+            "A pixel certified as a group of classes counts for each class in it as one that may have it or not: the "
+            "bounds are those of every segmentation that gives each certified pixel a class of what it is certified "
+            "as. Accuracy counts a group with the label as right.",
+            style="dim",
+        )
     if name_of(read_identity(run)["noise"]) == "gaussian":
         console.print(f"note: {GAUSSIAN}")
 

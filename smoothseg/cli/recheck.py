@@ -241,7 +241,9 @@ def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
     for target, file in targets.items():
         loaded = load(file)
         before = loaded.provenance["certifier"]
-        drawn: dict[str, Any] = {key: before[key] for key in ("n0", "n") if key in before and key in takes}
+        drawn: dict[str, Any] = {
+            key: before[key] for key in recheck.SELECTING if key in before and key in takes
+        }
         recipe = registry.recipe({"name": name, **drawn, **options})
         made[target] = recheck.recertify(loaded, recipe.load(), registry.describe(recipe))
         click.echo(

@@ -10,7 +10,7 @@ from smoothseg.data.keys import KEY
 from smoothseg.errors import ConfigError, DataError, PluginError
 from smoothseg.protocols import Dataset, Sample
 
-__all__ = ["check_classes", "check_dataset", "check_sample"]
+__all__ = ["check_classes", "check_dataset", "check_names", "check_sample"]
 
 
 _LONGEST = 200
@@ -34,7 +34,7 @@ def check_dataset(dataset: Dataset) -> None:
         if key.casefold() in seen:  # some file systems ignore case
             raise PluginError(f"dataset {name}: keys '{seen[key.casefold()]}' and '{key}' name the same file")
         seen[key.casefold()] = key
-    _check_names(dataset.classes, f"dataset {name}")
+    check_names(dataset.classes, f"dataset {name}")
     if len(dataset.palette) != len(dataset.classes):
         raise PluginError(
             f"dataset {name}: {len(dataset.palette)} colours for {len(dataset.classes)} classes"
@@ -71,14 +71,14 @@ def check_classes(classes: Sequence[str], dataset: Dataset, whose: str) -> None:
 
     They must be lines of text in any case.
     """
-    _check_names(classes, whose)
+    check_names(classes, whose)
     if dataset.classes and tuple(classes) != tuple(dataset.classes):
         raise ConfigError(
             f"{whose} knows the classes {_shown(classes)}, the dataset has {_shown(dataset.classes)}"
         )
 
 
-def _check_names(classes: Sequence[str], whose: str) -> None:
+def check_names(classes: Sequence[str], whose: str) -> None:
     """Raise `ConfigError` for a name that tables and terminals could not show on a line."""
     for number, name in enumerate(classes):
         if not (isinstance(name, str) and 0 < len(name) <= _LONGEST and name.isprintable()):

@@ -65,7 +65,11 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: Collection[str
     alpha = next(iter(alphas)) if len(alphas) == 1 and all(known) else None
     sentences: dict[str, list[str]] = {}
     for method in methods:
-        sentence = _sentence(method["certifier"], own=method["name"] in own_radii)
+        sentence = _sentence(
+            method["certifier"],
+            own=method["name"] in own_radii,
+            grouped=method["name"] in identity.get("levels", {}),
+        )
         sentences.setdefault(sentence, []).append(str(method["name"]))
     alike = len(sentences) == 1
     statements = tuple((() if alike else tuple(names), sentence) for sentence, names in sentences.items())
@@ -87,6 +91,16 @@ def claim(identity: Mapping[str, Any], *, images: int, own_radii: Collection[str
         ),
         ("Abstained", "Nothing is claimed about pixels that abstain."),
     ]
+    if identity.get("levels"):
+        scope.insert(
+            1,
+            (
+                "Groups of classes",
+                "Where a group is shown, the smoothed model is the one that tells no classes of that group apart: the "
+                "group keeps most of the votes. Nothing is claimed about which class of it has the most, nor that a "
+                "single class outside of it has fewer.",
+            ),
+        )
     if name_of(identity["noise"]) == "gaussian":
         scope.insert(
             0,
@@ -137,8 +151,11 @@ def reach(entries: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]) -> l
     return result
 
 
-def _sentence(certifier: Mapping[str, Any], *, own: bool) -> str:
-    """Return what a certifier, described as in run.json, promises. own: whether pixels have radii of their own."""
+def _sentence(certifier: Mapping[str, Any], *, own: bool, grouped: bool) -> str:
+    """Return what a certifier, described as in run.json, promises.
+
+    own: whether pixels have radii of their own. grouped: whether they may have groups of classes.
+    """
     allowed = tolerated_of(certifier)
     if allowed is None:
         return (
@@ -157,7 +174,7 @@ def _sentence(certifier: Mapping[str, Any], *, own: bool) -> str:
     return (
         f"With probability at least {sure} over the noise that was drawn, for each image by itself: however the image "
         f"is changed, as long as the change has an l2 norm of at most {'the pixel’s' if own else 'the'} radius R, the "
-        f"smoothed model gives {whom} the class that is shown here."
+        f"smoothed model gives {whom} the class{', or the group of classes,' if grouped else ''} that is shown here."
     )
 
 

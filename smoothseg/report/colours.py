@@ -8,7 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ABSTAINED", "IGNORED", "colourise", "legend"]
+from smoothseg.certificates.hierarchy import Hierarchy, leaf_count
+from smoothseg.data.palettes import palette as standard
+
+__all__ = ["ABSTAINED", "IGNORED", "colourise", "colours_of", "legend"]
 
 LabelMap: TypeAlias = npt.NDArray[np.integer[Any]]
 Colour: TypeAlias = tuple[int, int, int]
@@ -19,6 +22,39 @@ ABSTAINED: Colour = (255, 255, 255)
 
 IGNORED: Colour = (0, 0, 0)
 """The colour of pixels that metrics leave out."""
+
+
+_APART = 24
+"""How far the colour of a group is from every other at least, in the largest of the three channels' differences."""
+
+
+def colours_of(names: Sequence[str], hierarchy: Hierarchy | None, palette: Palette | None) -> list[Colour]:
+    """Return a colour for each of `names`, the classes and, with a hierarchy, the groups behind them.
+
+    palette: the dataset's colours of the classes; None, or one of another length, takes the standard ones. A group has
+    the mean colour of its classes, or of what is far enough from all others the nearest to that.
+    """
+    count = leaf_count(names, hierarchy)
+    found = list(palette) if palette is not None and len(palette) == count else list(standard(count))
+    if hierarchy is None:
+        return found
+    levels = np.arange(0, 256, 15)
+    lattice = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    own = np.array(found, dtype=np.int64)
+    for row in hierarchy.members[count:]:
+        mean = own[row].mean(axis=0)
+        nearest = np.concatenate(
+            [
+                mean.round().astype(np.int64)[None],
+                lattice[np.argsort(((lattice - mean) ** 2).sum(axis=1), kind="stable")],
+            ]
+        )
+        taken = np.array([*found, ABSTAINED, IGNORED])
+        apart = np.abs(nearest[:, None] - taken[None]).max(axis=2).min(axis=1)
+        free = np.flatnonzero(apart >= _APART)
+        red, green, blue = nearest[free[0] if free.size else int(apart.argmax())].tolist()
+        found.append((red, green, blue))
+    return found
 
 
 def colourise(
@@ -68,7 +104,11 @@ def legend(
     """
     decided = tuple(decided)
     shown = [prediction[certified] for prediction, certified in decided]
-    shown += [array.ravel() for array in (labels, clean) if array is not None]
+    shown += [clean.ravel()] if clean is not None else []
+    if labels is not None and ignore is not None:
+        shown.append(labels[labels != ignore])
+    elif labels is not None:
+        shown.append(labels.ravel())
     seen = {int(c) for array in shown for c in np.unique(array)}
     entries = [(name, palette[c]) for c, name in enumerate(classes) if c in seen]
     if not all(certified.all() for _, certified in decided):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smoothseg.certificates.counts import Counts
+from smoothseg.certificates.hierarchy import Hierarchy
 
 __all__ = ["Curve", "curve"]
 
@@ -28,17 +29,20 @@ class Curve:
     labelled: bool
 
 
-def curve(method: str, sigma: float, entries: Sequence[Mapping[str, Any]]) -> Curve:
+def curve(
+    method: str, sigma: float, entries: Sequence[Mapping[str, Any]], hierarchy: Hierarchy | None = None
+) -> Curve:
     """Return the curve of one method and sigma from its ledger lines `entries`, one for each image.
 
-    Every pixel counts at its own radius where the ledger has one, otherwise at that of its image.
+    hierarchy: of what is certified; a node is correct where it has the label. Every pixel counts at its own radius
+    where the ledger has one, otherwise at that of its image.
     """
     counts = [Counts.from_json(entry["certified"]) for entry in entries]
     labelled = any(each.confusion for each in counts)
     total = 0
     at: dict[float, int] = {}
     for entry, each in zip(entries, counts, strict=True):
-        correct = sum(pixels for label, column, pixels in each.confusion or () if label == column)
+        correct = each.correct(hierarchy)
         total += sum(pixels for _, _, pixels in each.confusion or ()) if labelled else each.pixels
         reached = entry.get("by_radius")
         if reached is None:

@@ -15,11 +15,10 @@ import numpy.typing as npt
 from smoothseg.certificates import certificate, file
 from smoothseg.certificates.rounding import rounded_down
 from smoothseg.data.images import read_image
-from smoothseg.data.palettes import palette
 from smoothseg.errors import ConfigError, DataError, UnknownNameError, visible
 from smoothseg.files import write_atomically
 from smoothseg.report import previews
-from smoothseg.report.colours import colourise, legend
+from smoothseg.report.colours import colourise, colours_of, legend
 from smoothseg.report.typesetting import FORMATS, Strip, typeset
 from smoothseg.runs import results
 
@@ -59,7 +58,7 @@ def figure(
     seen: dict[str, tuple[int, int, int]] = {}
     for method in wanted:
         classes = identity["classes"][method]
-        own = colours if colours is not None and len(colours) == len(classes) else list(palette(len(classes)))
+        own = colours_of(classes, results.hierarchy(identity, method), colours)
         for sigma in levels:
             entry = entries.get((method, sigma), {}).get(key)
             if entry is None:

@@ -20,10 +20,12 @@ import numpy.typing as npt
 
 from smoothseg.certificates import certificate, file
 from smoothseg.certificates.counts import Counts
-from smoothseg.data.palettes import palette
+from smoothseg.certificates.hierarchy import Hierarchy
 from smoothseg.errors import DataError
 from smoothseg.files import read_bytes
 from smoothseg.report import previews
+from smoothseg.report.colours import colours_of
+from smoothseg.runs import results
 
 __all__ = ["BUDGET", "IMAGES", "Gallery", "chosen", "gallery"]
 
@@ -39,6 +41,7 @@ _LARGEST_PHOTO = 2**23
 """Bytes of the largest preview that is taken: several times those of one that smoothseg writes."""
 
 _Entries = Mapping[tuple[str, float], Mapping[str, Mapping[str, Any]]]
+_Hierarchies = Mapping[str, Hierarchy | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +65,15 @@ def gallery(directory: Path, identity: Mapping[str, Any], entries: _Entries) -> 
     """
     colours, ignore = previews.read_legend(directory)
     methods = list(dict.fromkeys(name for name, _ in entries))
+    hierarchies = {name: results.hierarchy(identity, name) for name in methods}
     sigmas = list(dict.fromkeys(sigma for _, sigma in entries))
     keys = [key for key in identity["images"] if any(key in each for each in entries.values())]
     furthest = 0.0
     found: dict[str, Mapping[str, Any]] = {}
     left = BUDGET
     reduced = False
-    for key in chosen(keys, entries):
-        made = _image(directory, key, methods, sigmas, entries, ignore)
+    for key in chosen(keys, entries, hierarchies=hierarchies):
+        made = _image(directory, key, hierarchies, sigmas, entries, ignore)
         if made is None:
             continue
         size = len(json.dumps(made))
@@ -82,7 +86,8 @@ def gallery(directory: Path, identity: Mapping[str, Any], entries: _Entries) -> 
     data = {
         "sigmas": sigmas,
         "methods": [
-            {"name": name, "classes": _classes(identity["classes"][name], colours)} for name in methods
+            {"name": name, "classes": _classes(identity["classes"][name], hierarchies[name], colours)}
+            for name in methods
         ],
         "ignore": ignore,
         "furthest": furthest,
@@ -91,14 +96,17 @@ def gallery(directory: Path, identity: Mapping[str, Any], entries: _Entries) -> 
     return Gallery(data, len(found), len(keys), reduced)
 
 
-def chosen(keys: Sequence[str], entries: _Entries, most: int = IMAGES) -> list[str]:
+def chosen(
+    keys: Sequence[str], entries: _Entries, most: int = IMAGES, *, hierarchies: _Hierarchies | None = None
+) -> list[str]:
     """Return at most `most` of `keys`: alternately one of the others, spread evenly, and one of the worst.
 
     The worst have the lowest mean certified accuracy over all methods and sigmas, or without labels the highest
-    abstention.
+    abstention. hierarchies: of what each method certifies.
     """
     most = min(most, len(keys))
-    worst = sorted(keys, key=lambda key: (_mean_score(key, entries), key))[: most // 2]
+    known = hierarchies or {}
+    worst = sorted(keys, key=lambda key: (_mean_score(key, entries, known), key))[: most // 2]
     rest = [key for key in keys if key not in set(worst)]
     spread = most - len(worst)
     others = [rest[(2 * i + 1) * len(rest) // (2 * spread)] for i in range(spread)]
@@ -106,8 +114,12 @@ def chosen(keys: Sequence[str], entries: _Entries, most: int = IMAGES) -> list[s
     return [key for turn in turns for key in turn if key is not None]
 
 
-def _mean_score(key: str, entries: _Entries) -> float:
-    scores = [_score(_shares(each[key])) for each in entries.values() if key in each]
+def _mean_score(key: str, entries: _Entries, hierarchies: _Hierarchies) -> float:
+    scores = [
+        _score(_shares(each[key], hierarchies.get(method)))
+        for (method, _), each in entries.items()
+        if key in each
+    ]
     return sum(scores) / len(scores)
 
 
@@ -118,14 +130,14 @@ def _score(shares: Mapping[str, float | None]) -> float:
     return 0.0 if abstained is None else 1 - abstained
 
 
-def _shares(entry: Mapping[str, Any]) -> dict[str, float | None]:
+def _shares(entry: Mapping[str, Any], hierarchy: Hierarchy | None) -> dict[str, float | None]:
     """Return the shares of the labelled pixels that are correct, wrong and held back, and that of all that abstains."""
     counts = Counts.from_json(entry["certified"])
     abstained = (counts.pixels - counts.certified) / counts.pixels
     labelled = sum(pixels for _, _, pixels in counts.confusion or ())
     if not labelled:
         return {"correct": None, "wrong": None, "held_back": None, "abstained": abstained}
-    correct = sum(n for label, column, n in counts.confusion or () if label == column)
+    correct = counts.correct(hierarchy)
     held_back = sum(n for _, column, n in counts.confusion or () if column == counts.classes)
     return {
         "correct": correct / labelled,
@@ -138,7 +150,7 @@ def _shares(entry: Mapping[str, Any]) -> dict[str, float | None]:
 def _image(
     directory: Path,
     key: str,
-    methods: Sequence[str],
+    hierarchies: _Hierarchies,
     sigmas: Sequence[float],
     entries: _Entries,
     ignore: int | None,
@@ -148,7 +160,7 @@ def _image(
     noisy: dict[float, str | None] = {}
     size: tuple[int, ...] = ()
     furthest = 0.0
-    for method in methods:
+    for method, hierarchy in hierarchies.items():
         views.append([])
         clean.append(None)
         for sigma in sigmas:
@@ -166,7 +178,7 @@ def _image(
             slug = entry["certificate"].split("/")[1]
             views[-1].append(
                 {
-                    **_shares(entry),
+                    **_shares(entry, hierarchy),
                     "prediction": _numbers(made.prediction),
                     "certified": _packed(np.packbits(previews.thinned(made.certified))),
                     "hits": _numbers(made.hits),
@@ -207,10 +219,18 @@ def _load(path: Path) -> certificate.Certificate | None:
         return None
 
 
-def _classes(names: Sequence[str], colours: Sequence[tuple[int, int, int]] | None) -> list[list[Any]]:
-    if colours is None or len(colours) != len(names):
-        colours = palette(len(names))
-    return [[name, list(colour)] for name, colour in zip(names, colours, strict=True)]
+def _classes(
+    names: Sequence[str], hierarchy: Hierarchy | None, colours: Sequence[tuple[int, int, int]] | None
+) -> list[list[Any]]:
+    """Return name and colour of each class, and of each group its name, its colour and the labels of its classes."""
+    found: list[list[Any]] = [
+        [name, list(colour)]
+        for name, colour in zip(names, colours_of(names, hierarchy, colours), strict=True)
+    ]
+    if hierarchy is not None:
+        for node in range(len(hierarchy.classes), len(names)):
+            found[node].append(np.flatnonzero(hierarchy.members[node]).tolist())
+    return found
 
 
 def _radii(made: certificate.Certificate, furthest: float) -> str:

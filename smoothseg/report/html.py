@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smoothseg.certificates.metrics import DEFINITIONS
 from smoothseg.certificates.rounding import rounded_down
 from smoothseg.components.plugins import plugins
 from smoothseg.components.registry import settings
-from smoothseg.data.palettes import palette
 from smoothseg.files import write_atomically
 from smoothseg.machine import versions
 from smoothseg.report import charts, claim, courses, curves, previews
+from smoothseg.report.colours import colours_of
 from smoothseg.report.gallery import IMAGES, gallery
 from smoothseg.report.layout import comparable, long, wide
 from smoothseg.report.rows import Row, rows
@@ -79,9 +78,15 @@ def page(directory: Path) -> str:
         ],
         claim=claim.claim(identity, images=images, own_radii=own_radii),
         own_radii=bool(own_radii),
+        grouped=any(row.grouped for row in result),
         reaches=claim.reach(lines),
         layout=(wide if comparable(result) else long)(result, timing=False) if result else None,
-        chart=charts.chart([curves.curve(name, sigma, each) for (name, sigma), each in lines.items()]),
+        chart=charts.chart(
+            [
+                curves.curve(name, sigma, each, results.hierarchy(identity, name))
+                for (name, sigma), each in lines.items()
+            ]
+        ),
         course=charts.course_chart(
             [
                 way
@@ -92,8 +97,7 @@ def page(directory: Path) -> str:
         width=charts.WIDTH,
         height=charts.HEIGHT,
         methods=names,
-        classes=_per_class(result, directory),
-        definitions=DEFINITIONS,
+        classes=_per_class(result, directory, identity),
         gallery=pictures,
         most=IMAGES,
         longest=previews.LONGEST,
@@ -119,7 +123,7 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html.jinja")
 
 
-def _per_class(rows: list[Row], directory: Path) -> list[dict[str, Any]]:
+def _per_class(rows: list[Row], directory: Path, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the sigmas of each method with labels, and its labelled classes with their scores at each sigma."""
     colours, _ = previews.read_legend(directory)
     result = []
@@ -128,16 +132,16 @@ def _per_class(rows: list[Row], directory: Path) -> list[dict[str, Any]]:
         if not own:
             continue
         scores = [row.certified.per_class for row in own if row.certified is not None]
-        total = sum(one.pixels for one in scores[0])
-        if colours is None or len(colours) != len(scores[0]):
-            colours = list(palette(len(scores[0])))
+        total = own[0].certified.labelled_pixels if own[0].certified else 0
+        hierarchy = results.hierarchy(identity, method)
+        shown = colours_of(identity["classes"][method], hierarchy, colours)
         classes = []
         for c, one in enumerate(scores[0]):
             if any(each[c].pixels for each in scores):
                 classes.append(
                     {
                         "name": one.name,
-                        "colour": colours[c],
+                        "colour": shown[c],
                         "share": one.pixels / total,
                         "scores": [each[c] for each in scores],
                     }

@@ -7,10 +7,11 @@ import math
 from pathlib import Path
 
 from smoothseg.certificates.file import load
-from smoothseg.data.palettes import palette
+from smoothseg.certificates.hierarchy import leaf_count
 from smoothseg.files import write_atomically
 from smoothseg.protocols import Sample
 from smoothseg.report import pictures, previews
+from smoothseg.report.colours import colours_of
 from smoothseg.runs.listener import Illustrator
 from smoothseg.runs.plan import Method
 from smoothseg.runs.preparing import Prepared
@@ -57,14 +58,11 @@ class Pictures(Illustrator):
         The previews for the report are kept first: where there is a picture, there are previews.
         """
         prepared, directory, dataset = self._prepared, self._directory, self._prepared.dataset
-        model, pipeline, ignore = (
-            prepared.models[method.slug],
-            prepared.pipeline(method),
-            prepared.ignore(method),
-        )
-        classes = model.segmenter.classes
-        colours = dataset.palette if dataset.classes else palette(len(classes))
-        previews.save_image(directory, sample.key, sample.image, sample.labels, colours, ignore)
+        pipeline, ignore = prepared.pipeline(method), prepared.ignore(method)
+        classes, hierarchy = pipeline.names, prepared.hierarchy(method)
+        colours = colours_of(classes, hierarchy, dataset.palette if dataset.classes else None)
+        leaves = colours[: leaf_count(classes, hierarchy)]
+        previews.save_image(directory, sample.key, sample.image, sample.labels, leaves, ignore)
         views = []
         for job in prepared.jobs_of(sample.key):
             if job.method is not method:

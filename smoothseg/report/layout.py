@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from smoothseg.certificates.metrics import DEFINITIONS, Scores
+from smoothseg.certificates.metrics import DEFINITIONS, INFORMATION, Scores
 from smoothseg.certificates.rounding import rounded_down
 from smoothseg.errors import one_line, visible
 from smoothseg.report.rows import Row
@@ -91,10 +91,12 @@ def wide(rows: Sequence[Row], *, timing: bool) -> Layout:
         plain = [next((r.clean for r in rows if r.clean and _identity(r) == i), None) for i in labels]
         columns += [_cells(_each(plain, "accuracy")), _cells(_each(plain, "mean_iou"))]
     for sigma in sigmas:
-        groups.append(Group((f"σ {sigma:g}", f"R {radius[sigma]}"), ("acc", "mIoU", "abst")))
+        groups.append(Group((f"σ {sigma:g}", f"R {radius[sigma]}"), _columns(rows)))
         found = [at.get((i, sigma)) for i in labels]
         columns += _certified(
-            [row.certified if row else None for row in found], [_place(row) for row in found]
+            [row.certified if row else None for row in found],
+            [_place(row) for row in found],
+            informative=_grouped(rows),
         )
     if timing:
         groups.append(Group((), ("s/img",)))
@@ -117,8 +119,10 @@ def long(rows: Sequence[Row], *, timing: bool) -> Layout:
 
     groups = [Group((), ("σ", "R"))]
     columns = [[Cell(f"{row.sigma:g}") for row in rows], [Cell(_number(row.radius)) for row in rows]]
-    groups.append(Group(("certified",), ("acc", "mIoU", "abst")))
-    columns += _certified([row.certified for row in rows], [_place(row) for row in rows])
+    groups.append(Group(("certified",), _columns(rows)))
+    columns += _certified(
+        [row.certified for row in rows], [_place(row) for row in rows], informative=_grouped(rows)
+    )
     if with_clean:
         groups.append(Group(("clean",), ("acc", "mIoU")))
         plain = [row.clean for row in rows]
@@ -169,8 +173,26 @@ def _place(row: Row | None) -> _Place:
     return (0.0, 0, (), None) if row is None else (row.sigma, row.images, row.failed, row.tolerates)
 
 
-def _certified(scores: Sequence[Scores | None], places: Sequence[_Place]) -> list[list[Cell]]:
-    # The least abstention is not marked: abstaining little while certifying wrong classes is no merit.
+def _grouped(rows: Sequence[Row]) -> bool:
+    return any(row.grouped for row in rows)
+
+
+def _columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    return ("acc", "mIoU", "abst", *(("CIG", "cCIG") if _grouped(rows) else ()))
+
+
+def _certified(
+    scores: Sequence[Scores | None], places: Sequence[_Place], *, informative: bool
+) -> list[list[Cell]]:
+    # The least abstention is not marked: abstaining little while certifying wrong classes is no merit. Nor is the
+    # highest accuracy where a group of all classes is always right: there the information gain is marked.
+    if informative:
+        return [
+            _cells(_each(scores, "accuracy")),
+            _cells(_each(scores, "mean_iou"), rank_within=places),
+            _cells(_each(scores, "abstained")),
+            *(_cells(_each(scores, name), rank_within=places) for name in INFORMATION),
+        ]
     return [
         _cells(_each(scores, "accuracy"), rank_within=places),
         _cells(_each(scores, "mean_iou"), rank_within=places),
@@ -220,6 +242,13 @@ def _notes(rows: Sequence[Row], with_clean: bool, timing: bool, *, mean: bool) -
         f"mIoU: {DEFINITIONS['mean_iou']}.",
         f"abst: {DEFINITIONS['abstained']}.",
     ]
+    if _grouped(rows):
+        notes[2:4] = [
+            f"{notes[2][:-1]}, and one certified as a group of classes is correct if its class is in it.",
+            f"{notes[3][:-1]}; what is certified as a group is certified as no class.",
+        ]
+        names = zip(("CIG", "cCIG"), INFORMATION, strict=True)
+        notes += [f"{short}: {DEFINITIONS[name]}." for short, name in names]
     notes += _promises(rows)
     notes += _failed(rows)
     notes += _stopped(rows)

@@ -26,7 +26,8 @@ def markdown(rows: Sequence[Row], *, timing: bool = False) -> str:
     if any(cell.best for line in layout.lines for cell in line.cells):
         several = len({row.tolerates for row in rows}) > 1
         among = ", among those that allow as many wrong pixels" if several else ""
-        notes.append(f"bold: the best accuracy and mIoU at this σ{among}.")
+        what = "mIoU, CIG and cCIG" if any(row.grouped for row in rows) else "accuracy and mIoU"
+        notes.append(f"bold: the best {what} at this σ{among}.")
     return (
         "".join(f"| {' | '.join(line)} |\n" for line in lines)
         + "\n"

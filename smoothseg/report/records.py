@@ -1,7 +1,8 @@
 """Which numbers a file for computing holds: the rows as csv and json, their classes as csv.
 
-Shares have full precision. csv leaves a field empty where there is no number; json has null. A name that a spreadsheet
-would take for a formula has an apostrophe before it in csv, as spreadsheets show text; json has it as it is.
+Shares have full precision. The information gain is there if a row may have groups of classes. csv leaves a field empty
+where there is no number; json has null. A name that a spreadsheet would take for a formula has an apostrophe before it
+in csv, as spreadsheets show text; json has it as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from smoothseg.certificates.metrics import DEFINITIONS, Scores
+from smoothseg.certificates.metrics import DEFINITIONS, INFORMATION, Scores
 from smoothseg.errors import visible
 from smoothseg.report.rows import Row
 
@@ -23,7 +24,9 @@ __all__ = ["csv", "json", "per_class", "records_of"]
 _FORMULA = ("=", "+", "-", "@")
 """How a formula begins in a spreadsheet; a tab or a line break before it is shown as an escape."""
 
-_SCORES = tuple(f.name for f in dataclasses.fields(Scores) if f.name in DEFINITIONS)
+_SCORES = tuple(
+    f.name for f in dataclasses.fields(Scores) if f.name in DEFINITIONS and f.name not in INFORMATION
+)
 _SETTINGS = (
     *("method", "denoiser", "segmenter", "certifier", "tolerates"),
     *("sigma", "noise", "radius", "scale", "images", "failed", "samples"),
@@ -32,14 +35,15 @@ _SETTINGS = (
 
 def csv(rows: Sequence[Row], *, timing: bool = False) -> str:
     """Return one record for each row: shares in 0..1 in full precision, an empty field where there is no number."""
-    header = [*_SETTINGS, "labelled_pixels", *_SCORES, "clean_accuracy", "clean_mean_iou"]
+    scores = (*_SCORES, *(INFORMATION if _grouped(rows) else ()))
+    header = [*_SETTINGS, "labelled_pixels", *scores, "clean_accuracy", "clean_mean_iou"]
     if timing:
         header.append("seconds")
     records = []
     for row in rows:
         values = {**_settings(row), "seconds": row.seconds}
         if row.certified is not None:
-            values |= {name: getattr(row.certified, name) for name in ("labelled_pixels", *_SCORES)}
+            values |= {name: getattr(row.certified, name) for name in ("labelled_pixels", *scores)}
         if row.clean is not None:
             values |= {"clean_accuracy": row.clean.accuracy, "clean_mean_iou": row.clean.mean_iou}
         records.append(values)
@@ -64,17 +68,28 @@ def per_class(rows: Sequence[Row]) -> str:
 
 def json(rows: Sequence[Row], *, timing: bool = False) -> str:
     """Return an object with the metrics' `definitions` and the `rows`, each with its scores by class."""
-    plain = []
+    plain, grouped = [], _grouped(rows)
     for row in rows:
         value = dataclasses.asdict(row)
         value["radius"] = _finite(row.radius)
         if not timing:
             del value["seconds"]
+        if not grouped:
+            del value["grouped"]
+            for scores in filter(None, (value["certified"], value["clean"])):
+                for name in INFORMATION:
+                    del scores[name]
         plain.append(value)
-    document = {"definitions": dict(DEFINITIONS), "rows": plain}
+    definitions = {name: text for name, text in DEFINITIONS.items() if grouped or name not in INFORMATION}
+    document = {"definitions": definitions, "rows": plain}
     text = json_module.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # what a terminal would obey, and halves of characters, which no encoding has
     return "".join(c if c.isprintable() or c == "\n" else json_module.dumps(c)[1:-1] for c in text)
+
+
+def _grouped(rows: Sequence[Row]) -> bool:
+    """Return whether the information gain says something: of a table of classes alone it is the accuracy."""
+    return any(row.grouped for row in rows)
 
 
 def _settings(row: Row) -> dict[str, Any]:

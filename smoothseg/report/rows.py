@@ -70,6 +70,9 @@ class Row:
     seconds: float | None = None
     """Measured seconds per image. They differ from run to run, so files leave them out unless asked for."""
 
+    grouped: bool = False
+    """Whether pixels may be certified as groups of classes: then the information gain says how much that tells."""
+
 
 def rows(directory: Path) -> list[Row]:
     """Return the rows of the run in `directory`, one for each (method, sigma), also while it is unfinished.
@@ -98,9 +101,11 @@ def _row(
     seconds = [entry["seconds"]["total"] for entry in entries]
     drawn = [entry["samples"] for entry in entries if "samples" in entry]
     reasons = collections.Counter(entry["stopping"]["reason"] for entry in entries if entry.get("stopping"))
-    classes = identity["classes"][method["name"]]
+    classes, hierarchy = identity["classes"][method["name"]], results.hierarchy(identity, method["name"])
     certified, clean = (
-        compute([Counts.from_json(entry[which]) for entry in entries], classes) if entries else None
+        compute([Counts.from_json(entry[which]) for entry in entries], classes, hierarchy)
+        if entries
+        else None
         for which in ("certified", "clean")
     )
     return Row(
@@ -121,6 +126,7 @@ def _row(
         certified=certified,
         clean=clean,
         seconds=sum(seconds) / len(seconds) if seconds else None,
+        grouped=hierarchy is not None,
     )
 
 

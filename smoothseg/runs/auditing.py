@@ -16,6 +16,7 @@ from smoothseg.certificates import counts
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.certificates.file import load
+from smoothseg.certificates.hierarchy import Hierarchy, from_header, leaf_count
 from smoothseg.components.plugins import plugins
 from smoothseg.data.checks import check_sample
 from smoothseg.errors import DataError, SmoothsegError
@@ -107,7 +108,9 @@ def _faults(directory: Path, identity: Mapping[str, Any], samples: _Samples | No
             yield f"{path}: not the file that the ledger records"
         else:
             sample = None if samples is None else samples.get(key)
-            classes = len(identity["classes"][method["name"]])
+            classes = leaf_count(
+                identity["classes"][method["name"]], results.hierarchy(identity, method["name"])
+            )
             ignore = classes if samples is None else samples.ignore(classes)
             for field, stated, right in _line(ledger[path], made, sample, ignore):
                 yield f"ledger.jsonl: {path}: {field} is {_shown(stated)}, the certificate gives {right!r}"
@@ -220,6 +223,7 @@ def header_differences(
         "dataset": plan["dataset"],
         "noise": identity["noise"],
         "classes": identity["classes"][method["name"]],
+        "levels": identity.get("levels", {}).get(method["name"]),
         "weights": identity["weights"].get(slug),
         **{f"geometry.{name}": plan[name] for name in ("scale", "convention", "denoise_at")},
         **{f"versions.{name}": version for name, version in identity["versions"].items()},
@@ -258,6 +262,8 @@ def _line(
 ) -> _Differences:
     """Yield what differs between a line of the ledger and its certificate. sample: the image's, to count its labels."""
     classes = len(made.provenance["classes"])
+    hierarchy = from_header(made.provenance["classes"], made.provenance.get("levels"))
+    leaves = leaf_count(made.provenance["classes"], hierarchy)
     radius = made.radius if math.isfinite(made.radius) else None
     if entry.get("radius") != radius:
         yield "radius", entry.get("radius"), radius
@@ -281,7 +287,9 @@ def _line(
             continue
         labels = None if sample is None else sample.labels
         try:
-            found = counts.update(prediction, certified, labels, classes=classes, ignore=ignore)
+            found = counts.update(
+                prediction, certified, labels, classes=classes, ignore=ignore, leaves=leaves
+            )
             told = counts.Counts.from_json(entry.get(which) or {})
         except (DataError, TypeError) as error:
             yield which, f"no count ({error})", "one"
@@ -291,21 +299,21 @@ def _line(
                 yield f"{which}.{field}", getattr(told, field), getattr(found, field)
         if labels is None and told.classes == classes:
             yield from _columns(which, told, prediction, certified)
-    yield from _radii(entry.get("by_radius"), made, None if sample is None else sample.labels)
+    yield from _radii(entry.get("by_radius"), made, None if sample is None else sample.labels, hierarchy)
 
 
-def _radii(stated: Any, made: Certificate, labels: Any) -> _Differences:
+def _radii(there: Any, made: Certificate, labels: Any, hierarchy: Hierarchy | None) -> _Differences:
     """Yield what differs between the pixels at each radius in the ledger and in the certificate."""
     radii = made.verdict.radii
-    if radii is None or stated is None:
-        if (radii is None) != (stated is None):
-            yield "by_radius", stated, "none" if radii is None else "some for each radius"
+    if radii is None or there is None:
+        if (radii is None) != (there is None):
+            yield "by_radius", there, "none" if radii is None else "some for each radius"
         return
     known = slice(2 if labels is None else 3)  # without labels it is not known how many are correct
-    there = [list(each)[known] for each in stated]
-    here = [list(each)[known] for each in counts.by_radius(made.prediction, made.certified, radii, labels)]
-    if there != here:
-        yield "by_radius", there, here
+    found = counts.by_radius(made.prediction, made.certified, radii, labels, hierarchy=hierarchy)
+    told, here = ([list(each)[known] for each in lines] for lines in (there, found))
+    if told != here:
+        yield "by_radius", told, here
 
 
 def _columns(

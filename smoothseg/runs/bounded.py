@@ -17,6 +17,7 @@ import numpy.typing as npt
 from smoothseg.certificates import certificate, file
 from smoothseg.certificates.bounds import Bounds, bounds, check_certifier
 from smoothseg.certificates.digests import sample_digests
+from smoothseg.certificates.hierarchy import from_header
 from smoothseg.certificates.regions import Region, regions
 from smoothseg.components.plugins import plugins
 from smoothseg.data.images import read_labels
@@ -36,6 +37,8 @@ class Bounded:
     sigma: float
     bounds: Bounds
     regions: tuple[Region, ...]
+    grouped: bool
+    """Whether pixels may be certified as groups of classes."""
 
 
 def bounded(
@@ -109,6 +112,7 @@ def _bounded(
         mask = read_labels(region, classes=255, ignore=255, size=size) != 0
     found = made.prediction.astype(np.int32)
     classes = made.provenance["classes"]
+    hierarchy = from_header(classes, made.provenance.get("levels"))
     return Bounded(
         entry["key"],
         entry["method"],
@@ -121,6 +125,7 @@ def _bounded(
             labels=sample.labels,
             ignore=None if sample.labels is None else ignore,
             region=mask,
+            hierarchy=hierarchy,
         ),
         regions(
             found if mask is None else np.where(mask, found, -1),
@@ -129,7 +134,9 @@ def _bounded(
             least=least,
             labels=sample.labels,
             ignore=None if sample.labels is None else ignore,
+            hierarchy=hierarchy,
         ),
+        hierarchy is not None,
     )
 
 

@@ -18,6 +18,7 @@ from smoothseg.certificates import counts
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.certificates.file import load, save
+from smoothseg.certificates.hierarchy import Hierarchy, leaf_count
 from smoothseg.certificates.rounding import rounded_down
 from smoothseg.certificates.stopping import OUT_OF_TIME, Look
 from smoothseg.components.blaming import blamed
@@ -296,7 +297,6 @@ def _record(
         job.key, job.method.name, job.sigma, rounded_down(result.radius, 4), 100 * result.abstained,
         result.provenance["samples"], seconds,
     )  # fmt: skip
-    classes = prepared.models[job.method.slug].segmenter.classes
     entry = {
         "method": job.method.name,
         "sigma": job.sigma,
@@ -305,9 +305,9 @@ def _record(
         "sha256": sha256_of(path),
         "samples": result.provenance["samples"],
         "radius": result.radius if np.isfinite(result.radius) else None,
-        "by_radius": _by_radius(result, sample),
+        "by_radius": _by_radius(result, sample, prepared.hierarchy(job.method)),
         "seconds": {"sampling": round(sampling, 4), "total": round(seconds, 4)},
-        **_counted(result, sample, classes=len(classes), ignore=prepared.ignore(job.method)),
+        **_counted(result, sample, prepared, job.method),
     }
     if result.stopping is not None:
         entry["stopping"] = {
@@ -319,24 +319,25 @@ def _record(
     work.told.certified(job, entry, False)
 
 
-def _counted(result: Certificate, sample: Sample, *, classes: int, ignore: int) -> dict[str, Any]:
+def _counted(result: Certificate, sample: Sample, prepared: Prepared, method: Method) -> dict[str, Any]:
     """Return the pixel counts of the certified and of the clean prediction for the ledger."""
     assert result.clean is not None
-    certified = counts.update(
-        result.prediction, result.certified, sample.labels, classes=classes, ignore=ignore
+    names, ignore = prepared.names(method), prepared.ignore(method)
+    leaves = leaf_count(names, prepared.hierarchy(method))
+    certified, clean = (
+        counts.update(prediction, sure, sample.labels, classes=len(names), ignore=ignore, leaves=leaves)
+        for prediction, sure in ((result.prediction, result.certified), (result.clean, None))
     )
-    clean = counts.update(result.clean, None, sample.labels, classes=classes, ignore=ignore)
     return {"certified": certified.to_json(), "clean": clean.to_json()}
 
 
-def _by_radius(result: Certificate, sample: Sample) -> list[list[float]] | None:
+def _by_radius(result: Certificate, sample: Sample, hierarchy: Hierarchy | None) -> list[list[float]] | None:
     """Return the pixels at each radius for the ledger; None if all certified pixels have the same radius."""
     radii = result.verdict.radii
     if radii is None:
         return None
-    return [
-        list(each) for each in counts.by_radius(result.prediction, result.certified, radii, sample.labels)
-    ]
+    found = counts.by_radius(result.prediction, result.certified, radii, sample.labels, hierarchy=hierarchy)
+    return [list(each) for each in found]
 
 
 @contextlib.contextmanager

@@ -11,10 +11,11 @@ import torch
 
 from smoothseg.certificates.certifier import Certifier
 from smoothseg.certificates.digests import sample_digests
+from smoothseg.certificates.hierarchy import Hierarchy, fitted, hierarchy_of, names_of
 from smoothseg.components import loading
 from smoothseg.components.blaming import blamed
 from smoothseg.components.plugins import plugins
-from smoothseg.data.checks import check_classes, check_dataset, check_sample
+from smoothseg.data.checks import check_classes, check_dataset, check_names, check_sample
 from smoothseg.errors import DataError
 from smoothseg.machine import devices, versions
 from smoothseg.protocols import Dataset
@@ -95,15 +96,25 @@ class Prepared:
         classes = self.models[method.slug].segmenter.classes
         return self.dataset.ignore if self.dataset.classes else len(classes)
 
+    def names(self, method: Method) -> tuple[str, ...]:
+        """Return what the indices of a prediction mean: the segmenter's classes, and behind them groups of them."""
+        classes = self.models[method.slug].segmenter.classes
+        return names_of(self.certifiers[method.slug], classes)
+
+    def hierarchy(self, method: Method) -> Hierarchy | None:
+        """Return the hierarchy of what is certified; None if pixels are certified as classes alone."""
+        return hierarchy_of(self.certifiers[method.slug])
+
     def identity(self) -> dict[str, Any]:
         """Return everything that determines the results, except the number of threads, as JSON values."""
+        grouped = {method.name: self.hierarchy(method) for method in self.plan.methods}
+        levels = {name: [list(level) for level in each.levels] for name, each in grouped.items() if each}
         return {
             "schema": results.SCHEMA,
             "plan": {**self.plan.describe(), "device": self.device.type},
             "weights": {slug: _digests(model) for slug, model in self.models.items()},
-            "classes": {
-                method.name: list(self.models[method.slug].segmenter.classes) for method in self.plan.methods
-            },
+            "classes": {method.name: list(self.names(method)) for method in self.plan.methods},
+            **({"levels": levels} if levels else {}),
             "noise": ALGORITHMS[self.plan.noise],
             "versions": versions.numerical(),
             "plugins": {
@@ -120,7 +131,8 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     skip_bad: skip unusable samples instead of raising. on_download: receives the progress of weights that must be
     fetched first.
 
-    Raises `DataError` for unusable samples, `ConfigError` if a segmenter's classes are not the dataset's,
+    Raises `DataError` for unusable samples, `ConfigError` if a segmenter's classes are not the dataset's, or not those
+    of a certifier's hierarchy,
     `NothingCertifiableError` if n is too small, and the errors of the recipes.
     """
     device = devices.device(plan.device)
@@ -168,6 +180,9 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
             parts.append(loaded[described])
         denoiser, segmenter = parts
         check_classes(segmenter.classes, dataset, f"the segmenter of '{method.name}'")
+        with blamed("certifier", plugins()["certifier"].name_of(method.certifier)):
+            certifiers[method.slug] = fitted(certifiers[method.slug], tuple(segmenter.classes))
+        check_names(names_of(certifiers[method.slug], segmenter.classes), f"the certifier of '{method.name}'")
         geometry = Geometry(plan.scale, plan.convention, plan.denoise_at)  # type: ignore[arg-type]
         names = {kind: plugins()[kind].name_of(getattr(method, kind)) for kind in ("denoiser", "segmenter")}
         models[method.slug] = BaseModel(denoiser, segmenter, geometry, names=names)

@@ -14,6 +14,7 @@ import torch
 
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.file import load
+from smoothseg.certificates.hierarchy import contains, from_header
 from smoothseg.errors import ConfigError, DataError
 from smoothseg.machine import devices, versions
 from smoothseg.runs import preparing, results
@@ -167,7 +168,8 @@ def _compared(
     certificate: Certificate,
     certificates: int,
 ) -> Resampled:
-    same = labels == certificate.prediction
+    hierarchy = from_header(certificate.provenance["classes"], certificate.provenance.get("levels"))
+    same = contains(np.broadcast_to(certificate.prediction, labels.shape), labels, hierarchy)
     if certificate.provenance.get("counted", "pixel") == "pattern":
         same = np.broadcast_to(same.all(axis=(1, 2), keepdims=True), same.shape)
     hits = same.sum(axis=0)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smoothseg.certificates.hierarchy import Hierarchy, from_header
 from smoothseg.errors import DataError
 from smoothseg.files import parse_json, read_bytes, sha256_of, write_atomically
 from smoothseg.runs.ledger import Ledger, has_failed
@@ -20,6 +21,7 @@ __all__ = [
     "certificate_path",
     "entries",
     "failures",
+    "hierarchy",
     "intact",
     "is_sealed",
     "read_identity",
@@ -96,6 +98,11 @@ def read_identity(directory: Path) -> dict[str, Any]:
     if not is_identity(identity):
         raise DamagedError(f"{path} is not as smoothseg writes it")
     return identity
+
+
+def hierarchy(identity: Mapping[str, Any], method: str) -> Hierarchy | None:
+    """Return the hierarchy of what a method of the run certifies; None if it certifies classes alone."""
+    return from_header(identity["classes"][method], identity.get("levels", {}).get(method))
 
 
 def is_sealed(directory: Path) -> bool:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from smoothseg.certificates.hierarchy import from_header
+from smoothseg.errors import DataError
 from smoothseg.protocols import KEY
 
 __all__ = ["is_entry", "is_identity"]
@@ -35,6 +37,7 @@ def is_identity(value: Mapping[str, Any]) -> bool:
         and _mapping(value.get("classes"), _are_words)
         and _mapping(value.get("weights"), lambda kinds: _mapping(kinds, _of_words))
         and all(method["name"] in value["classes"] for method in plan["methods"])
+        and _are_levels(value.get("levels", {}), value["classes"])
         and _of_words(value.get("versions"))
         and _mapping(value.get("plugins", {}), _of_words)
         and _of_words(value.get("skipped", {}))
@@ -146,6 +149,16 @@ def _is_digests(value: object) -> bool:
 
 def _are_words(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
+def _are_levels(value: object, classes: Mapping[str, list[str]]) -> bool:
+    """Return whether every entry is a hierarchy of the classes of its method."""
+    if not (isinstance(value, Mapping) and value.keys() <= classes.keys()):
+        return False
+    try:
+        return all(from_header(classes[method], levels) is not None for method, levels in value.items())
+    except DataError:
+        return False
 
 
 def _of_words(value: object) -> bool:

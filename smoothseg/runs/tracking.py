@@ -160,13 +160,14 @@ class Figures(Listener):
     def certified(self, job: Job, entry: Mapping[str, Any], before: bool) -> None:
         """Count the certificate of `entry` and report the new scores."""
         from smoothseg.certificates.counts import Counts
-        from smoothseg.certificates.metrics import compute
+        from smoothseg.certificates.metrics import INFORMATION, compute
 
         counts = self._known.setdefault((job.method.name, job.sigma), [])
         counts.append(Counts.from_json(entry["certified"]))
         if before:
             return
-        scores = compute(counts, self._prepared.models[job.method.slug].segmenter.classes)
+        hierarchy = self._prepared.hierarchy(job.method)
+        scores = compute(counts, self._prepared.names(job.method), hierarchy)
         found = {
             "accuracy": scores.accuracy,
             "mean_iou": scores.mean_iou,
@@ -174,6 +175,8 @@ class Figures(Listener):
             "radius": entry["radius"],
             "seconds": entry["seconds"]["total"],
         }
+        if hierarchy is not None:
+            found |= {name: getattr(scores, name) for name in INFORMATION}
         where = f"{job.method.slug}/sigma-{job.sigma:g}"
         self._tracker.figures(
             {f"{where}/{name}": float(value) for name, value in found.items() if value is not None},

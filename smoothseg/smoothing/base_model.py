@@ -56,6 +56,14 @@ class BaseModel:
         return estimate, geo.labels(self._score(estimate), (noisy.shape[-2], noisy.shape[-1]))
 
     @torch.inference_mode()
+    def scored(
+        self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scores (B, C, h, w), at the segmenter's stride, and the labels that `predict` makes of them."""
+        scores = self._score(self.denoised(noisy, sigma, seeds=seeds))
+        return scores, geo.labels(scores, (noisy.shape[-2], noisy.shape[-1]))
+
+    @torch.inference_mode()
     def denoised(self, noisy: torch.Tensor, sigma: float, *, seeds: Sequence[int]) -> torch.Tensor:
         """Return the clean estimates (B, 3, h, w), at the segmenter's input size, that `predict` segments."""
         height, width = noisy.shape[-2:]

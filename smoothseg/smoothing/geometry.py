@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from smoothseg.errors import ConfigError
 from smoothseg.networks.resizing import sigma_left
 
-__all__ = ["Geometry", "labels"]
+__all__ = ["Geometry", "enlarged", "labels"]
 
 _BAND_BYTES = 2 * 2**20
 """Upper bound on the score values of one class and one band of rows in `labels`: few enough to stay in a cache."""
@@ -69,6 +69,13 @@ def labels(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     for image, target in zip(scores, result, strict=True):
         _label(image, target)
     return result
+
+
+def enlarged(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Return scores (B, C, h, w) at `size`, (B, C, H, W) float32, upsampled as `labels` does but for rounding."""
+    if scores.shape[2:] == size:
+        return scores.float()
+    return F.interpolate(scores.float(), size=size, mode="bilinear", align_corners=False)
 
 
 def _label(scores: torch.Tensor, target: torch.Tensor) -> None:

@@ -13,6 +13,7 @@ import torch
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.certifier import Certifier, Sequential
 from smoothseg.certificates.digests import sample_digests
+from smoothseg.certificates.hierarchy import hierarchy_of, names_of
 from smoothseg.certificates.stopping import Look
 from smoothseg.components import loading
 from smoothseg.components.blaming import blamed
@@ -72,7 +73,10 @@ class Description:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pipeline:
-    """A base model and a certifier on one device. noise: its kind, see `noise.py`. seed: of the noise."""
+    """A base model and a certifier, fitted to its classes, on one device.
+
+    noise: its kind, see `noise.py`. seed: of the noise.
+    """
 
     model: BaseModel
     certifier: Certifier
@@ -80,6 +84,11 @@ class Pipeline:
     noise: str
     seed: int
     device: torch.device
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the indices of a prediction mean: the segmenter's classes, and behind them the certifier's groups."""
+        return names_of(self.certifier, self.model.segmenter.classes)
 
     def certify(
         self,
@@ -173,10 +182,8 @@ class Pipeline:
             if not np.issubdtype(array.dtype, kind):
                 raise PluginError(f"{who} returned {name} of {array.dtype}, expected {kind.__name__}")
         lowest, highest = int(result.prediction.min()), int(result.prediction.max())
-        if lowest < 0 or highest >= len(self.model.segmenter.classes):
-            raise PluginError(
-                f"{who} predicted classes {lowest} to {highest} of {len(self.model.segmenter.classes)}"
-            )
+        if lowest < 0 or highest >= len(self.names):
+            raise PluginError(f"{who} predicted classes {lowest} to {highest} of {len(self.names)}")
         if not 1 <= result.trials <= drawn:
             raise PluginError(f"{who} states {result.trials} trials, it drew {drawn} samples")
 
@@ -224,7 +231,7 @@ class Pipeline:
         return _photo(noisy), _photo(estimate)
 
     def _provenance(self, sample: Sample, sigma: float, drawn: int) -> dict[str, Any]:
-        model, told = self.model, self.description
+        model, told, hierarchy = self.model, self.description, hierarchy_of(self.certifier)
         height, width = sample.image.shape[:2]
         return {
             "image": {
@@ -234,7 +241,8 @@ class Pipeline:
                 "width": width,
             },
             "dataset": None if told.dataset is None else dict(told.dataset),
-            "classes": list(model.segmenter.classes),
+            "classes": list(self.names),
+            **({} if hierarchy is None else {"levels": [list(level) for level in hierarchy.levels]}),
             "method": told.method,
             "denoiser": dict(told.denoiser),
             "segmenter": dict(told.segmenter),

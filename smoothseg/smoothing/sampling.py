@@ -10,6 +10,7 @@ import torch
 from smoothseg.certificates.certifier import Tally
 from smoothseg.certificates.stopping import ASKED, Look
 from smoothseg.errors import PluginError, first_line, out_of_memory
+from smoothseg.smoothing.geometry import enlarged
 from smoothseg.smoothing.noise import NoisyImage
 from smoothseg.smoothing.stop import Stop
 from smoothseg.smoothing.votes import Votes
@@ -138,21 +139,32 @@ class Draw:
     def _draw(self, end: int, tally: Tally) -> None:
         """Add one batch of samples, none of them from number `end` on; or make batches smaller."""
         indices = range(self._drawn, min(end, self._drawn + self._batch.size))
-        labels = self._labelled(indices)
-        if labels is None:
+        scored = getattr(tally, "add_scores", None)
+        found = self._labelled(indices, scored=scored is not None)
+        if found is None:
             self._batch.halve(len(indices))
             return
+        scores, labels = found
+        if scored is not None and scores is not None:
+            for one in scores:  # one by one: at the image's size they are large
+                scored(enlarged(one[None], self.size))
         tally.add(labels)
         self._drawn = indices.stop
         if self._progress is not None:
             self._progress(len(indices))
 
-    def _labelled(self, indices: range) -> torch.Tensor | None:
-        """Return the labels of the samples `indices`; None where memory is short, unless it is one sample."""
+    def _labelled(
+        self, indices: range, *, scored: bool = False
+    ) -> tuple[torch.Tensor | None, torch.Tensor] | None:
+        """Return the labels of the samples `indices`, behind their scores (B, C, h, w) where those are asked for.
+
+        None where memory is short, unless it is one sample.
+        """
         try:
-            return self._model.predict(
-                self._noisy.samples(indices), self._sigma, seeds=self._noisy.seeds(indices)
-            )
+            noisy, seeds = self._noisy.samples(indices), self._noisy.seeds(indices)
+            if scored:
+                return self._model.scored(noisy, self._sigma, seeds=seeds)
+            return None, self._model.predict(noisy, self._sigma, seeds=seeds)
         except Exception as error:
             if not out_of_memory(error):
                 raise

@@ -13,11 +13,12 @@ from scipy import stats
 
 from smoothseg.certificates.certificate import Certificate, Verdict
 from smoothseg.certificates.certifier import Certifier, Sequential, Tally, selects_from_trials
+from smoothseg.certificates.hierarchy import contains, fitted, hierarchy_of
 from smoothseg.smoothing.votes import Votes
 from smoothseg.testing.familywise import assert_error_rate, promise
 from smoothseg.testing.moments import assert_goes_on, assert_right_at_every_moment
 from smoothseg.testing.promises import Check, assert_all, protocol_check
-from smoothseg.testing.toys import LabelDraw, Stoppable
+from smoothseg.testing.toys import LabelDraw, Stoppable, tell
 
 __all__ = ["certifier_checks", "check_certifier"]
 
@@ -54,12 +55,19 @@ def check_certifier(certifier: Certifier, *, recipe: Any = None) -> None:
 
 
 def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, ...]:
-    """Return the checks of a certifier, in order. recipe: what it was loaded from, if that is known."""
+    """Return the checks of a certifier, in order. recipe: what it was loaded from, if that is known.
+
+    A certifier with a hierarchy of classes is examined with those that it names.
+    """
     promised = promise(certifier, recipe)
+    certifier = fitted(certifier, None)
+    hierarchy = hierarchy_of(certifier)
     # More pixels than may be wrong: of fewer a certifier need not know what to do.
-    height, width, classes = 3, max(5, promised.tolerates // 3 + 1), 4
+    height, width = 3, max(5, promised.tolerates // 3 + 1)
+    classes = 4 if hierarchy is None else len(hierarchy.classes)
+    shown = min(classes, 4)
     level = max(_LEVEL, promised.alpha)
-    constant = np.arange(height * width).reshape(height, width) % classes
+    constant = np.arange(height * width).reshape(height, width) % shown
 
     @functools.cache
     def agreeing() -> tuple[Certificate, int]:
@@ -69,12 +77,13 @@ def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, .
     @functools.cache
     def scattered() -> Certificate:
         generator = np.random.Generator(np.random.Philox(0))
-        labels = generator.integers(0, classes, (certifier.samples, height, width))
+        labels = generator.integers(0, shown, (certifier.samples, height, width))
         return certifier.certify(LabelDraw(labels, classes=classes))  # type: ignore[arg-type]
 
     def counted() -> None:
-        assert certifier.counted in ("pixel", "pattern"), (
-            f"counted is {certifier.counted!r}, not 'pixel' or 'pattern'"
+        right = ("pixel", "pattern") if hierarchy is None else ("node",)
+        assert certifier.counted in right, (
+            f"counted is {certifier.counted!r}, not {' or '.join(map(repr, right))}"
         )
 
     def samples() -> None:
@@ -128,13 +137,16 @@ def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, .
         assert certificate.trials < drawn, (
             f"all {drawn} samples that certify drew are stated as trials: expected others that select the class"
         )
-        first = _SingledOut(certifier.samples, (height, width), call=0)
+        first = _SingledOut(certifier.samples, (height, width), call=0, classes=classes)
         certifier.certify(first)  # type: ignore[arg-type]
         for call in range(min(first.calls, _MOST_CALLS)):
-            draw = _SingledOut(certifier.samples, (height, width), call=call)
+            draw = _SingledOut(certifier.samples, (height, width), call=call, classes=classes)
             result = certifier.certify(draw)  # type: ignore[arg-type]
             # Where the class was selected that no other draw has, this draw selected it and must not test it.
-            tested = int(result.hits[result.prediction == 0].max(initial=0))
+            selected, other = (
+                contains(result.prediction, np.full((height, width), c), hierarchy) for c in (0, 1)
+            )
+            tested = int(result.hits[selected & ~other].max(initial=0))
             assert draw.calls < 2 or not tested, (
                 f"a class seen in draw {call + 1} alone was selected and has {tested} hits, expected 0: what selects "
                 "a class must not test it"
@@ -200,8 +212,8 @@ def certifier_checks(certifier: Certifier, recipe: Any = None) -> tuple[Check, .
         protocol_check(certifier, "certifier"),
         Check(
             "counted",
-            "it says what it counts, pixels or patterns",
-            "Counts of pixels and of whole label maps must never be taken for each other.",
+            "it says what it counts, pixels, nodes or patterns",
+            "Counts of pixels, of nodes of a hierarchy and of whole label maps must never be taken for each other.",
             counted,
         ),
         Check(
@@ -274,7 +286,7 @@ def _shares(samples: int, size: tuple[int, int], classes: int) -> npt.NDArray[np
 
 
 class _SingledOut(Stoppable):
-    """A draw of two classes: one of its calls gives class 0 only, every other call class 1 only.
+    """A draw of two of `classes`: one of its calls gives class 0 only, every other call class 1 only.
 
     samples: how many samples it gives at most. size: (H, W) of its label maps. call: the call that gives class 0,
     counted from 0.
@@ -284,21 +296,22 @@ class _SingledOut(Stoppable):
 
     sigma = _SIGMAS[1]
 
-    def __init__(self, samples: int, size: tuple[int, int], *, call: int) -> None:
+    def __init__(self, samples: int, size: tuple[int, int], *, call: int, classes: int) -> None:
         super().__init__()
         self.size = size
         self.calls = 0
         self.drawn = 0
         self._samples = samples
         self._call = call
+        self._classes = classes
 
     def __call__(self, n: int, into: Tally | None = None) -> Tally:
         if self.drawn + n > self._samples:
             raise ValueError(
                 f"{self.drawn + n} samples asked for, more than the {self._samples} that `samples` says"
             )
-        tally = Votes(2, self.size, capacity=n) if into is None else into
-        tally.add(torch.full((n, *self.size), int(self.calls != self._call)))
+        tally = Votes(self._classes, self.size, capacity=n) if into is None else into
+        tell(tally, torch.full((n, *self.size), int(self.calls != self._call)), classes=self._classes)
         self.calls += 1
         self.drawn += n
         return tally

@@ -32,9 +32,10 @@ from scipy import special, stats
 from smoothseg.certificates.bounds import tolerated
 from smoothseg.certificates.certificate import Verdict
 from smoothseg.certificates.certifier import Certifier, Tally, selects_from_trials
+from smoothseg.certificates.hierarchy import contains, hierarchy_of
 from smoothseg.errors import SmoothsegError
 from smoothseg.smoothing.votes import Votes
-from smoothseg.testing.toys import Stoppable
+from smoothseg.testing.toys import Stoppable, tell
 
 __all__ = ["Promise", "assert_error_rate", "claims_of", "promise"]
 
@@ -345,14 +346,20 @@ def _fail_by_maps(
 ) -> int:
     """Return how many of `_MAPPED` images fail that are certified from label maps.
 
-    shares: the probabilities of the classes, the same at every pixel.
+    shares: the probabilities of the classes, the same at every pixel. A certified node makes its claim about the
+    classes in it.
     """
     generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    hierarchy = hierarchy_of(certifier)
+    classes = 2 if hierarchy is None else len(hierarchy.classes)
     failed = 0
     for _ in range(_MAPPED):
-        draw = _Dice(generator, pixels, shares, alike=certifier.counted == "pattern")
+        draw = _Dice(generator, pixels, shares, alike=certifier.counted == "pattern", classes=classes)
         made = certifier.certify(draw)  # type: ignore[arg-type]
-        true = np.array(shares)[made.prediction]
+        true = sum(
+            share * contains(made.prediction, np.full(made.prediction.shape, c), hierarchy)
+            for c, share in enumerate(shares)
+        )
         failed += int(np.count_nonzero(claims_of(made.verdict) >= true) > promise.tolerates)
     return failed
 
@@ -366,7 +373,13 @@ class _Dice(Stoppable):
     sigma = _SIGMA
 
     def __init__(
-        self, generator: np.random.Generator, pixels: int, shares: tuple[float, ...], *, alike: bool
+        self,
+        generator: np.random.Generator,
+        pixels: int,
+        shares: tuple[float, ...],
+        *,
+        alike: bool,
+        classes: int,
     ) -> None:
         super().__init__()
         self.size = (1, pixels)
@@ -375,6 +388,7 @@ class _Dice(Stoppable):
         # The last class begins at 0: of two, it is shown below its own probability.
         self._bounds = np.cumsum(shares[:0:-1])[::-1]
         self._dice = 1 if alike else pixels
+        self._classes = max(classes, len(shares))
 
     def __call__(self, n: int, into: Tally | None = None) -> Tally:
         rolled = self._generator.random((n, 1, self._dice))
@@ -382,9 +396,9 @@ class _Dice(Stoppable):
         labels = torch.from_numpy(np.broadcast_to(shown, (n, *self.size)).copy())
         self.drawn += n
         if into is not None:
-            into.add(labels)
+            tell(into, labels, classes=self._classes)
             return into
-        votes = Votes(len(self._bounds) + 1, self.size, capacity=n)
+        votes = Votes(self._classes, self.size, capacity=n)
         for label, count in enumerate(votes.counts):
             count += (labels == label).sum(0)
         votes.n = n

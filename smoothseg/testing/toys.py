@@ -14,7 +14,7 @@ from smoothseg.certificates.stopping import INTERRUPTED, Look
 from smoothseg.protocols import Sample
 from smoothseg.smoothing.votes import Votes
 
-__all__ = ["CountingDenoiser", "ImageDataset", "LabelDraw", "Stoppable", "ThresholdSegmenter"]
+__all__ = ["CountingDenoiser", "ImageDataset", "LabelDraw", "Stoppable", "ThresholdSegmenter", "tell"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +90,25 @@ class ImageDataset:
         return Sample(self.keys[index], self.images[index], self.labels[index])
 
 
+_SURE = 50.0
+"""The score of the label above all others: the softmax has no doubt, at any usual temperature."""
+
+
+def tell(tally: Tally, labels: torch.Tensor, *, classes: int, scores: torch.Tensor | None = None) -> None:
+    """Add label maps (B, H, W) of `classes` to a tally, and their scores if it asks for them.
+
+    scores: (M, C, H, W) of the first M of them; those of the others leave no doubt about the label.
+    """
+    if add_scores := getattr(tally, "add_scores", None):
+        given = 0 if scores is None else len(scores)
+        if scores is not None and given:
+            add_scores(scores)
+        if given < len(labels):
+            sure = torch.nn.functional.one_hot(labels[given:].long(), classes).movedim(-1, 1)
+            add_scores(_SURE * sure.float())
+    tally.add(labels)
+
+
 class Stoppable:
     """What draws for tests share: they can be asked to stop after so many samples.
 
@@ -123,15 +142,25 @@ class LabelDraw(Stoppable):
     """A draw of given label maps, to test certifiers without networks.
 
     labels: class indices (N, H, W), drawn in this order. classes: number of classes. sigma: noise level that the
-    labels stand for. first: the first label map that is drawn.
+    labels stand for. scores: floats (M, C, H, W) of the first M label maps, for tallies that ask for them; of all
+    others, and without it of all, they leave no doubt about the label. first: the first label map that is drawn.
 
     The attribute `drawn` says how many label maps were drawn so far, those before `first` included.
     """
 
-    def __init__(self, labels: npt.ArrayLike, *, classes: int, sigma: float = 0.25, first: int = 0) -> None:
+    def __init__(
+        self,
+        labels: npt.ArrayLike,
+        *,
+        classes: int,
+        sigma: float = 0.25,
+        scores: npt.ArrayLike | None = None,
+        first: int = 0,
+    ) -> None:
         super().__init__()
         self._labels = torch.from_numpy(np.array(labels))
         self._classes = classes
+        self._scores = None if scores is None else torch.from_numpy(np.array(scores))
         self.sigma = sigma
         self.drawn = first
 
@@ -148,6 +177,8 @@ class LabelDraw(Stoppable):
         if self.drawn + n > len(self._labels):
             raise ValueError(f"{self.drawn + n} samples asked for, {len(self._labels)} given")
         tally = Votes(self._classes, self.size, capacity=n) if into is None else into
-        tally.add(self._labels[self.drawn : self.drawn + n])
+        labels = self._labels[self.drawn : self.drawn + n]
+        known = None if self._scores is None else self._scores[self.drawn : self.drawn + n]
+        tell(tally, labels, classes=self._classes, scores=known)
         self.drawn += n
         return tally

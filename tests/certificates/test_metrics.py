@@ -103,6 +103,8 @@ def test_every_score_of_a_small_case_is_the_hand_computed_one() -> None:
             ClassScores("b", 4, 2 / 5, 2 / 4, 1 / 4, 1 / 4),
             ClassScores("c", 0, 0.0, None, None, None),
         ),
+        information_gain=3 / 7,
+        class_information_gain=(1 / 3 + 2 / 4) / 2,
     )
 
 

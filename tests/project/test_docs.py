@@ -40,6 +40,7 @@ from smoothseg.networks import sigma_left
 from smoothseg.runs import configuration as run_configuration
 from smoothseg_folder import legend
 from smoothseg_paper import experiments
+from smoothseg_segcertify.hierarchies import hierarchy
 from smoothseg_training.configuration import DenoiserTraining, Running, SegmenterTraining, configure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -318,7 +319,7 @@ def test_the_other_commands_of_a_page_name_what_there_is(page):
 
 
 @by_page(pages_with("yaml"))
-def test_the_configurations_of_a_page_are_valid(page):
+def test_the_configurations_of_a_page_are_valid(page, tmp_path):
     for block in blocks(page, "yaml"):
         options = yaml.safe_load(block.code)
         if "runs" in options:
@@ -326,6 +327,9 @@ def test_the_configurations_of_a_page_are_valid(page):
         elif "crop" in options:
             kind = "segmenter" if "segmenter" in options else "denoiser"
             check(["train", kind], {"config": block.title, "output": "models/any"}, page)
+        elif "levels" in options:
+            (tmp_path / "own.yaml").write_text(block.code, encoding="utf-8")
+            assert hierarchy(str(tmp_path / "own.yaml")).classes == tuple(options["classes"])
         else:
             run_configuration.configure(options)
 

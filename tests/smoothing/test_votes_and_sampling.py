@@ -7,7 +7,7 @@ from smoothseg import networks
 from smoothseg.errors import PluginError
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.geometry import Geometry
-from smoothseg.smoothing.sampling import Draw
+from smoothseg.smoothing.sampling import BatchSize, Draw
 from smoothseg.smoothing.votes import Votes
 from smoothseg.testing import CountingDenoiser, ThresholdSegmenter
 
@@ -133,3 +133,44 @@ def test_wrong_scores_are_the_plugins_fault():
         draw_of(segmenter=Wrong())(1)
     with pytest.raises(PluginError, match="not finite"):
         draw_of(segmenter=Infinite())(1)
+
+
+class Scores(Recorder):
+    """A tally that asks for scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores = []
+
+    def add_scores(self, scores):
+        self.scores += list(scores.clone())
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_tally_that_asks_for_scores_gets_those_of_its_labels_at_any_batch_size(scale):
+    tallies = [draw_of(batch_size=size, scale=scale)(5, into=Scores()) for size in (1, 2, 5)]
+    for tally in tallies:
+        assert len(tally.scores) == len(tally.maps) == 5
+        for scores, labels in zip(tally.scores, tally.maps, strict=True):
+            assert scores.shape == (2, 7, 10)
+            clear = (scores[0] - scores[1]).abs() > 1e-5
+            assert torch.equal(scores.argmax(0)[clear], labels.long()[clear])
+        assert all(map(torch.equal, tally.scores, tallies[0].scores))
+    plain = draw_of(scale=scale)(5, into=Recorder())
+    assert all(map(torch.equal, plain.maps, tallies[0].maps))
+
+
+def test_scores_come_once_where_memory_is_short():
+    halved = []
+
+    class Small(ThresholdSegmenter):
+        def segment(self, images):
+            if len(images) > 2:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().segment(images)
+
+    tally = draw_of(batch_size=BatchSize(8, halved=halved.append), segmenter=Small())(6, into=Scores())
+    whole = draw_of()(6, into=Scores())
+    assert halved == [3, 1]
+    assert all(map(torch.equal, tally.scores, whole.scores))
+    assert len(tally.scores) == 6

@@ -125,7 +125,7 @@
     image: { name: "input", photo: (all) => all.image.image },
     noisy: { name: "noisy", photo: (all) => all.image.noisy[state.sigma], sharp: true },
     denoised: { name: "denoised", photo: (all) => all.view && all.view.denoised },
-    labels: { name: "ground truth", map: (all) => all.labels, colour: (all, i) => labelled(all.labels[i]) },
+    labels: { name: "ground truth", map: (all) => all.labels, colour: (all, i) => all.labels[i] === data.ignore ? IGNORED : labelled(all.labels[i]) },
     clean: { name: "clean prediction", map: (all) => all.clean, colour: (all, i) => labelled(all.clean[i]) },
     certified: {
       name: "certified", map: (all) => all.prediction,
@@ -248,6 +248,8 @@
   // What a pixel is: under the pointer, or under the cross that the arrow keys move.
 
   const nameOf = (label) => classes()[label] ? classes()[label][0] : "ignored";
+  // A class is a name and a colour; a group of classes also has their labels.
+  const holds = (found, label) => found === label || Boolean(classes()[found] && classes()[found][2] && classes()[found][2].includes(label));
   const bold = (text) => made("b", { textContent: text });
   const read = (place) => {
     const out = at("readout");
@@ -272,8 +274,8 @@
       if (radius !== null) parts.push(`, radius ${figures(radius)} (${figures(levels(radius))} levels)`);
     }
     if (labels) {
-      const right = view && certified[i] && labels[i] !== data.ignore ? (labels[i] === prediction[i] ? " (correct)" : " (wrong)") : "";
-      parts.push("; label ", bold(nameOf(labels[i])), right);
+      const right = view && certified[i] && labels[i] !== data.ignore ? (holds(prediction[i], labels[i]) ? " (correct)" : " (wrong)") : "";
+      parts.push("; label ", bold(labels[i] === data.ignore ? "ignored" : nameOf(labels[i])), right);
     }
     if (clean) parts.push(`; clean prediction ${nameOf(clean[i])}`);
     out.replaceChildren(...parts);
