@@ -257,7 +257,7 @@ class AnytimeRecipe:
         None, "several tau, tested together, instead of one: a radius a pixel; e.g. 0.6,0.75,0.9"
     )
     k: int = smoothseg.option(1, "number of wrong pixels that must not be reached")
-    block: int = smoothseg.option(25, "noise samples between two looks at what is certified")
+    block: int = smoothseg.option(50, "noise samples between two looks at what is certified")
     gain: float | None = smoothseg.option(
         None, "stop when the last block certified less than this share of the pixels anew; e.g. 0.002"
     )

@@ -214,9 +214,9 @@ def test_options_out_of_range_are_refused(spec: str, message: str) -> None:
 
 
 def test_a_max_n_that_can_certify_nothing_is_refused_with_the_least_that_can() -> None:
-    with pytest.raises(smoothseg.NothingCertifiableError, match="smallest max_n that can is 69"):
-        load("anytime:max_n=68").check(360 * 480)
-    load("anytime:max_n=69").check(360 * 480)
+    with pytest.raises(smoothseg.NothingCertifiableError, match="smallest max_n that can is 71"):
+        load("anytime:max_n=70").check(360 * 480)
+    load("anytime:max_n=71").check(360 * 480)
     with pytest.raises(smoothseg.ConfigError, match="k=9 exceeds the 4 pixels"):
         load("anytime:k=9").check(4)
 
