@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smoothseg.certificates.certificate import Certificate
-from smoothseg.certificates.certifier import Certifier, selects_from_trials
+from smoothseg.certificates.certifier import Certifier, Sequential, selects_from_trials
 from smoothseg.certificates.hierarchy import from_header
 from smoothseg.errors import ConfigError, DataError, VerificationError
 
@@ -35,6 +35,7 @@ def verify(certificate: Certificate, certifier: Certifier) -> None:
     _check_counted(certificate, certifier)
     if (fault := _selected_otherwise(certificate, certifier)) is not None:
         raise VerificationError(fault)
+    _check_stopping(certificate, certifier)
     again = certifier.decide(certificate.hits, certificate.trials, sigma=certificate.provenance["sigma"])
     differ = int((again.certified != certificate.certified).sum())
     if differ:
@@ -106,6 +107,31 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _check_stopping(certificate: Certificate, certifier: Certifier) -> None:
+    """Raise `VerificationError` if what the certificate says of its end contradicts its counts or the certifier."""
+    stopping = certificate.stopping
+    if stopping is None:
+        if isinstance(certifier, Sequential) and not history(certificate):
+            raise VerificationError(
+                "it does not say why it stopped, though its certifier may stop at any time"
+            )
+        return
+    if not isinstance(certifier, Sequential):
+        raise VerificationError(
+            f"it stopped because of {stopping.reason}, and its certifier decides once, after all samples"
+        )
+    if not stopping.looks:
+        return
+    last = stopping.looks[-1]
+    if last.trials > certificate.trials:
+        raise VerificationError(f"it looked at {last.trials} trials, and there are {certificate.trials}")
+    certified = int(certificate.certified.sum())
+    if last.trials == certificate.trials and last.certified != certified:
+        raise VerificationError(
+            f"its last look has {last.certified} certified pixels, the certificate {certified} after as many trials"
+        )
+
+
 def _check_counted(certificate: Certificate, certifier: Certifier) -> None:
     counted = certificate.provenance.get("counted", "pixel")
     if counted != certifier.counted:
@@ -150,6 +176,11 @@ def recertify(certificate: Certificate, certifier: Certifier, described: Mapping
     _check_counted(certificate, certifier)
     if (fault := _selected_otherwise(certificate, certifier)) is not None:
         raise ConfigError(fault)
+    if certificate.stopping is not None and not isinstance(certifier, Sequential):
+        raise ConfigError(
+            f"the samples ended by what they showed ({certificate.stopping.reason}): a certifier that decides once, "
+            "after a number of samples that was chosen beforehand, cannot decide from them"
+        )
     certifier.check(certificate.hits.size)
     verdict = certifier.decide(certificate.hits, certificate.trials, sigma=certificate.provenance["sigma"])
     provenance = {
@@ -157,4 +188,6 @@ def recertify(certificate: Certificate, certifier: Certifier, described: Mapping
         "certifier": dict(described),
         "recertified_from": [*history(certificate), before],
     }
-    return dataclasses.replace(certificate, verdict=verdict, provenance=provenance)
+    # What was certified on the way was so by the certifier before.
+    stopping = certificate.stopping and dataclasses.replace(certificate.stopping, looks=())
+    return dataclasses.replace(certificate, verdict=verdict, provenance=provenance, stopping=stopping)

@@ -17,7 +17,7 @@ from smoothseg.errors import SmoothsegError
 from smoothseg.testing.familywise import Promise, claims_of
 from smoothseg.testing.toys import LabelDraw
 
-__all__ = ["assert_goes_on", "assert_right_at_every_moment", "ever_wrong"]
+__all__ = ["assert_goes_on", "assert_right_at_every_moment", "ever_wrong", "wrong_by"]
 
 _MOMENTS = 2000
 """The most trials at which somebody looks."""
@@ -31,6 +31,17 @@ _SIGMA = 0.25
 
 def ever_wrong(certifier: Certifier, moments: int, *, doubtful: int, certain: int, allowed: int) -> float:
     """Return the share of images that carry too many false claims at one of the first `moments` trials at least.
+
+    See `wrong_by`.
+    """
+    shares = wrong_by(certifier, moments, doubtful=doubtful, certain=certain, allowed=allowed)
+    return float(shares[-1])
+
+
+def wrong_by(
+    certifier: Certifier, moments: int, *, doubtful: int, certain: int, allowed: int
+) -> npt.NDArray[np.float64]:
+    """Return the share of images that carry too many false claims at one of the first 1, 2, ..., `moments` trials.
 
     The class of the `doubtful` pixels has the very probability that the certifier claims to be exceeded, and all of
     them show the same hits; the `certain` ones show their class in every sample. allowed: how many claims may be false.
@@ -51,7 +62,7 @@ def ever_wrong(certifier: Certifier, moments: int, *, doubtful: int, certain: in
             else:
                 high, level = count, made
         least[trials - 1] = high
-    return 0.0 if level is None else _reached(least, level)
+    return np.zeros(moments) if level is None else _reached(least, level)
 
 
 def _claim(
@@ -65,17 +76,18 @@ def _claim(
     return least if least >= 0 else None
 
 
-def _reached(least: npt.NDArray[np.integer], level: float) -> float:
-    """Return the chance that the hits of a class of probability `level` ever reach `least`, by trials from 1 on."""
+def _reached(least: npt.NDArray[np.integer], level: float) -> npt.NDArray[np.float64]:
+    """Return the chance that the hits of a class of probability `level` have reached `least`, by trials from 1 on."""
     chances = np.zeros(len(least) + 2)
     chances[0] = 1.0
-    reached = 0.0
+    reached = np.zeros(len(least))
     for trials, count in enumerate(least, start=1):
         chances[1 : trials + 1] = chances[1 : trials + 1] * (1 - level) + chances[:trials] * level
         chances[0] *= 1 - level
-        reached += float(chances[count : trials + 1].sum())
+        reached[trials - 1] = chances[count : trials + 1].sum()
         chances[count : trials + 1] = 0.0
-    return reached
+    total: npt.NDArray[np.float64] = np.cumsum(reached)
+    return total
 
 
 def assert_right_at_every_moment(certifier: Sequential, promise: Promise) -> None:

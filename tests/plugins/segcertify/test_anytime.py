@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 import smoothseg
+from smoothseg.certificates import recheck
 from smoothseg.components.plugins import plugins
 from smoothseg.testing import LabelDraw
 from smoothseg.testing.moments import ever_wrong
@@ -309,3 +310,54 @@ def test_certificates_go_through_a_file_and_back(tmp_path: Any) -> None:
     assert again.stopping == made.stopping
     save(again, tmp_path / "two.npz")
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def headed(spec: str, labels: npt.NDArray[np.int64]) -> smoothseg.Certificate:
+    """Return a certificate with the header that rechecking reads."""
+    made = certified(spec, labels)
+    height, width = made.prediction.shape
+    header = {
+        "sigma": 0.25,
+        "certifier": plugins()["certifier"].describe(plugins()["certifier"].recipe(spec)),
+        "counted": "pixel",
+        "samples": made.trials + 10,
+        "image": {"height": height, "width": width},
+        "classes": ["a", "b"],
+    }
+    return dataclasses.replace(made, provenance=header)
+
+
+def recertified(made: smoothseg.Certificate, spec: str) -> smoothseg.Certificate:
+    recipe = plugins()["certifier"].recipe(spec)
+    return recheck.recertify(made, recipe.load(), plugins()["certifier"].describe(recipe))
+
+
+def test_samples_that_ended_by_what_they_showed_are_not_for_a_test_of_fixed_n() -> None:
+    stopped = headed("anytime:gain=0.02", votes(1010))
+    with pytest.raises(smoothseg.ConfigError, match=r"ended by what they showed \(gain\)"):
+        recertified(stopped, f"holm:n={stopped.trials}")
+    other = recertified(stopped, "anytime:tau=0.6")
+    recheck.verify(other, load("anytime:tau=0.6"))
+    assert other.stopping == smoothseg.Stopping("gain", ())
+    fixed = recertified(headed("holm:n=200", votes(210)), "anytime")
+    recheck.verify(fixed, load("anytime"))
+    assert fixed.stopping is None
+
+
+def test_verify_finds_an_end_that_the_counts_contradict() -> None:
+    made = headed("anytime:max_n=200", votes(210))
+    recheck.verify(made, load("anytime:max_n=200"))
+    looks = made.stopping.looks
+    for stopping, message in (
+        (None, "does not say why it stopped"),
+        (smoothseg.Stopping("gain", (dataclasses.replace(looks[-1], trials=250),)), "looked at 250 trials"),
+        (
+            smoothseg.Stopping("gain", (dataclasses.replace(looks[-1], certified=0),)),
+            "last look has 0 certified",
+        ),
+    ):
+        with pytest.raises(smoothseg.VerificationError, match=message):
+            recheck.verify(dataclasses.replace(made, stopping=stopping), load("anytime:max_n=200"))
+    holm = headed("holm:n=200", votes(210))
+    with pytest.raises(smoothseg.VerificationError, match="decides once"):
+        recheck.verify(dataclasses.replace(holm, stopping=made.stopping), load("holm:n=200"))
