@@ -66,6 +66,7 @@ INTERNAL = {
             "runs.logs",
             "runs.options",
             "runs.schema",
+            "smoothing.stop",
         ),
         *("runs.seals", "runs.shapes"),
     )
@@ -260,6 +261,8 @@ def check(path, options, page):
             if specs:
                 given[kind] = specs
                 values.pop("methods", None)
+        if "extend" in given:  # its configuration is that of the run
+            values["certifier"] = "anytime"
         run_configuration.configure(
             values, {key: v for key, v in given.items() if key in run_configuration.KEYS}
         )
