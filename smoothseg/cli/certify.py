@@ -97,7 +97,11 @@ def _help(key: str, *, default: str = "") -> str:
     type=click.IntRange(min=1),
     help=_help("threads"),
 )
-@click.option("--extend", type=click.Path(exists=True, file_okay=False, path_type=Path), help=_help("extend"))
+@click.option(
+    "--extend",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Go on with this run, by other rules for stopping; in place, or in --output.",
+)
 @click.option("--fresh/--no-fresh", default=None, help=_help("fresh"))
 @click.option("--skip-bad/--no-skip-bad", default=None, help=_help("skip_bad"))
 @click.option("--timeout", type=float, help=_help("timeout", default="none"))

@@ -30,7 +30,6 @@ HELP: Mapping[str, str] = {
     "batch_size": "noise samples at once; changes the speed, never a count",
     "threads": "CPU threads; 1 where others compute too. A run that is taken up again keeps its number",
     "format": "how to print the result",
-    "extend": "go on with this run, by other rules for stopping; in place, or in --output",
     "fresh": "start anew where the directory holds an earlier run, or go on",
     "skip_bad": "leave out images that cannot be used, or stop at them",
     "timeout": "seconds that one certificate may take; after that, its image has failed, or anytime stops",

@@ -54,9 +54,8 @@ def test_json_parses_back_with_classes_and_definitions(grid, row) -> None:
         classes = tuple(ClassScores(**c) for c in value["certified"].pop("per_class"))
         certified = Scores(**value["certified"], per_class=classes)
         plain = Scores(**{**value["clean"], "per_class": one.clean.per_class})
-        assert (
-            Row(**{**value, "certified": certified, "clean": plain, "failed": tuple(value["failed"])}) == one
-        )
+        tuples = {name: tuple(value[name]) for name in ("failed", "stopped")}
+        assert Row(**{**value, "certified": certified, "clean": plain, **tuples}) == one
     late = document["rows"][6]
     assert (late["radius"], late["certified"], late["clean"]) == (None, None, None)
     assert "seconds" not in json_module.loads(json(rows))["rows"][0]

@@ -37,6 +37,7 @@ def taus(file, **given):
 def test_every_option_of_certify_is_a_key_of_the_file():
     options = {option.name for option in cli.commands["certify"].params} - {
         "config",
+        "extend",
         "print_config",
         "dry_run",
     }
@@ -194,6 +195,7 @@ def test_what_is_described_is_configured_again(tmp_path):
         "segmenter",
         "certifier",
         "tau",
+        "stop",
         "fresh",
         "retry_failed",
         "sign",

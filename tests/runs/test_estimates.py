@@ -8,12 +8,14 @@ import time
 
 import pytest
 
+from smoothseg.cli.estimates import show_estimate
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import RunMismatchError
 from smoothseg.report import running
 from smoothseg.report.illustrating import most_bytes
 from smoothseg.runs import estimates, preparing, resuming
 from smoothseg.runs.plan import Plan
+from smoothseg.terminal.console import Plain
 from smoothseg.testing import ThresholdSegmenter
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -51,6 +53,25 @@ def test_time_is_samples_times_pace_and_smaller_images_count_less(photos, monkey
     assert half.total == pytest.approx(found.total / 2)
     assert 0 < half.disk < found.disk
     assert found.memory is None or found.memory > 50e6
+
+
+def test_a_certifier_that_may_stop_has_a_range(photos, monkeypatch, capsys):
+    certifier = "anytime:n0=4,max_n=40,block=5,alpha=0.5,tau=0.6,gain=0.01"
+    prepared = preparing.prepare(plan(photos, denoiser="identity", certifier=certifier))
+    monkeypatch.setattr(estimates, "pace", lambda prepared, batch_size: {"identity": 0.5})
+    found = estimates.measure(prepared, prepared.jobs)
+    cost = found.costs["identity"]
+    assert cost.samples == 6 * 44
+    assert cost.fewest == 6 * next(iter(prepared.certifiers.values())).fewest < cost.samples
+    assert found.least == pytest.approx(found.total * cost.fewest / cost.samples)
+    drawn = {job.path: 24 for job in prepared.jobs}
+    further = estimates.measure(prepared, prepared.jobs, drawn=drawn)
+    assert further.costs["identity"].samples == 6 * 20
+    assert further.total == pytest.approx(found.total * 20 / 44)
+    show_estimate(Plain(), found, prepared, photos, 0)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{cost.fewest} to {cost.samples} noise samples in all" in said
+    assert "depending on when images stop" in said
 
 
 def test_disk_is_enough_for_what_a_run_writes(photos, tmp_path):

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ OPTIONS: dict[str, Any] = {
     "device": "cpu",
 }
 CERTIFIER = "anytime:n0=4,max_n=60,block=8,alpha=0.5,tau=0.6"
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A process that was started in the background ignores SIGINT; here it is Python's own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def prepared(certifier: str = CERTIFIER) -> preparing.Prepared:

@@ -101,3 +101,12 @@ def test_errors_are_plain_everywhere(monkeypatch, capsys, variables):
     told = capsys.readouterr().err
     assert ESCAPE not in told
     assert told.splitlines()[-1].startswith("Error: unknown denoiser 'amd'")
+
+
+def test_progress_says_how_much_of_the_image_is_certified(certify, tmp_path, monkeypatch):
+    monkeypatch.setattr(progresses, "_LINE_EVERY", 0.0)
+    certifier = "anytime:n0=4,max_n=60,block=10,alpha=0.5"
+    result = certify("--output", tmp_path / "run", "--certifier", certifier)
+    assert result.exit_code == 0, result.output
+    assert "% certified of this image)" in result.stderr
+    assert "% certified" not in certify("--output", tmp_path / "other").stderr
