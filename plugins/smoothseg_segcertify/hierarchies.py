@@ -121,7 +121,9 @@ class NodeHits(Hits):
     def shown(self, labels: torch.Tensor, prediction: torch.Tensor) -> torch.Tensor:
         """Return where label maps (B, H, W) show a class of the node of the prediction (H, W)."""
         if self._known is None:
-            self._known = labels.new_tensor(self._members.ravel()).bool()
+            import torch
+
+            self._known = torch.from_numpy(self._members.ravel()).to(labels.device)
         return self._known[prediction.long() * self._members.shape[1] + labels.long()]
 
 

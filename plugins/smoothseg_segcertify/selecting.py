@@ -34,14 +34,17 @@ class Hits:
 
     def add(self, labels: torch.Tensor) -> None:
         """Count label maps (B, H, W)."""
+        import torch
+
         if labels.shape[1:] != self._prediction.shape:
             raise ValueError(
                 f"expected labels (B, {', '.join(map(str, self._prediction.shape))}), got {labels.shape}"
             )
+        # Not in the labels' own type, which may be too small for a count.
         if self._there is None:
-            self._there = labels.new_tensor(self._prediction).int()
+            self._there = torch.from_numpy(self._prediction).to(labels.device)
         if self._counts is None:
-            self._counts = labels.new_tensor(self._before).int()
+            self._counts = torch.from_numpy(self._before.copy()).to(labels.device)
         self._counts += self.shown(labels, self._there).sum(0, dtype=self._counts.dtype)
         self.trials += len(labels)
 

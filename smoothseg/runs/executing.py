@@ -62,6 +62,11 @@ class _Work:
             return load(self.directory / job.path)
         return None if self.extension is None else self.extension.certificate(job.path)
 
+    def earlier(self, job: Job) -> Mapping[str, Any] | None:
+        """Return the ledger line of the certificate that goes on as that of `job`, if one does."""
+        made = self.made if self.extension is None else {**self.extension.made, **self.made}
+        return made.get(job.path)
+
 
 class _OfListenerError(BaseException):
     """What a listener raises is no fault of the component that was at work: it ends the run."""
@@ -309,6 +314,12 @@ def _record(
         "seconds": {"sampling": round(sampling, 4), "total": round(seconds, 4)},
         **_counted(result, sample, prepared, job.method),
     }
+    earlier = work.earlier(job)
+    if result.stopping is not None and earlier is not None:
+        entry["seconds"] = {
+            name: round(value + earlier["seconds"].get(name, 0.0), 4)
+            for name, value in entry["seconds"].items()
+        }
     if result.stopping is not None:
         entry["stopping"] = {
             **result.stopping.to_json(),

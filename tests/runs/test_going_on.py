@@ -382,3 +382,16 @@ def test_a_ledger_line_that_contradicts_its_certificate_is_named(whole: Path, tm
     entry["stopping"]["reason"] = "gain"
     ledger.append(entry)
     assert any("stopping" in fault for fault in auditing.audit(run))
+
+
+def test_counts_beyond_one_byte_go_on_too(tmp_path: Path) -> None:
+    """Label maps are bytes; counts are not."""
+    many = CERTIFIER.replace("max_n=60,block=8", "max_n={},block=40")
+    one = {**OPTIONS, "dataset": "streets:count=1,height=24,width=32"}
+    long, short = (preparing.prepare(Plan.of({**one, "certifier": many.format(n)})) for n in (320, 290))
+    running.run(long, tmp_path / "whole", batch_size=16)
+    running.run(short, tmp_path / "run", batch_size=16)
+    running.run(long, tmp_path / "run", extension=resuming.extension_of(long, tmp_path / "run"))
+    assert_same(tmp_path / "run", tmp_path / "whole")
+    (made,) = [load(path) for path in (tmp_path / "run").rglob("*.npz")]
+    assert made.hits.max() > 290

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 import smoothseg
 from smoothseg.certificates import recheck
@@ -14,6 +15,7 @@ from smoothseg.components.plugins import plugins
 from smoothseg.testing import LabelDraw
 from smoothseg.testing.moments import ever_wrong
 from smoothseg_segcertify import eprocesses
+from smoothseg_segcertify.selecting import MostFrequent
 
 
 def load(spec: str) -> Any:
@@ -361,3 +363,13 @@ def test_verify_finds_an_end_that_the_counts_contradict() -> None:
     holm = headed("holm:n=200", votes(210))
     with pytest.raises(smoothseg.VerificationError, match="decides once"):
         recheck.verify(dataclasses.replace(holm, stopping=made.stopping), load("holm:n=200"))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_a_tally_that_goes_on_counts_beyond_the_range_of_the_labels(dtype: torch.dtype) -> None:
+    prediction = np.array([[0, 1, 2]])
+    tally = MostFrequent().tally(prediction)
+    tally.begin(np.array([[595, 40_000, 7]], np.int32), 70_000)
+    tally.add(torch.tensor([[[0, 1, 1]], [[0, 0, 2]]], dtype=dtype))
+    assert tally.hits.tolist() == [[597, 40_001, 8]]
+    assert tally.trials == 70_002
