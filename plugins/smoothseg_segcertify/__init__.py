@@ -14,6 +14,7 @@ import smoothseg
 if TYPE_CHECKING:
     from smoothseg_segcertify.anytime import Anytime
     from smoothseg_segcertify.certifiers import FixedTau, NaivePattern, NaivePixel, SeveralTau
+    from smoothseg_segcertify.hierarchies import HierarchicalSelection
     from smoothseg_segcertify.one_draw import OneDraw
 
 __all__ = [
@@ -137,7 +138,28 @@ class KFWERRecipe:
 
 
 @dataclasses.dataclass(frozen=True)
-class HierarchicalRecipe:
+class _Levels:
+    """The options of certifiers that certify unsure pixels as groups of classes."""
+
+    hierarchy: str = smoothseg.option("cityscapes", "cityscapes, camvid, pascal-context, or a YAML file")
+    thresholds: tuple[float, ...] = smoothseg.option(
+        (0.0, 0.0, 0.25), "ascending, one for each level above the classes, that of the coarsest first"
+    )
+    temperature: float = smoothseg.option(1.335, "what scores are divided by before the softmax")
+    unsure: Literal["posterior", "votes"] = smoothseg.option(
+        "posterior", "what the difference is of: mean softmax of the scores, or shares of the votes"
+    )
+
+    def _selection(self) -> HierarchicalSelection:
+        from smoothseg_segcertify.hierarchies import HierarchicalSelection
+
+        return HierarchicalSelection(
+            self.hierarchy, self.thresholds, temperature=self.temperature, unsure=self.unsure
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class HierarchicalRecipe(_Levels):
     """AdaptiveCertify: unsure pixels tested as a group of classes, such as `vehicle`, all others as a class.
 
     With probability at least 1 - alpha over the noise samples, all certified pixels of the image together have the
@@ -152,14 +174,6 @@ class HierarchicalRecipe:
     n - n0, which certifies pixels that the test refuses.
     """
 
-    hierarchy: str = smoothseg.option("cityscapes", "cityscapes, camvid, pascal-context, or a YAML file")
-    thresholds: tuple[float, ...] = smoothseg.option(
-        (0.0, 0.0, 0.25), "ascending, one for each level above the classes, that of the coarsest first"
-    )
-    temperature: float = smoothseg.option(1.335, "what scores are divided by before the softmax")
-    unsure: Literal["posterior", "votes"] = smoothseg.option(
-        "posterior", "what the difference is of: mean softmax of the scores, or shares of the votes"
-    )
     n0: int = smoothseg.option(10, "noise samples that select level and class of each pixel")
     n: int = smoothseg.option(100, "further noise samples that test the selected class or group")
     alpha: float = smoothseg.option(0.001, "probability that the guarantee of an image is wrong")
@@ -169,13 +183,12 @@ class HierarchicalRecipe:
     def load(self) -> FixedTau:
         """Return the certifier, which reads its hierarchy when it is fitted; raise `ConfigError` for an option."""
         _check_options(self.n0, self.n, self.alpha, self.tau)
-        from smoothseg_segcertify import certifiers, hierarchies, statistics
+        from smoothseg_segcertify import certifiers, statistics
 
-        selection = hierarchies.HierarchicalSelection(
-            self.hierarchy, self.thresholds, temperature=self.temperature, unsure=self.unsure
-        )
         threshold = statistics.holm_threshold if self.test == "holm" else statistics.bonferroni_threshold
-        return certifiers.FixedTau(self.n0, self.n, self.alpha, self.tau, threshold, selection=selection)
+        return certifiers.FixedTau(
+            self.n0, self.n, self.alpha, self.tau, threshold, selection=self._selection()
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,7 +315,7 @@ class AnytimeRecipe:
 
 
 @dataclasses.dataclass(frozen=True)
-class HierarchicalAnytimeRecipe(AnytimeRecipe):
+class HierarchicalAnytimeRecipe(AnytimeRecipe, _Levels):
     """`hierarchical` with the test of `anytime`: unsure pixels as groups of classes, valid at every moment.
 
     With probability at least 1 - alpha over the noise samples, at every moment at once, at most k - 1 of the certified
@@ -314,23 +327,9 @@ class HierarchicalAnytimeRecipe(AnytimeRecipe):
     Source: Anani, Lorenz, Schiele and Fritz (ICML 2024) for the levels; Ville (1939) and Holm (1979) for the test.
     """
 
-    hierarchy: str = smoothseg.option("cityscapes", "cityscapes, camvid, pascal-context, or a YAML file")
-    thresholds: tuple[float, ...] = smoothseg.option(
-        (0.0, 0.0, 0.25), "ascending, one for each level above the classes, that of the coarsest first"
-    )
-    temperature: float = smoothseg.option(1.335, "what scores are divided by before the softmax")
-    unsure: Literal["posterior", "votes"] = smoothseg.option(
-        "posterior", "what the difference is of: mean softmax of the scores, or shares of the votes"
-    )
-
     def load(self) -> Anytime:
         """Return the certifier, which reads its hierarchy when it is fitted; raise `ConfigError` for an option."""
-        from smoothseg_segcertify import hierarchies
-
-        selection = hierarchies.HierarchicalSelection(
-            self.hierarchy, self.thresholds, temperature=self.temperature, unsure=self.unsure
-        )
-        return dataclasses.replace(super().load(), selection=selection)
+        return dataclasses.replace(super().load(), selection=self._selection())
 
 
 _LEAST_ALPHA = 1e-30
