@@ -28,6 +28,7 @@ __all__ = [
     "parse_json",
     "parse_yaml",
     "path_of",
+    "plain",
     "read_bytes",
     "read_json",
     "read_text",
@@ -148,6 +149,11 @@ def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], An
         return json.loads(text, parse_int=_integer, object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError("its values are nested too deep") from None
+
+
+def plain(value: Any) -> Any:
+    """Return a value of lists, mappings, text and numbers as JSON gives it back: tuples become lists."""
+    return json.loads(json.dumps(value))
 
 
 def parse_yaml(content: str | bytes) -> Any:

@@ -272,13 +272,15 @@ class AnytimeRecipe:
     k: int = smoothseg.option(1, "number of wrong pixels that must not be reached")
     block: int = smoothseg.option(50, "noise samples between two looks at what is certified")
     gain: float | None = smoothseg.option(
-        None, "stop when the last block certified less than this share of the pixels anew; e.g. 0.002"
+        None, "stop when this share was certified and the last block added less than it; e.g. 0.004"
     )
     share: float | None = smoothseg.option(None, "stop when this share of the pixels is certified; e.g. 0.9")
     hopeless: float | None = smoothseg.option(
         None, "stop when all but this share of the pixels are certified or hopeless; e.g. 0.01"
     )
-    minutes: float | None = smoothseg.option(None, "stop an image after this time, at the next look")
+    minutes: float | None = smoothseg.option(
+        None, "stop an image after testing it for so long, at the next look"
+    )
 
     @property
     def tolerates(self) -> int:

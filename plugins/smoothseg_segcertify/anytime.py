@@ -28,8 +28,9 @@ class Rules:
     """When to stop: as soon as one of the rules says so. Each sees only samples that were drawn.
 
     max_n: after so many samples, selection not counted. share: once that share of the pixels is certified. hopeless:
-    once all pixels but that share are certified or hopeless. gain: once the last block of samples raised the certified
-    share by less than that. minutes: once the image has taken so long. block: samples between two looks.
+    once all pixels but that share are certified or hopeless. gain: once the certified share was at least that, and the
+    last block of samples raised it by less than that. minutes: once testing has taken so long since it began, or
+    went on. block: samples between two looks.
     """
 
     max_n: int
@@ -38,6 +39,19 @@ class Rules:
     hopeless: float | None = None
     gain: float | None = None
     minutes: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Now:
+    """What the hits (H, W) of one moment say: pixels certified and hopeless at the smallest tau, and pixels still open.
+
+    A pixel is open if it may still pass a tau that it has not passed.
+    """
+
+    hits: npt.NDArray[np.int32]
+    certified: int
+    hopeless: int
+    open: int
 
 
 @final
@@ -145,14 +159,15 @@ class Anytime(Selecting):
         rules, started = self.rules, time.monotonic()
         reason = None
         if looks and looks[-1].trials == hits.trials:
-            reason = self._reason(hits, looks, 0.0)
+            reason = self._reason(self._now(hits), looks, 0.0)
         while reason is None and hits.trials < rules.max_n:
             whole = rules.block - hits.trials % rules.block
             reason = draw.some(min(whole, rules.max_n - hits.trials), hits)
             if hits.trials % rules.block == 0:
-                looks.append(self._look(hits))
+                now = self._now(hits)
+                looks.append(Look(hits.trials, now.certified, now.hits.size, now.hopeless))
                 asked = draw.look(looks[-1])
-                reason = self._reason(hits, looks, time.monotonic() - started) or asked
+                reason = self._reason(now, looks, time.monotonic() - started) or asked
         counted = hits.hits
         return Certificate(
             compact(prediction),
@@ -162,40 +177,35 @@ class Anytime(Selecting):
             stopping=Stopping(reason or "max_n", tuple(looks)),
         )
 
-    def _look(self, hits: Hits) -> Look:
+    def _now(self, hits: Hits) -> _Now:
+        """Return what the hits certify at this moment."""
         counted, trials = hits.hits, hits.trials
-        certified = 0
-        if trials >= self._first(counted.size, self.taus[0]):
-            certified = int(np.count_nonzero(counted >= self._least(counted, trials)[0]))
-        hopeless = None
-        if self.rules.hopeless is not None:
-            never = eprocesses.hopeless(trials, self.taus[0], self.alpha)
-            hopeless = int(np.count_nonzero(never[counted]))
-        return Look(trials, certified, counted.size, hopeless)
+        least = self._least(counted, trials)
+        never = [eprocesses.hopeless(trials, tau, self.alpha) for tau in self.taus]
+        settled = [
+            (np.arange(trials + 1) >= at) | out for at, out in zip(least, never, strict=True)
+        ]  # at each tau, by hits
+        return _Now(
+            counted,
+            certified=int(np.count_nonzero(counted >= least[0])),
+            hopeless=int(np.count_nonzero(never[0][counted])),
+            open=int(np.count_nonzero(~functools.reduce(np.logical_and, settled)[counted])),
+        )
 
-    def _reason(self, hits: Hits, looks: Sequence[Look], seconds: float) -> str | None:
+    def _reason(self, now: _Now, looks: Sequence[Look], seconds: float) -> str | None:
         """Return the option that stops here, if one does."""
         rules, look = self.rules, looks[-1]
         if rules.share is not None and look.share >= rules.share:
             return "share"
-        if rules.hopeless is not None and self._open(hits) <= rules.hopeless * look.pixels:
+        if rules.hopeless is not None and now.open <= rules.hopeless * look.pixels:
             return "hopeless"
         if (
             rules.gain is not None
             and len(looks) > 1
-            and looks[-2].trials >= self._first(look.pixels, self.taus[0])
+            and looks[-2].share >= rules.gain  # before, the rise has hardly begun
             and look.certified - looks[-2].certified < rules.gain * look.pixels
         ):
             return "gain"
         if rules.minutes is not None and seconds >= 60 * rules.minutes:
             return "minutes"
         return None
-
-    def _open(self, hits: Hits) -> int:
-        """Return how many pixels may still pass a tau that they have not passed."""
-        counted, trials = hits.hits, hits.trials
-        settled = [
-            (np.arange(trials + 1) >= least) | eprocesses.hopeless(trials, tau, self.alpha)
-            for least, tau in zip(self._least(counted, trials), self.taus, strict=True)
-        ]
-        return int(np.count_nonzero(~functools.reduce(np.logical_and, settled)[counted]))

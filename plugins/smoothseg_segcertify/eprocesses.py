@@ -52,20 +52,26 @@ def log_capital(trials: int, tau: float, *, prior: tuple[float, float] = PRIOR, 
     prior: parameters of the beta distribution, which is cut off at tau: above it, or `below` it. -inf where the capital
     is too small to be told from 0.
     """
+    return _log_capital(np.arange(trials + 1), trials, tau, prior, below)
+
+
+def _log_capital(
+    hits: npt.NDArray[np.integer], trials: int, tau: float, prior: tuple[float, float], below: bool
+) -> Table:
     a, b = prior
-    hits = np.arange(trials + 1)
     part = special.betainc if below else special.betaincc
     with np.errstate(divide="ignore"):
         terms = (
             special.betaln(hits + a, trials - hits + b),
             np.log(part(hits + a, trials - hits + b, tau)),
-            np.full(trials + 1, -special.betaln(a, b)),
-            np.full(trials + 1, -np.log(part(a, b, tau))),
+            np.full(hits.shape, -special.betaln(a, b)),
+            np.full(hits.shape, -np.log(part(a, b, tau))),
             -hits * np.log(tau),
             -(trials - hits) * np.log1p(-tau),
         )
     total = functools.reduce(np.add, terms)
-    size = functools.reduce(np.add, map(np.abs, terms))
+    # The logarithm of the beta function is itself a difference of three of the gamma function.
+    size = functools.reduce(np.add, map(np.abs, terms)) + special.gammaln(trials + a + b)
     known = np.isfinite(total)
     return np.where(known, total - _TAIL_ERROR - _ERROR * np.where(known, size, 0), -np.inf)
 
@@ -76,11 +82,17 @@ def p_values(trials: int, tau: float, prior: tuple[float, float] = PRIOR) -> Tab
 
     Rounded up, never 0, and none is above that of fewer hits.
     """
-    capital = np.maximum(log_capital(trials, tau, prior=prior), 0.0)
-    p = np.maximum(np.exp(-capital) * (1 + 4 * np.finfo(np.float64).eps), np.finfo(np.float64).tiny)
-    table: Table = np.minimum(np.maximum.accumulate(p[::-1])[::-1], 1.0)
+    p = _reciprocal(log_capital(trials, tau, prior=prior))
+    table: Table = np.maximum.accumulate(p[::-1])[::-1]
     table.setflags(write=False)
     return table
+
+
+def _reciprocal(log_capital: Table) -> Table:
+    """Return 1 / capital, at most 1 and never 0, rounded up."""
+    p = np.exp(-np.maximum(log_capital, 0.0)) * (1 + 4 * np.finfo(np.float64).eps)
+    reciprocal: Table = np.clip(p, np.finfo(np.float64).tiny, 1.0)
+    return reciprocal
 
 
 @functools.lru_cache(maxsize=64)
@@ -98,7 +110,7 @@ def smallest_trials(level: float, tau: float) -> int:
     """Return the least number of trials after which a pixel with nothing but hits has a p-value of at most `level`."""
 
     def passes(trials: int) -> bool:
-        return bool(p_values(trials, tau)[-1] <= level)
+        return bool(_reciprocal(_log_capital(np.array([trials]), trials, tau, PRIOR, False))[0] <= level)
 
     high = 1
     while not passes(high):

@@ -34,7 +34,8 @@ class Certificate:
     """The certified segmentation of one image.
 
     prediction: (H, W) uint8, or uint16 above 256 classes; the selected class at every pixel, certified or not.
-    hits: (H, W) int32, how often that class was seen in `trials` samples independent of the selection.
+    hits: (H, W) int32, how often that class was seen in `trials` samples, which are independent of the selection unless
+    the certifier says that it selects from them.
     verdict: which pixels are certified and the radius; all others abstain.
     stopping: why there are not more trials, from a certifier that may stop at any time; else None.
     clean: (H, W), the base model's labels of the clean image without denoiser, for comparison; or None.

@@ -14,6 +14,7 @@ from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.certifier import Certifier, Sequential, selects_from_trials
 from smoothseg.certificates.hierarchy import from_header
 from smoothseg.errors import ConfigError, DataError, VerificationError
+from smoothseg.files import plain
 
 __all__ = ["SELECTING", "history", "recertify", "verify"]
 
@@ -102,11 +103,6 @@ def _check_header(certificate: Certificate, certifier: Certifier) -> None:
         raise VerificationError("the header has levels and counts no nodes, or has none and counts some")
 
 
-def _plain(value: Any) -> Any:
-    """Return what JSON makes of an option."""
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _check_stopping(certificate: Certificate, certifier: Certifier) -> None:
     """Raise `VerificationError` if what the certificate says of its end contradicts its counts or the certifier."""
     stopping = certificate.stopping
@@ -150,6 +146,15 @@ def _selected_otherwise(certificate: Certificate, certifier: Certifier) -> str |
     return "the classes were selected from other samples than the trials; the certifier selects from them"
 
 
+def _check_numbers(certificate: Certificate, certifier: Certifier, described: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` unless the certifier may have as many trials and samples as the certificate has."""
+    trials, drawn = certificate.trials, certificate.provenance.get("samples", 0)
+    if described.get("n", trials) != trials:
+        raise ConfigError(f"the counts are of {trials} trials, the certifier has n={described['n']}")
+    if drawn > certifier.samples:
+        raise ConfigError(f"the counts are of {drawn} samples, the certifier has at most {certifier.samples}")
+
+
 def history(certificate: Certificate) -> list[Mapping[str, Any]]:
     """Return the certifiers that decided the counts before the present one, the first one first; else nothing."""
     before = certificate.provenance.get("recertified_from", [])
@@ -169,7 +174,7 @@ def recertify(certificate: Certificate, certifier: Certifier, described: Mapping
     """
     before = certificate.provenance["certifier"]
     for name in SELECTING:
-        if name in described and name in before and _plain(described[name]) != _plain(before[name]):
+        if name in described and name in before and plain(described[name]) != plain(before[name]):
             raise ConfigError(
                 f"the counts are of {name}={before[name]}, the certifier has {name}={described[name]}"
             )
@@ -181,6 +186,7 @@ def recertify(certificate: Certificate, certifier: Certifier, described: Mapping
             f"the samples ended by what they showed ({certificate.stopping.reason}): a certifier that decides once, "
             "after a number of samples that was chosen beforehand, cannot decide from them"
         )
+    _check_numbers(certificate, certifier, described)
     certifier.check(certificate.hits.size)
     verdict = certifier.decide(certificate.hits, certificate.trials, sigma=certificate.provenance["sigma"])
     provenance = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from smoothseg.errors import DataError
 
-__all__ = ["ASKED", "INTERRUPTED", "OUT_OF_TIME", "Look", "Stopping"]
+__all__ = ["ASKED", "INTERRUPTED", "OUT_OF_TIME", "Look", "Stopping", "without"]
 
 INTERRUPTED = "interrupted"
 """The reason of a certificate that a signal stopped: the same command goes on with it."""
@@ -81,6 +81,11 @@ class Stopping:
             looks.append(Look(trials, certified, pixels, hopeless))
             last = trials
         return cls(value["reason"], tuple(looks))
+
+
+def without(certifier: Mapping[str, Any], stops: Collection[str]) -> dict[str, Any]:
+    """Return a described certifier without the options that only say when it stops."""
+    return {name: value for name, value in certifier.items() if name not in stops}
 
 
 def _is_word(value: object) -> bool:

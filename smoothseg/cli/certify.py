@@ -261,6 +261,8 @@ def _extended(run: Path, config: Path | None, given: dict[str, Any]) -> tuple[Pa
     for name in ("config", "fresh"):
         if config if name == "config" else given.get(name):
             raise ConfigError(f"--extend goes on with a run as it was configured: leave out --{name}")
+    if given.get("threads") is not None:
+        raise ConfigError("--extend goes on with the run's number of threads: leave out --threads")
     file = run / "config.yaml"
     if not file.is_file():
         raise DataError(f"{run} holds no run (no config.yaml)")
@@ -283,11 +285,13 @@ def check_failed(output: Path) -> None:
 
     identity = results.read_identity(output)
     failed = [entry for each in results.failures(output, identity).values() for entry in each.values()]
+    rules = {method["name"]: method["certifier"] for method in identity["plan"]["methods"]}
     stuck = [
         entry
         for each in results.entries(output, identity).values()
         for entry in each.values()
-        if (entry.get("stopping") or {}).get("reason") == INTERRUPTED
+        if (stopping := entry.get("stopping")) is not None
+        and (stopping["reason"] == INTERRUPTED or stopping["certifier"] != rules[entry["method"]])
     ]
     if stuck and not failed:
         first = stuck[0]

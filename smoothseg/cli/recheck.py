@@ -241,8 +241,11 @@ def recertify(paths: tuple[Path, ...], certifier: str, output: Path) -> None:
     for target, file in targets.items():
         loaded = load(file)
         before = loaded.provenance["certifier"]
+        stops = getattr(registry.entry(name).recipe, "stops", ())
         drawn: dict[str, Any] = {
-            key: before[key] for key in recheck.SELECTING if key in before and key in takes
+            key: before[key]
+            for key in (*recheck.SELECTING, *stops, "block")
+            if key in before and key in takes
         }
         recipe = registry.recipe({"name": name, **drawn, **options})
         made[target] = recheck.recertify(loaded, recipe.load(), registry.describe(recipe))

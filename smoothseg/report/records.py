@@ -29,19 +29,19 @@ _SCORES = tuple(
 )
 _SETTINGS = (
     *("method", "denoiser", "segmenter", "certifier", "tolerates"),
-    *("sigma", "noise", "radius", "scale", "images", "failed", "samples"),
+    *("sigma", "noise", "radius", "scale", "images", "failed"),
 )
 
 
 def csv(rows: Sequence[Row], *, timing: bool = False) -> str:
     """Return one record for each row: shares in 0..1 in full precision, an empty field where there is no number."""
     scores = (*_SCORES, *(INFORMATION if _grouped(rows) else ()))
-    header = [*_SETTINGS, "labelled_pixels", *scores, "clean_accuracy", "clean_mean_iou"]
+    header = [*_SETTINGS, "labelled_pixels", *scores, "clean_accuracy", "clean_mean_iou", "samples"]
     if timing:
         header.append("seconds")
     records = []
     for row in rows:
-        values = {**_settings(row), "seconds": row.seconds}
+        values = {**_settings(row), "samples": row.samples, "seconds": row.seconds}
         if row.certified is not None:
             values |= {name: getattr(row.certified, name) for name in ("labelled_pixels", *scores)}
         if row.clean is not None:

@@ -17,6 +17,7 @@ from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.certificates.file import load
 from smoothseg.certificates.hierarchy import Hierarchy, from_header, leaf_count
+from smoothseg.certificates.stopping import without
 from smoothseg.components.plugins import plugins
 from smoothseg.data.checks import check_sample
 from smoothseg.errors import DataError, SmoothsegError
@@ -90,6 +91,7 @@ def _faults(directory: Path, identity: Mapping[str, Any], samples: _Samples | No
     for path in sorted(there - set(expected)):
         yield f"{path}: not a certificate of this run"
     yield from _labelled(identity, ledger)
+    behind: list[str] = []
     if samples is not None:
         yield from samples.differences()
     for path, (method, sigma, key) in expected.items():
@@ -101,6 +103,9 @@ def _faults(directory: Path, identity: Mapping[str, Any], samples: _Samples | No
             yield f"{path}: {str(error).removeprefix(f'{directory / path} ')}"
             continue
         for field, stated, right in header_differences(identity, method["name"], sigma, key, made.provenance):
+            if field == "certifier" and _is_behind(stated, right):
+                behind.append(path)
+                continue
             yield f"{path}: {field} is {_shown(stated)}, run.json says {right!r}"
         if path not in ledger:
             yield f"ledger.jsonl: no line for {path}: the run was interrupted there, or the line was removed"
@@ -114,6 +119,19 @@ def _faults(directory: Path, identity: Mapping[str, Any], samples: _Samples | No
             ignore = classes if samples is None else samples.ignore(classes)
             for field, stated, right in _line(ledger[path], made, sample, ignore):
                 yield f"ledger.jsonl: {path}: {field} is {_shown(stated)}, the certificate gives {right!r}"
+    if behind:
+        yield (
+            f"run.json: {len(behind)} certificates have the rules for stopping of before, the first is {behind[0]}: "
+            "the run is being extended, and the same command goes on"
+        )
+
+
+def _is_behind(stated: Any, right: Mapping[str, Any]) -> bool:
+    """Tell whether a certificate has other rules for stopping than the run, and the same certifier otherwise."""
+    name = right["name"]
+    registry = plugins()["certifier"]
+    stops = getattr(registry.entry(name).recipe, "stops", ()) if name in registry else ()
+    return bool(stops) and isinstance(stated, Mapping) and without(stated, stops) == without(right, stops)
 
 
 def _shown(stated: Any) -> str:

@@ -24,7 +24,7 @@ from smoothseg.certificates.stopping import OUT_OF_TIME, Look
 from smoothseg.components.blaming import blamed
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import DataError, SmoothsegError, first_line
-from smoothseg.files import sha256_of
+from smoothseg.files import plain, sha256_of
 from smoothseg.machine import devices
 from smoothseg.protocols import Sample
 from smoothseg.runs import logs
@@ -58,9 +58,21 @@ class _Work:
 
     def before(self, job: Job) -> Certificate | None:
         """Return the certificate that goes on as that of `job`; None: it is made anew."""
+        path = self.directory / job.path
         if job.path in self.made:
-            return load(self.directory / job.path)
+            return load(path)
+        if path.exists() and self._is_of(job, path):
+            return load(path)  # the process ended before it could write the ledger's line
         return None if self.extension is None else self.extension.certificate(job.path)
+
+    def _is_of(self, job: Job, path: Path) -> bool:
+        """Tell whether a file without a line of the ledger is a certificate of `job` that may go on."""
+        try:
+            there = load(path)
+        except SmoothsegError:
+            return False
+        rules = plugins()["certifier"].describe(job.method.certifier)
+        return there.stopping is not None and plain(there.provenance["certifier"]) == plain(rules)
 
     def earlier(self, job: Job) -> Mapping[str, Any] | None:
         """Return the ledger line of the certificate that goes on as that of `job`, if one does."""
@@ -192,8 +204,21 @@ def _draw(work: _Work, illustrator: Illustrator, sample: Sample, method: Method)
 
 
 def _do(work: _Work, job: Job, sample: Sample | SmoothsegError) -> None:
-    """Make one certificate and record it, or record why it cannot be made. sample: the image, or its error."""
-    work.stop.clear()
+    """Make one certificate and record it, or record why it cannot be made. sample: the image, or its error.
+
+    If somebody asked to end the run meanwhile, it ends then.
+    """
+    work.stop.finish()
+    try:
+        _attempt(work, job, sample)
+    finally:
+        ending = work.stop.finish()
+    if ending is not None:
+        raise ending
+
+
+def _attempt(work: _Work, job: Job, sample: Sample | SmoothsegError) -> None:
+    """Make one certificate and record it, or record why it cannot be made."""
     if not isinstance(sample, Sample):
         _fail(work, job, str(sample))
         return
@@ -226,10 +251,6 @@ def _do(work: _Work, job: Job, sample: Sample | SmoothsegError) -> None:
         )
         return
     _record(work, job, sample, result, sampling, time.perf_counter() - started)
-    ending = work.stop.ending
-    work.stop.clear()
-    if ending is not None:
-        raise ending
 
 
 def _certified(work: _Work, job: Job, sample: Sample) -> tuple[Certificate, float]:
@@ -294,7 +315,9 @@ def _record(
 ) -> None:
     """Save one certificate and its ledger line."""
     path, prepared = work.directory / job.path, work.prepared
-    if path.exists() and work.illustrator is not None:
+    before = work.earlier(job)
+    changed = before is None or before.get("samples") != result.provenance["samples"]
+    if path.exists() and changed and work.illustrator is not None:
         work.illustrator.forget(job.key, job.method)
     save(result, path)
     log.info(
@@ -314,10 +337,9 @@ def _record(
         "seconds": {"sampling": round(sampling, 4), "total": round(seconds, 4)},
         **_counted(result, sample, prepared, job.method),
     }
-    earlier = work.earlier(job)
-    if result.stopping is not None and earlier is not None:
+    if result.stopping is not None and before is not None:
         entry["seconds"] = {
-            name: round(value + earlier["seconds"].get(name, 0.0), 4)
+            name: round(value + before["seconds"].get(name, 0.0), 4)
             for name, value in entry["seconds"].items()
         }
     if result.stopping is not None:

@@ -90,7 +90,7 @@ def limited(
 
 
 class _Watchdog:
-    """Calls `lost` after `seconds`, or `longer` after that where a certifier was asked to stop for want of time."""
+    """Calls `lost` after `seconds`, or `longer` after that where a certifier was asked to stop."""
 
     def __init__(self, seconds: float, longer: float, stop: Stop | None, lost: Callable[[], None]) -> None:
         self._longer, self._stop, self._lost = longer, stop, lost
@@ -102,7 +102,7 @@ class _Watchdog:
         self._timer.start()
 
     def _look(self) -> None:
-        if self._stop is not None and self._stop.asked == OUT_OF_TIME:
+        if self._stop is not None and self._stop.asked is not None:
             self._start(self._longer, self._lost)
         else:
             self._lost()

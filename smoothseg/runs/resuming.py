@@ -28,10 +28,11 @@ import torch
 
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.file import load
-from smoothseg.certificates.stopping import INTERRUPTED
+from smoothseg.certificates.stopping import INTERRUPTED, without
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import ConfigError, DataError, RunMismatchError
-from smoothseg.files import write_atomically, yaml_of
+from smoothseg.files import plain, write_atomically, yaml_of
+from smoothseg.machine import devices
 from smoothseg.runs import auditing, manifest, results
 from smoothseg.runs.ledger import Ledger, has_failed
 from smoothseg.runs.locking import NAMES
@@ -72,7 +73,7 @@ class Found:
         if stopping is None:
             return False
         rules = plugins()["certifier"].describe(job.method.certifier)
-        return every or stopping["reason"] == INTERRUPTED or stopping["certifier"] != _plain(rules)
+        return every or stopping["reason"] == INTERRUPTED or stopping["certifier"] != plain(rules)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,11 @@ def extension_of(prepared: Prepared, directory: Path) -> Extension:
         drawn, most = made.get(job.path, {}).get("samples", 0), prepared.certifiers[job.method.slug].samples
         if drawn > most:
             raise ConfigError(f"{job.path} has {drawn} samples already, more than the {most} of these rules")
+        if job.path not in made:
+            continue
+        on, here = load(directory / job.path).provenance.get("device"), devices.describe(prepared.device)
+        if on != here:
+            raise ConfigError(f"{job.path} cannot go on: it was drawn on {on}, and this is {here}")
     return Extension(directory, made)
 
 
@@ -194,7 +200,11 @@ def begin(
             log.warning("%s is not the file that was written: made again", name)
             (directory / name).unlink()
     threads = torch.get_num_threads() if stored is None else stored
-    if stored is None or extended or _damaged(directory):
+    if extended and not _damaged(directory):
+        # All else stays as it was: certificates that go on say the same.
+        plan = prepared.identity()["plan"]
+        results.write_identity(directory, {**results.read_identity(directory), "plan": plan})
+    elif stored is None or _damaged(directory):
         results.write_identity(directory, {**prepared.identity(), "threads": threads})
     config = {**prepared.plan.describe(), "threads": threads, "skip_bad": bool(prepared.skipped)}
     write_atomically(directory / "config.yaml", yaml_of(config).encode())
@@ -261,11 +271,11 @@ def _threads(prepared: Prepared, directory: Path, *, extended: bool = False) -> 
         stored.setdefault("plan", {})["noise"] = name_of(stored.get("noise", ""))
     if "plugins" not in stored:  # made by a smoothseg that did not record the plugins of components
         del identity["plugins"]
-    here = _plain(identity)
+    here = plain(identity)
     different = list(_differences(stored, here))
-    other_rules = bool(different) and not list(
-        _differences(_without_rules(stored, prepared), _without_rules(here, prepared))
-    )
+    others = list(_differences(_without_rules(stored, prepared), _without_rules(here, prepared)))
+    other_rules = bool(different) and not others
+    different = others or different
     if different and not (extended and other_rules):
         kind = stored["plan"]["noise"]
         only_noise = kind in ALGORITHMS and all(
@@ -310,18 +320,12 @@ def _threads_of_certificates(prepared: Prepared, directory: Path) -> int:
     return torch.get_num_threads() if threads is None else threads
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON gives it back."""
-    return json.loads(json.dumps(value))
-
-
 def _without_rules(identity: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
     """Return an identity without the options that only say when certifiers stop."""
-    left: dict[str, Any] = _plain(identity)
+    left: dict[str, Any] = plain(identity)
     stops = {method.name: getattr(method.certifier, "stops", ()) for method in prepared.plan.methods}
     for method in left["plan"]["methods"]:
-        for name in stops.get(method["name"], ()):
-            method["certifier"].pop(name, None)
+        method["certifier"] = without(method["certifier"], stops.get(method["name"], ()))
     return left
 
 

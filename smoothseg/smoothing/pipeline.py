@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from smoothseg.certificates import recheck
 from smoothseg.certificates.certificate import Certificate
 from smoothseg.certificates.certifier import Certifier, Sequential
 from smoothseg.certificates.digests import sample_digests
 from smoothseg.certificates.hierarchy import hierarchy_of, names_of
-from smoothseg.certificates.stopping import Look
+from smoothseg.certificates.stopping import Look, without
 from smoothseg.components import loading
 from smoothseg.components.blaming import blamed
 from smoothseg.components.plugins import plugins
 from smoothseg.errors import ConfigError, PluginError
+from smoothseg.files import plain
 from smoothseg.protocols import Sample
 from smoothseg.smoothing.base_model import BaseModel
 from smoothseg.smoothing.kinds import ALGORITHMS
@@ -202,12 +203,16 @@ class Pipeline:
             )
         there = _comparable(before.provenance, told.stops)
         here = _comparable(self._provenance(sample, sigma, 0), told.stops)
+        # A package that was not installed then had no effect on the results.
+        known = there.get("versions", {})
+        here["versions"] = {name: version for name, version in here["versions"].items() if name in known}
         for name in dict.fromkeys(("image", "sigma", "seed", *there, *here)):
             if there.get(name) != here.get(name):
                 raise ConfigError(
                     f"the certificate of {sample.key} cannot go on: {name} is {there.get(name)!r} there and "
                     f"{here.get(name)!r} here"
                 )
+        recheck.verify(before, self.certifier)
 
     def labels(self, sample: Sample, *, sigma: float, samples: Sequence[int]) -> np.ndarray[Any, Any]:
         """Return the labels (n, H, W) of the noise samples with the numbers `samples`, one after the other."""
@@ -284,6 +289,6 @@ def check_sequential(name: str, certifier: Certifier, stops: Collection[str]) ->
 def _comparable(provenance: Mapping[str, Any], stops: Collection[str]) -> dict[str, Any]:
     """Return what must not differ between a certificate and the one that goes on from it, as JSON gives it."""
     left = {name: value for name, value in provenance.items() if name != "samples"}
-    left["certifier"] = {name: value for name, value in left["certifier"].items() if name not in stops}
-    plain: dict[str, Any] = json.loads(json.dumps(left))
-    return plain
+    left["certifier"] = without(left["certifier"], stops)
+    found: dict[str, Any] = plain(left)
+    return found

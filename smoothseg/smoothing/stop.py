@@ -25,6 +25,8 @@ class Stop:
         self.asked, self.ending = reason if self.asked is None else self.asked, ending
         return True
 
-    def clear(self) -> None:
-        """Begin anew, for the next certificate."""
-        self.heeded, self.asked, self.ending = False, None, None
+    def finish(self) -> BaseException | None:
+        """Begin anew, for the next certificate; return what ends the run now, if that was asked for."""
+        self.heeded = False  # first: from here on a signal raises by itself
+        ending, self.asked, self.ending = self.ending, None, None
+        return ending

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from click.testing import CliRunner
 import smoothseg
 from smoothseg.certificates.file import load
 from smoothseg.cli import cli
+from smoothseg.cli.certify import check_failed
+from smoothseg.errors import FailedImagesError
+from smoothseg.machine import versions
 from smoothseg.report import checking, running
 from smoothseg.runs import auditing, manifest, preparing, results, resuming
-from smoothseg.runs.interrupting import Terminated, terminable
+from smoothseg.runs.interrupting import Expired, Terminated, limited, terminable
 from smoothseg.runs.ledger import Ledger
 from smoothseg.runs.listener import Listener
 from smoothseg.runs.plan import Plan
@@ -266,8 +270,6 @@ def test_the_time_limit_gives_a_certificate_and_an_extension_goes_on(
         """Uses up the time of the first image."""
 
         def sampled(self, count: int) -> None:
-            import time
-
             time.sleep(0.05)
 
     running.run(prepared(), run, timeout=1.2, listener=Slow())
@@ -342,6 +344,8 @@ def test_the_command_extends_in_place_and_elsewhere(short: Path, whole: Path, tm
         (["--stop", "n0=8"], "rule of anytime"),
         (["--stop", ""], "stop names no rule"),
         (["--fresh"], "leave out --fresh"),
+        (["--threads", "2"], "leave out --threads"),
+        (["--stop", "max_n=60", "--seed", "5"], "plan.seed is 0 there and 5 here"),
         (["--certifier", "holm"], "holm decides once"),
         (["--sigma", "0.2"], "another configuration"),
     ],
@@ -395,3 +399,105 @@ def test_counts_beyond_one_byte_go_on_too(tmp_path: Path) -> None:
     assert_same(tmp_path / "run", tmp_path / "whole")
     (made,) = [load(path) for path in (tmp_path / "run").rglob("*.npz")]
     assert made.hits.max() > 290
+
+
+def test_a_signal_is_not_lost_when_the_image_then_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = prepared()
+    (model,) = broken.models.values()
+    segment, calls = model.segmenter.segment, iter(range(1000))
+
+    def fails(images: Any) -> Any:
+        if next(calls) > 25:
+            raise RuntimeError("broken")
+        return segment(images)
+
+    monkeypatch.setattr(model.segmenter, "segment", fails, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "run", 24, plan=broken)
+    (line,) = lines(tmp_path / "run").values()
+    assert "broken" in line["failed"]
+
+
+def test_a_signal_after_the_last_image_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = Stop()
+
+    def show(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(running.html, "write", show)
+    with pytest.raises(KeyboardInterrupt), terminable(stop):
+        running.run(prepared(), tmp_path / "run", stop=stop)
+
+
+def test_a_signal_before_the_time_limit_has_as_long_as_the_limit_gives() -> None:
+    stop, lost = Stop(), []
+    stop.heeded = True
+    with limited(0.3, stop=stop, lost=lambda: lost.append(1), grace=0.05):
+        stop.ask("interrupted", ending=KeyboardInterrupt())
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            pass
+    assert not lost
+    with pytest.raises(Expired):
+        wait_under_limit(stop)
+
+
+def wait_under_limit(stop: Stop) -> None:
+    with limited(0.1, stop=stop, grace=5):
+        time.sleep(60)
+
+
+def test_a_certificate_without_its_line_goes_on_from_what_it_has(
+    short: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the process had been killed between the two."""
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    more = prepared()
+    extension = resuming.extension_of(more, run)
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "append", unwritten)
+        with pytest.raises(OSError, match="no line"):
+            running.run(more, run, extension=extension)
+    drawn: list[int] = []
+
+    class Counting(Listener):
+        def sampled(self, count: int) -> None:
+            drawn.append(count)
+
+    running.run(prepared(), run, listener=Counting())
+    assert sum(drawn) == 60 - 21  # the other image's
+    assert_same(run, whole)
+
+
+def unwritten(*_: Any) -> None:
+    raise OSError("no line")
+
+
+def test_a_package_that_was_not_there_does_not_hinder(whole: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(run, 25)
+    known = versions.numerical()
+    monkeypatch.setattr(versions, "numerical", lambda: {**known, "later": "1.0"})
+    running.run(prepared(), run)
+    assert {entry["stopping"]["reason"] for entry in lines(run).values()} == {"max_n"}
+
+
+def test_an_extension_that_fails_is_said_and_named_by_verify(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    more = prepared()
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(next(iter(more.models.values())).segmenter, "segment", fails, raising=False)
+    running.run(more, run, extension=resuming.extension_of(more, run))
+    with pytest.raises(FailedImagesError, match="2 certificates could not go on and stay as they were"):
+        check_failed(run)
+    assert any("the run is being extended, and the same command goes on" in fault for fault in faults(run))

@@ -49,10 +49,12 @@ def test_the_capital_is_that_of_the_integral_and_is_rounded_down(
 
 @pytest.mark.slow
 def test_a_million_trials_are_no_trouble() -> None:
-    found = eprocesses.log_capital(1_000_000, 0.75)
-    for hits in (750_000, 752_000, 1_000_000):
-        right = exact(hits, 1_000_000, 0.75, eprocesses.PRIOR, below=False)
-        assert 0 <= float(right - mp.mpf(float(found[hits]))) < 1e-7, hits
+    for tau, trials in ((0.75, 1_000_000), (0.99, 100_000), (0.9999, 900_000)):
+        found = eprocesses.log_capital(trials, tau)
+        spread = int(4 * (trials * tau * (1 - tau)) ** 0.5)
+        for hits in (int(trials * tau), min(trials, int(trials * tau) + spread), trials):
+            right = exact(hits, trials, tau, eprocesses.PRIOR, below=False)
+            assert 0 <= float(right - mp.mpf(float(found[hits]))) < 1e-6, (tau, hits)
 
 
 @pytest.mark.parametrize("tau", [0.5, 0.6, 0.75, 0.9, 0.99])
