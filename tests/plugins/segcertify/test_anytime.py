@@ -385,3 +385,37 @@ def test_numbers_that_do_not_fit_the_counts_are_not_written() -> None:
         recertified(counts, "anytime:max_n=100")
     with pytest.raises(smoothseg.ConfigError, match=r"counts are of n=200, the certifier has n=100"):
         recertified(counts, "holm:n=100")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        5,
+        [],
+        {},
+        {"reason": "", "looks": []},
+        {"reason": "a\nb", "looks": []},
+        {"reason": "x" * 65, "looks": []},
+        {"reason": "gain"},
+        {"reason": "gain", "looks": {}},
+        {"reason": "gain", "looks": [[1, 2]]},
+        {"reason": "gain", "looks": [[0, 0, 0]]},
+        {"reason": "gain", "looks": [[10, 0, 0], [10, 0, 0]]},
+        {"reason": "gain", "looks": [[10, 81, 0]]},
+        {"reason": "gain", "looks": [[10, -1, 0]]},
+        {"reason": "gain", "looks": [[10, 1, "many"]]},
+        {"reason": "gain", "looks": [[10, True, 0]]},
+        {"reason": "gain", "looks": [[10, 1.5, 0]]},
+    ],
+)
+def test_an_end_that_is_none_is_no_certificate(value: object, tmp_path: Any) -> None:
+    from smoothseg.certificates.file import load as read
+    from smoothseg.certificates.file import save
+
+    with pytest.raises(smoothseg.DataError):
+        smoothseg.Stopping.from_json(value, pixels=80)
+    made = headed("anytime:max_n=200", votes(210))
+    header = {**made.provenance, "stopping": value}
+    save(dataclasses.replace(made, provenance=header, stopping=None), tmp_path / "one.npz")
+    with pytest.raises(smoothseg.DataError):
+        read(tmp_path / "one.npz")
