@@ -139,11 +139,12 @@ def chart(curves: Sequence[Curve]) -> Chart | None:
 
 @dataclasses.dataclass(frozen=True)
 class CourseLine:
-    """What is drawn for one method: an SVG path for each sigma, and a marker with a text at each end."""
+    """What is drawn for one method: for each sigma an SVG path, a marker at its end, and the name beside it."""
 
     method: str
     paths: tuple[str, ...]
     points: tuple[Point, ...]
+    names: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +189,7 @@ def course_chart(courses: Sequence[Course]) -> CourseChart | None:
             for one in own
             for trials, share in one.steps[-1:]
         )
-        lines.append(CourseLine(method, paths, points))
+        lines.append(CourseLine(method, paths, points, tuple(f"σ {one.sigma:g}" for one in own)))
     return CourseChart(
         left=_LEFT,
         right=right,
