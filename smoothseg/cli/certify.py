@@ -275,6 +275,23 @@ def _say_where(output: Path) -> None:
     click.echo(f"tables        {output}/table.md, metrics.csv, metrics.json", err=True)
     click.echo(f"pictures      {output}/pictures", err=True)
     click.echo(f"certificates  {output}/certificates   (smoothseg verify {output})", err=True)
+    _say_how_to_go_on(output)
+
+
+def _say_how_to_go_on(output: Path) -> None:
+    """Say how certificates go on whose time was over."""
+    from smoothseg.certificates.stopping import OUT_OF_TIME
+    from smoothseg.runs import results
+
+    lines = results.entries(output, results.read_identity(output)).values()
+    reasons = [(entry.get("stopping") or {}).get("reason") for each in lines for entry in each.values()]
+    late = sum(reason in (OUT_OF_TIME, "minutes") for reason in reasons)
+    if late:
+        click.echo(
+            f"\n{late} certificate{' was' if late == 1 else 's were'} stopped for want of time: "
+            f"smoothseg certify --extend {output} goes on",
+            err=True,
+        )
 
 
 def check_failed(output: Path) -> None:

@@ -501,3 +501,15 @@ def test_an_extension_that_fails_is_said_and_named_by_verify(
     with pytest.raises(FailedImagesError, match="2 certificates could not go on and stay as they were"):
         check_failed(run)
     assert any("the run is being extended, and the same command goes on" in fault for fault in faults(run))
+
+
+def test_the_command_says_how_to_go_on_where_time_was_over(tmp_path: Path) -> None:
+    words = [
+        *("--dataset", "streets:count=1,height=24,width=32"),
+        *("--denoiser", "identity", "--sigma", "0.1"),
+    ]
+    certifier = "anytime:n0=4,max_n=60,block=8,alpha=0.5,tau=0.6,minutes=1e-9"
+    made = command(*words, "--certifier", certifier, "--output", str(tmp_path / "run"))
+    assert made.exit_code == 0, made.output
+    assert "1 certificate was stopped for want of time" in made.stderr
+    assert f"--extend {tmp_path / 'run'} goes on" in made.stderr
