@@ -276,7 +276,7 @@ class AnytimeRecipe:
     )
     share: float | None = smoothseg.option(None, "stop when this share of the pixels is certified; e.g. 0.9")
     hopeless: float | None = smoothseg.option(
-        None, "stop when all but this share of the pixels are certified or hopeless; e.g. 0.01"
+        None, "stop when at most this share of the pixels is neither certified nor hopeless; e.g. 0.02"
     )
     minutes: float | None = smoothseg.option(
         None, "stop an image after testing it for so long, at the next look"

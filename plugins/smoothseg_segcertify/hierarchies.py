@@ -241,7 +241,7 @@ def hierarchy(source: str, classes: Sequence[str] | None = None) -> Hierarchy:
             if name not in classes:
                 raise ConfigError(
                     f"hierarchy {source} has the class '{name}', which the segmenter does not know: "
-                    f"{', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''} ({len(classes)})"
+                    f"{', '.join(classes)}; there are the hierarchies {', '.join(packaged())}"
                 )
         for name in classes:
             if name not in own:

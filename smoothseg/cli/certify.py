@@ -60,7 +60,7 @@ def _help(key: str, *, default: str = "") -> str:
     "--tau",
     help=_help("tau", default="0.75"),
 )
-@click.option("--stop", metavar="RULES", help=_help("stop"))
+@click.option("--stop", multiple=True, metavar="RULES", help=_help("stop"))
 @click.option("--sigma", multiple=True, type=float, help=_help("sigma", default="0.25"))
 @click.option("--scale", type=float, help=_help("scale", default="0.5"))
 @click.option(
@@ -100,7 +100,7 @@ def _help(key: str, *, default: str = "") -> str:
 @click.option(
     "--extend",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Go on with this run, by other rules for stopping; in place, or in --output.",
+    help="Go on with this run and its options, by other rules for stopping; in place, or in --output.",
 )
 @click.option("--fresh/--no-fresh", default=None, help=_help("fresh"))
 @click.option("--skip-bad/--no-skip-bad", default=None, help=_help("skip_bad"))
@@ -186,7 +186,7 @@ def certify(
         torch.set_num_threads(running.threads)
     stop = Stop()
     with (
-        resumable(fresh=running.fresh, stop=stop),
+        resumable(fresh=running.fresh, stop=stop, output=output),
         progress(verbose=running.verbose, quiet=running.quiet) as track,
         contextlib.nullcontext() if dry_run else logs.writing(output / "log.txt", held=True),
     ):
@@ -347,16 +347,17 @@ def _remarks(plan: Plan, threads: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def resumable(*, fresh: bool = False, stop: Stop | None = None) -> Iterator[None]:
+def resumable(*, fresh: bool = False, stop: Stop | None = None, output: Path | None = None) -> Iterator[None]:
     """On SIGINT and SIGTERM, say that the run can be resumed and exit with code 130 or 143, as is usual in shells.
 
-    stop: asks a certifier that may stop at any time to do so first; a second signal ends it at once.
+    stop: asks a certifier that may stop at any time to do so first; a second signal ends it at once. output: the run's.
     """
     from smoothseg.runs.interrupting import Terminated, terminable
 
     def asked() -> None:
         # In the middle of anything: no stream of Python may be in use here.
-        os.write(2, b"\nstopping: this image is certified from what was drawn (again: stop at once)\n")
+        said = f"\nstopping: this image is certified from what was drawn, in {output} (again: stop at once)\n"
+        os.write(2, said.encode("utf-8", "backslashreplace"))
 
     without = " without --fresh" if fresh else ""
     try:

@@ -208,9 +208,10 @@ def _with_tau(values: Mapping[str, Any], tau: Any, *, everywhere: bool) -> dict[
 def _with_rules(values: Mapping[str, Any], rules: Any) -> dict[str, Any]:
     """Return the options `values` with rules for stopping for every certifier; `ConfigError` if one has no such rule.
 
-    rules: a mapping, or text such as `max_n=1000,gain=0.002`.
+    rules: a mapping, or text such as `max_n=1000,gain=0.002`, or several such texts.
     """
-    given = dict(rules) if isinstance(rules, Mapping) else parse(f"stop:{rules}", "stop")[1]
+    text = ",".join(map(str, rules)) if isinstance(rules, list | tuple) else rules
+    given = dict(rules) if isinstance(rules, Mapping) else parse(f"stop:{text}", "stop")[1]
     if not given:
         raise ConfigError("stop names no rule; give some, as max_n=1000,gain=0.002")
     registry = plugins()["certifier"]

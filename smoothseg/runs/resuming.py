@@ -109,7 +109,9 @@ def extension_of(prepared: Prepared, directory: Path) -> Extension:
     for job in prepared.jobs:
         drawn, most = made.get(job.path, {}).get("samples", 0), prepared.certifiers[job.method.slug].samples
         if drawn > most:
-            raise ConfigError(f"{job.path} has {drawn} samples already, more than the {most} of these rules")
+            raise ConfigError(
+                f"{job.path} has {drawn} samples already, with the selection, more than the {most} of these rules"
+            )
         if job.path not in made:
             continue
         on, here = load(directory / job.path).provenance.get("device"), devices.describe(prepared.device)
@@ -277,6 +279,10 @@ def _threads(prepared: Prepared, directory: Path, *, extended: bool = False) -> 
     other_rules = bool(different) and not others
     different = others or different
     if different and not (extended and other_rules):
+        if extended:
+            raise RunMismatchError(
+                f"{directory} cannot go on with these options: {different[0]}; only rules for stopping may differ"
+            )
         kind = stored["plan"]["noise"]
         only_noise = kind in ALGORITHMS and all(
             each.startswith(("plan.noise is", "noise is")) for each in different

@@ -340,14 +340,18 @@ def test_the_command_extends_in_place_and_elsewhere(short: Path, whole: Path, tm
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--stop", "max_n=16"], "has 25 samples already, more than the 20 of these rules"),
+        (
+            ["--stop", "max_n=16"],
+            "has 25 samples already, with the selection, more than the 20 of these rules",
+        ),
         (["--stop", "n0=8"], "rule of anytime"),
+        (["--stop", "max_n=40", "--stop", "max_n=16"], "is given twice"),
         (["--stop", ""], "stop names no rule"),
         (["--fresh"], "leave out --fresh"),
         (["--threads", "2"], "leave out --threads"),
         (["--stop", "max_n=60", "--seed", "5"], "plan.seed is 0 there and 5 here"),
         (["--certifier", "holm"], "holm decides once"),
-        (["--sigma", "0.2"], "another configuration"),
+        (["--sigma", "0.2"], "plan.sigma[0] is 0.1 there and 0.2 here; only rules for stopping may differ"),
     ],
 )
 def test_the_command_refuses_what_cannot_be_extended(
