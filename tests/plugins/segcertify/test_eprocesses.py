@@ -26,7 +26,11 @@ def exact(hits: int, trials: int, tau: float, prior: tuple[float, float], *, bel
         inner = [mean + k * width for k in (-30, -12, -6, -3, -1, 0, 1, 3, 6, 12, 30)]
         inner += [low + (high - low) / trials, high - (high - low) / trials]
         points = sorted({low, high, *(x for x in inner if low < x < high)})
-        weight = mp.quad(lambda q: q ** (a - 1) * (1 - q) ** (b - 1), [low, (low + high) / 2, high])
+
+        def density(q: mp.mpf) -> mp.mpf:
+            return q ** (a - 1) * (1 - q) ** (b - 1) if 0 < q < 1 else mp.mpf(0)
+
+        weight = mp.quad(density, [low, (low + high) / 2, high])
         return mp.log(mp.quad(bet, points) / weight)
 
 
