@@ -28,7 +28,7 @@ class Look:
     """What the samples of one moment certify.
 
     trials: the samples that test, so far. certified, hopeless: how many of the image's `pixels` these certify, and of
-    how many they show that they will hardly ever be certified; None where nobody asked.
+    how many they show that they will hardly ever be certified; None if the certifier does not tell.
     """
 
     trials: int

@@ -131,9 +131,9 @@ def prepare(plan: Plan, *, skip_bad: bool = False, on_download: Progress | None 
     skip_bad: skip unusable samples instead of raising. on_download: receives the progress of weights that must be
     fetched first.
 
-    Raises `DataError` for unusable samples, `ConfigError` if a segmenter's classes are not the dataset's, or not those
-    of a certifier's hierarchy,
-    `NothingCertifiableError` if n is too small, and the errors of the recipes.
+    Raises `DataError` for unusable samples, `ConfigError` if a segmenter's classes are not the dataset's or not those
+    of a certifier's hierarchy, `NothingCertifiableError` if n is too small, and the errors of the
+    recipes.
     """
     device = devices.device(plan.device)
     log.info("loading the dataset %s", plugins()["dataset"].name_of(plan.dataset))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 
@@ -109,7 +110,7 @@ def tell(tally: Tally, labels: torch.Tensor, *, classes: int, scores: torch.Tens
     tally.add(labels)
 
 
-class Stoppable:
+class Stoppable(abc.ABC):
     """What draws for tests share: they can be asked to stop after so many samples.
 
     The attribute `stop_at` is the number of samples after which somebody asks to stop; None: nobody does. The attribute
@@ -122,9 +123,9 @@ class Stoppable:
     def __init__(self) -> None:
         self.looks: list[Look] = []
 
+    @abc.abstractmethod
     def __call__(self, n: int, into: Tally | None = None) -> Tally:
         """Return the votes of the next `n` label maps, or `into` with them added."""
-        raise NotImplementedError
 
     def some(self, n: int, into: Tally) -> str | None:
         """Add the next `n` label maps to `into`, or those up to `stop_at`; return why there are fewer."""
